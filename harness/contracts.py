@@ -1,0 +1,60 @@
+"""What the parts promise each other. Implementations live in baselines/, harness/ and reports/."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness.records import Candidate, Record, Weights
+
+
+class Zoo(Protocol):
+    """Checkpoints that play roles (`small_base`, `large_math`, `large_base@1500`, ...).
+
+    Everything but `build` is cheap: no torch, no network, so that planning takes no time.
+    """
+
+    name: str
+    scale: str
+    """`pocket` or `public`: decides which of a suite's tasks are run."""
+
+    def roles(self) -> tuple[str, ...]: ...
+
+    def fingerprint(self, role: str) -> str:
+        """Content hash of what the checkpoint is made from; it changes when the weights would."""
+
+    def missing(self, role: str) -> str:
+        """Why the role cannot be had here, in one line; empty where it can."""
+
+    def seconds(self, role: str) -> float:
+        """Estimated seconds until the role is ready; 0 if it is."""
+
+    def build(self, roles: Collection[str]) -> dict[str, Path]:
+        """Make the roles' folders ready (train, fetch or find them) and return them."""
+
+
+class Method(Protocol):
+    """One way of combining checkpoints.
+
+    A module below baselines/ that has an attribute METHOD adds a method; nothing else is touched.
+    """
+
+    name: str
+    """The key `method:` of a suite's candidate entries."""
+    family: str
+    source: str
+    options: type[Record]
+    """The entry's other keys, validated."""
+
+    def candidates(self, options: Any, roles: Sequence[str]) -> Iterable[Candidate]:
+        """The candidates that one entry of a suite asks for, on a zoo with these roles."""
+
+
+class Builder(Method, Protocol):
+    """A method whose recipe is `Weights`: it writes a checkpoint folder."""
+
+    def build(self, recipe: Weights, inputs: Mapping[str, Path], out: Path) -> None:
+        """Write the checkpoint (safetensors, config, tokenizer) to the empty folder `out`.
+
+        Raises:
+            HarnessError: the inputs do not fit each other (shape, vocabulary, missing tensor).
+        """

@@ -1,0 +1,165 @@
+"""The dataflow on one screen.
+
+Suite + Zoo -> Plan of Cells -> Candidate recipes -> Session -> Measurements -> report.
+Records are frozen and validated when constructed; they import nothing of ours.
+"""
+
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+
+class Record(BaseModel):
+    """Frozen; unknown keys are refused, so that a misspelt key cannot pass unseen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Outcome(StrEnum):
+    """How a cell ended: skipped was refused before it started, failed broke while it ran."""
+
+    COMPLETED = "completed"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+class Task(Record):
+    """An lm-eval task and what a report needs to know of it."""
+
+    name: str
+    lm_eval: str
+    """lm-eval's task name, or the path of a task YAML."""
+    scale: Literal["pocket", "public"]
+    domain: str
+    output_type: Literal["generate_until", "multiple_choice", "loglikelihood"]
+    primary_metric: str
+    filter: str = "none"
+    chance: float = 0.0
+    higher_is_better: bool = True
+    num_fewshot: int | None = None
+    chat: bool = False
+    """Render prompts through the tokenizer's chat template."""
+    split: Literal["held_out", "tuning", "shifted"] = "held_out"
+    shifted_of: str | None = None
+    source: str = ""
+    unsafe_code: bool = False
+    """Scoring executes what the model wrote."""
+
+    @property
+    def likelihood(self) -> bool:
+        return self.output_type != "generate_until"
+
+
+class Workload(Record):
+    """A synthetic load: `num_requests` requests, sent at once."""
+
+    name: str
+    prompt_tokens: int = Field(gt=0)
+    output_tokens: int = Field(gt=0)
+    num_requests: int = Field(gt=0)
+    mixed: bool = False
+    """Draw each request's lengths uniformly from 1 to the given ones."""
+
+
+class Weights(Record):
+    """A checkpoint of the zoo, or one that a method builds from several of them."""
+
+    kind: Literal["weights"] = "weights"
+    method: str
+    inputs: tuple[str, ...]
+    """Roles of the zoo, or absolute folders."""
+    options: dict[str, Any] = {}
+
+
+class LogitMix(Record):
+    """Proxy-tuning: base + alpha * (expert - antiexpert) on the logits, at every token."""
+
+    kind: Literal["logit_mix"] = "logit_mix"
+    method: str
+    base: str
+    expert: str
+    antiexpert: str
+    alpha: float = Field(allow_inf_nan=False)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (self.base, self.expert, self.antiexpert)
+
+
+Recipe = Weights | LogitMix
+
+
+class Candidate(Record):
+    """A way of combining checkpoints: a recipe, not a folder."""
+
+    name: str
+    family: str
+    recipe: Recipe = Field(discriminator="kind")
+    summary: str = ""
+    source: str = ""
+    """Paper or document that defines the method."""
+
+
+class Suite(Record):
+    """What to measure, as read from a YAML file."""
+
+    name: str
+    title: str = ""
+    description: str = ""
+    zoo: str = "auto"
+    tasks: dict[str, tuple[str, ...]]
+    """Task names or globs, by the scale of the zoo."""
+    candidates: tuple[dict[str, Any], ...]
+    """Entries that a method of baselines/ expands into candidates."""
+    workloads: tuple[Workload, ...] = ()
+    rounds: int = Field(default=3, ge=1)
+    limit: int | None = Field(default=None, ge=1)
+    seed: int = 0
+
+
+class Measurement(Record):
+    """One tidy line of measurements.jsonl; bytes and seconds in storage."""
+
+    schema_version: int = SCHEMA_VERSION
+    candidate: str
+    family: str
+    task: str | None = None
+    workload: str | None = None
+    metric: str
+    value: float | None = None
+    unit: str = "fraction"
+    n: int | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    higher_is_better: bool | None = None
+    outcome: Outcome = Outcome.COMPLETED
+    reason: str = ""
+
+    @property
+    def cell(self) -> tuple[str, str | None]:
+        return (self.candidate, self.task or self.workload)
+
+
+class Cell(Record):
+    """A unit of work: one candidate on one task, or its speed and memory (`task` is None)."""
+
+    candidate: str
+    task: str | None
+    refused: str = ""
+    """Why it cannot run; empty where it can."""
+
+
+class Sample(Record):
+    """One scored example, as kept in samples/<candidate>/<task>.parquet."""
+
+    example: int
+    prompt: str
+    target: str
+    response: str
+    """Generated text, or the choice with the highest log-probability."""
+    logprobs: tuple[float, ...] | None = None
+    """Log-probability of each choice (nats); None for generation."""
+    score: float
