@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.records import Candidate, Record, Weights
+from harness.requests import Completion, Generation, Request, Score
 
 
 class Zoo(Protocol):
@@ -58,3 +59,14 @@ class Builder(Method, Protocol):
         Raises:
             HarnessError: the inputs do not fit each other (shape, vocabulary, missing tensor).
         """
+
+
+class Session(Protocol):
+    """A running engine with a candidate loaded."""
+
+    @property
+    def max_model_len(self) -> int: ...
+
+    def score(self, requests: Sequence[Request]) -> list[Score]: ...
+
+    def generate(self, generations: Sequence[Generation]) -> list[Completion]: ...

@@ -116,8 +116,24 @@ class Suite(Record):
     """Entries that a method of baselines/ expands into candidates."""
     workloads: tuple[Workload, ...] = ()
     rounds: int = Field(default=3, ge=1)
+    """How often each workload is timed, the reference candidate in every round."""
+    reference: str = "large_base"
+    """The candidate that relative throughput refers to."""
     limit: int | None = Field(default=None, ge=1)
     seed: int = 0
+
+
+class EngineShape(Record):
+    """What two candidates must share to run in one engine."""
+
+    signature: str
+    """Hash of architecture, tensor shapes and tokenizer."""
+    max_model_len: int = Field(gt=0)
+    """Context length in tokens."""
+    dtype: str = "float32"
+    device: Literal["cpu", "cuda"] = "cpu"
+    kv_cache_bytes: int = 256 * 2**20
+    max_num_seqs: int = 256
 
 
 class Measurement(Record):
@@ -150,6 +166,12 @@ class Cell(Record):
     task: str | None
     refused: str = ""
     """Why it cannot run; empty where it can."""
+    done: bool = False
+    """The run's folder holds its records already."""
+
+    @property
+    def pending(self) -> bool:
+        return not (self.refused or self.done)
 
 
 class Sample(Record):

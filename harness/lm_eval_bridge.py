@@ -1,0 +1,301 @@
+"""lm-eval's tasks, prompts, filters and metrics over our engine sessions; the only file that
+imports lm_eval.
+
+Requests are built and tokenized once per tokenizer and scored for every candidate that uses it,
+for all tasks in one batch. What a response is worth is decided by the lm-eval task alone.
+"""
+
+import contextlib
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import TemplateLM
+from lm_eval.api.task import Task as LmEvalTask
+from lm_eval.models.utils import (
+    handle_stop_sequences,
+    normalize_gen_kwargs,
+    postprocess_generated_text,
+)
+from lm_eval.tasks import TaskManager
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from harness.contracts import Session
+from harness.records import Sample, Task
+from harness.requests import Completion, Generation, Request, Score
+
+DEFAULT_MAX_NEW_TOKENS = 256
+FEWSHOT_SEED = 1234
+"""lm-eval's own default: with seed 0 the shots are those of its command line."""
+
+
+class TaskResult(NamedTuple):
+    """Per-example values of each metric of a task, and the samples behind the primary one."""
+
+    task: str
+    values: Mapping[str, Sequence[float]]
+    samples: Sequence[Sample]
+
+
+class SessionLM(TemplateLM):  # type: ignore[misc]  # lm_eval carries no types
+    """An engine session as lm-eval sees a model; also usable with `lm_eval.simple_evaluate`."""
+
+    def __init__(self, engine: Session, tokenizer: PreTrainedTokenizerBase, seed: int = 0) -> None:
+        super().__init__()
+        self.engine = engine
+        self.tokenizer = tokenizer
+        self.seed = seed
+        self._token_ids: dict[tuple[str, bool | None], list[int]] = {}
+
+    @property
+    def eot_token_id(self) -> int:
+        return int(self.tokenizer.eos_token_id)
+
+    @property
+    def prefix_token_id(self) -> int:
+        bos = self.tokenizer.bos_token_id
+        return self.eot_token_id if bos is None else int(bos)
+
+    @property
+    def tokenizer_name(self) -> str:
+        return str(self.tokenizer.name_or_path).replace("/", "__")
+
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
+        return str(
+            self.tokenizer.apply_chat_template(
+                chat_history,
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                continue_final_message=not add_generation_prompt,
+            )
+        )
+
+    def tok_encode(
+        self, string: str, add_special_tokens: bool | None = None, **kwargs: Any
+    ) -> list[int]:
+        key = (string, add_special_tokens)
+        if key not in self._token_ids:
+            self._token_ids[key] = self._encode(string, add_special_tokens)
+        return self._token_ids[key]
+
+    def _encode(self, string: str, add_special_tokens: bool | None) -> list[int]:
+        bos = self.tokenizer.bos_token
+        if add_special_tokens is None and bos and string.startswith(bos):
+            add_special_tokens = False
+        special = True if add_special_tokens is None else add_special_tokens
+        return list(self.tokenizer.encode(string, add_special_tokens=special))
+
+    def _loglikelihood_tokens(
+        self, requests: list[tuple[Any, list[int], list[int]]], **_: Any
+    ) -> list[tuple[float, bool]]:
+        window = self.engine.max_model_len - 1  # the engine adds one token to every prompt
+        scored = [_clip(context, continuation, window) for _, context, continuation in requests]
+        return [tuple(score) for score in self.engine.score(scored)]
+
+    def loglikelihood_rolling(
+        self, requests: list[Instance], disable_tqdm: bool = False
+    ) -> list[float]:
+        from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+
+        windows: list[Request] = []
+        owners: list[int] = []
+        for owner, request in enumerate(requests):
+            rolling = get_rolling_token_windows(
+                token_list=self.tok_encode(request.args[0]),
+                prefix_token=self.prefix_token_id,
+                max_seq_len=self.engine.max_model_len - 2,
+                context_len=1,
+            )
+            for context, continuation in map(make_disjoint_window, rolling):
+                windows.append(Request(tuple(context), tuple(continuation)))
+                owners.append(owner)
+        totals = [0.0] * len(requests)
+        for owner, score in zip(owners, self.engine.score(windows), strict=True):
+            totals[owner] += score.logprob
+        return totals
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        eos = self.tokenizer.decode(self.eot_token_id)
+        generations = [
+            self._generation(*request.args, eos=eos, draw=draw)
+            for draw, request in enumerate(requests)
+        ]
+        completions = self.engine.generate(generations)
+        return [
+            postprocess_generated_text(completion.text, list(generation.stop), None)
+            for completion, generation in zip(completions, generations, strict=True)
+        ]
+
+    def _generation(
+        self, context: str, gen_kwargs: dict[str, Any], *, eos: str, draw: int
+    ) -> Generation:
+        kwargs = normalize_gen_kwargs(gen_kwargs, DEFAULT_MAX_NEW_TOKENS)
+        max_tokens = min(kwargs["max_gen_toks"], self.engine.max_model_len - 1)
+        prompt = tuple(self.tok_encode(context))[max_tokens - self.engine.max_model_len :]
+        return Generation(
+            prompt=prompt,
+            max_tokens=max_tokens,
+            stop=tuple(handle_stop_sequences(list(kwargs["until"]), eos=eos)),
+            temperature=float(kwargs.get("temperature") or 0.0),
+            top_p=float(kwargs.get("top_p") or 1.0),
+            top_k=int(kwargs.get("top_k") or 0),
+            # Repeats of one prompt must differ, and a run must repeat.
+            seed=self.seed * 1_000_003 + draw if kwargs.get("do_sample") else None,
+        )
+
+
+class Examination:
+    """The tasks of a run with their requests, for every candidate of one tokenizer."""
+
+    def __init__(
+        self,
+        tasks: Mapping[str, tuple[Task, Any]],
+        tokenizer_path: Path,
+        *,
+        limit: int | None,
+        seed: int,
+    ) -> None:
+        """`tasks`: name -> (our entry, what lm-eval's TaskManager loads it from)."""
+        self._tokenizer = AutoTokenizer.from_pretrained(tokenizer_path)
+        self._lm = SessionLM(_NoEngine(), self._tokenizer, seed)
+        self._parts = {
+            name: (task, _load(task, spec, self._lm, limit=limit, seed=seed))
+            for name, (task, spec) in tasks.items()
+        }
+
+    def evaluate(self, engine: Session, names: Sequence[str]) -> Iterator[TaskResult]:
+        """Score the named tasks, all requests of one kind in one call to the engine."""
+        self._lm.engine = engine
+        instances: dict[str, list[Instance]] = defaultdict(list)
+        for name in names:
+            for part in self._parts[name][1]:
+                for instance in part.instances:
+                    instance.resps, instance.filtered_resps = [], {}
+                    instances[instance.request_type].append(instance)
+        for request_type, batch in instances.items():
+            self._respond(request_type, batch)
+        for name in names:
+            yield _result(*self._parts[name])
+
+    def _respond(self, request_type: str, instances: Sequence[Instance]) -> None:
+        repeated = [one for one in instances for _ in range(one.repeats or 1)]
+        responses = getattr(self._lm, request_type)(repeated)
+        for instance, response in zip(repeated, responses, strict=True):
+            instance.resps.append(response)
+
+
+class _NoEngine:
+    """Stands in while requests are built, before any engine is there."""
+
+    max_model_len = 0
+
+    def score(self, requests: Sequence[Request]) -> list[Score]:
+        raise AssertionError("no engine yet")
+
+    def generate(self, generations: Sequence[Generation]) -> list[Completion]:
+        raise AssertionError("no engine yet")
+
+
+def _load(
+    task: Task, spec: Any, lm: SessionLM, *, limit: int | None, seed: int
+) -> list[LmEvalTask]:
+    """The lm-eval tasks behind an entry: one, or the members of a group such as mmlu."""
+    manager = TaskManager(include_defaults=not isinstance(spec, dict) or "dataset_path" not in spec)
+    parts = list(manager.load([spec])["tasks"].values())
+    for part in parts:
+        shots = task.num_fewshot
+        if shots is None:
+            shots = part.get_config("num_fewshot") or 0
+        part.set_config(key="num_fewshot", value=shots)
+        part.set_fewshot_seed(seed=FEWSHOT_SEED + seed)
+        with _quiet():
+            part.build_all_requests(
+                limit=limit,
+                apply_chat_template=task.chat,
+                fewshot_as_multiturn=task.chat,
+                chat_template=lm.apply_chat_template if task.chat else None,
+                tokenizer_name=lm.tokenizer_name if task.chat else "",
+            )
+    return parts
+
+
+def _result(task: Task, parts: Sequence[LmEvalTask]) -> TaskResult:
+    values: dict[str, list[float]] = defaultdict(list)
+    samples: list[Sample] = []
+    for part in parts:
+        part.apply_filters()
+        for doc, instances in _examples(part):
+            for name in instances[0].filtered_resps:
+                responses = [instance.filtered_resps[name] for instance in instances]
+                metrics = part.process_results(doc, responses)
+                for metric, value in metrics.items():
+                    if isinstance(value, int | float):
+                        values[_key(metric, name, task)].append(float(value))
+                if name == task.filter and isinstance(
+                    metrics.get(task.primary_metric), int | float
+                ):
+                    score = float(metrics[task.primary_metric])
+                    samples.append(_sample(len(samples), part, doc, instances, responses, score))
+    return TaskResult(task.name, values, samples)
+
+
+def _key(metric: str, filter_name: str, task: Task) -> str:
+    return metric if filter_name == task.filter else f"{metric},{filter_name}"
+
+
+def _examples(part: LmEvalTask) -> Iterator[tuple[dict[str, Any], list[Instance]]]:
+    by_doc: dict[int, list[Instance]] = defaultdict(list)
+    for instance in part.instances:
+        by_doc[instance.doc_id].append(instance)
+    for instances in by_doc.values():
+        instances.sort(key=lambda instance: instance.idx)
+        yield instances[0].doc, instances
+
+
+def _sample(
+    example: int,
+    part: LmEvalTask,
+    doc: dict[str, Any],
+    instances: Sequence[Instance],
+    responses: Sequence[Any],
+    score: float,
+) -> Sample:
+    target = part.doc_to_target(doc)
+    if part.OUTPUT_TYPE != "multiple_choice":
+        return Sample(
+            example=example,
+            prompt=str(instances[0].args[0]),
+            target=str(target),
+            response=str(responses[0]),
+            score=score,
+        )
+    choices = part.doc_to_choice(doc)
+    logprobs = tuple(float(response[0]) for response in responses[: len(choices)])
+    best = max(range(len(logprobs)), key=logprobs.__getitem__)
+    return Sample(
+        example=example,
+        prompt=str(instances[0].args[0]),
+        target=str(choices[target]) if isinstance(target, int) and target >= 0 else str(target),
+        response=str(choices[best]),
+        logprobs=logprobs,
+        score=score,
+    )
+
+
+def _clip(context: Sequence[int], continuation: Sequence[int], window: int) -> Request:
+    """The last `window` tokens, as lm-eval's own backends keep them."""
+    kept = [*context, *continuation][-window:]
+    at = max(1, len(kept) - len(continuation))
+    return Request(tuple(kept[:at]), tuple(kept[at:]))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """lm-eval draws a progress bar per task while it builds requests."""
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+        yield

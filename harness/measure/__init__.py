@@ -1,0 +1,1 @@
+"""What a candidate costs while it serves: speed and memory."""

@@ -1,0 +1,151 @@
+"""Throughput and latency of a session under a synthetic load."""
+
+import random
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from harness.contracts import Session
+from harness.records import Measurement, Workload
+from harness.requests import Generation, Timing
+from harness.stats import mean_interval, quantile, ratio_interval
+
+FIRST_ORDINARY_TOKEN = 5
+"""Ids below are special tokens in most vocabularies."""
+
+
+class Round(NamedTuple):
+    """One run of a workload: token counts, seconds, and each request's timing."""
+
+    prompt_tokens: int
+    output_tokens: int
+    wall_sec: float
+    timings: Sequence[Timing]
+    output_lengths: Sequence[int]
+
+    @property
+    def prefill_tokens_per_sec(self) -> float:
+        """Prompt tokens over the time until the last request has its first token."""
+        return self.prompt_tokens / max(timing.first_token_sec for timing in self.timings)
+
+    @property
+    def decode_tokens_per_sec(self) -> float | None:
+        """Tokens after each request's first, over the time in which they came."""
+        after_first = self.output_tokens - len(self.timings)
+        start = min(timing.first_token_sec for timing in self.timings)
+        span = max(timing.last_token_sec for timing in self.timings) - start
+        return after_first / span if after_first and span > 0 else None
+
+    @property
+    def total_tokens_per_sec(self) -> float:
+        return (self.prompt_tokens + self.output_tokens) / self.wall_sec
+
+    @property
+    def tpot_sec(self) -> float | None:
+        """Median seconds per output token after the first."""
+        gaps = [
+            (timing.last_token_sec - timing.first_token_sec) / (length - 1)
+            for timing, length in zip(self.timings, self.output_lengths, strict=True)
+            if length > 1
+        ]
+        return statistics.median(gaps) if gaps else None
+
+
+def fit(workload: Workload, max_model_len: int) -> Workload:
+    """The workload with its longer side cut so that prompt and output fit the context."""
+    prompt, output = workload.prompt_tokens, workload.output_tokens
+    excess = prompt + output - max_model_len
+    if excess <= 0:
+        return workload
+    longer = "prompt_tokens" if prompt >= output else "output_tokens"
+    return workload.model_copy(update={longer: max(1, max(prompt, output) - excess)})
+
+
+def requests_of(workload: Workload, *, vocabulary: int, seed: int) -> list[Generation]:
+    """Prompts of random tokens; outputs have the asked length whatever the model says."""
+    rng = random.Random(seed)
+    generations = []
+    for _ in range(workload.num_requests):
+        prompt, output = workload.prompt_tokens, workload.output_tokens
+        if workload.mixed:
+            prompt, output = rng.randint(1, prompt), rng.randint(1, output)
+        tokens = tuple(rng.randrange(FIRST_ORDINARY_TOKEN, vocabulary) for _ in range(prompt))
+        generations.append(Generation(tokens, output, ignore_eos=True))
+    return generations
+
+
+def time_workload(session: Session, generations: Sequence[Generation]) -> Round:
+    """Send all requests at once and wait for the last."""
+    start = time.perf_counter()
+    completions = session.generate(generations)
+    wall_sec = time.perf_counter() - start
+    lengths = [len(completion.token_ids) for completion in completions]
+    return Round(
+        prompt_tokens=sum(len(generation.prompt) for generation in generations),
+        output_tokens=sum(lengths),
+        wall_sec=wall_sec,
+        timings=[one.timing or Timing(wall_sec, wall_sec) for one in completions],
+        output_lengths=lengths,
+    )
+
+
+def summarize(
+    candidate: str, family: str, workload: str, rounds: Sequence[Round], reference: Sequence[Round]
+) -> list[Measurement]:
+    """Means over the rounds with 95 % intervals, and the ratio to the reference.
+
+    The reference ran in the same rounds, so a drift of the machine cancels in the ratio.
+    """
+    series: Mapping[str, tuple[str, list[float | None], bool]] = {
+        "prefill_tokens_per_sec": ("tokens/s", [r.prefill_tokens_per_sec for r in rounds], True),
+        "decode_tokens_per_sec": ("tokens/s", [r.decode_tokens_per_sec for r in rounds], True),
+        "total_tokens_per_sec": ("tokens/s", [r.total_tokens_per_sec for r in rounds], True),
+        "tpot_sec": ("s", [r.tpot_sec for r in rounds], False),
+    }
+    records = []
+    for metric, (unit, values, higher) in series.items():
+        known = [value for value in values if value is not None]
+        if known:
+            low, high = mean_interval(known)
+            records.append(
+                Measurement(
+                    candidate=candidate, family=family, workload=workload, metric=metric,
+                    value=statistics.fmean(known), unit=unit, n=len(known),
+                    ci_low=low, ci_high=high, higher_is_better=higher,
+                )
+            )
+    records += _latencies(candidate, family, workload, rounds)
+    if reference:
+        records.append(_relative(candidate, family, workload, rounds, reference))
+    return records
+
+
+def _latencies(
+    candidate: str, family: str, workload: str, rounds: Sequence[Round]
+) -> list[Measurement]:
+    """p50, p90 and p99 over all requests of all rounds."""
+    firsts = sorted(t.first_token_sec for r in rounds for t in r.timings)
+    lasts = sorted(t.last_token_sec for r in rounds for t in r.timings)
+    return [
+        Measurement(
+            candidate=candidate, family=family, workload=workload, metric=f"{name}{suffix}",
+            value=quantile(values, share), unit="s", n=len(values), higher_is_better=False,
+        )
+        for name, values in (("ttft_sec", firsts), ("latency_sec", lasts))
+        for suffix, share in (("", 0.5), ("_p90", 0.9), ("_p99", 0.99))
+    ]
+
+
+def _relative(
+    candidate: str, family: str, workload: str, rounds: Sequence[Round], reference: Sequence[Round]
+) -> Measurement:
+    pairs = [
+        (mine.total_tokens_per_sec, theirs.total_tokens_per_sec)
+        for mine, theirs in zip(rounds, reference, strict=True)
+    ]
+    value, low, high = ratio_interval(pairs)
+    return Measurement(
+        candidate=candidate, family=family, workload=workload, metric="relative_throughput",
+        value=value, unit="ratio", n=len(pairs), ci_low=low, ci_high=high, higher_is_better=True,
+    )

@@ -1,0 +1,47 @@
+"""What is asked of an engine session, and what comes back."""
+
+from typing import NamedTuple
+
+Tokens = tuple[int, ...]
+
+
+class Request(NamedTuple):
+    """Score `continuation` after `context`; both are token ids, neither is empty."""
+
+    context: Tokens
+    continuation: Tokens
+
+
+class Score(NamedTuple):
+    """Sum of the continuation's log-probabilities (nats), and whether greedy decoding yields it."""
+
+    logprob: float
+    greedy: bool
+
+
+class Generation(NamedTuple):
+    """One prompt and how to continue it; greedy where `temperature` is 0."""
+
+    prompt: Tokens
+    max_tokens: int
+    stop: tuple[str, ...] = ()
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    seed: int | None = None
+    ignore_eos: bool = False
+
+
+class Timing(NamedTuple):
+    """Of one request, in seconds after it was sent."""
+
+    first_token_sec: float
+    last_token_sec: float
+
+
+class Completion(NamedTuple):
+    """What followed a prompt, without the stop string."""
+
+    text: str
+    token_ids: Tokens
+    timing: Timing | None = None
