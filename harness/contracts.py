@@ -14,11 +14,19 @@ class Zoo(Protocol):
     Everything but `build` is cheap: no torch, no network, so that planning takes no time.
     """
 
-    name: str
-    scale: str
-    """`pocket` or `public`: decides which of a suite's tasks are run."""
+    @property
+    def name(self) -> str: ...
 
+    @property
+    def scale(self) -> str:
+        """`pocket` or `public`: decides which of a suite's tasks are run."""
+
+    @property
     def roles(self) -> tuple[str, ...]: ...
+
+    @property
+    def world_seed(self) -> int | None:
+        """Seed of the invented world that the pocket tasks ask about; None for public models."""
 
     def fingerprint(self, role: str) -> str:
         """Content hash of what the checkpoint is made from; it changes when the weights would."""
@@ -26,10 +34,13 @@ class Zoo(Protocol):
     def missing(self, role: str) -> str:
         """Why the role cannot be had here, in one line; empty where it can."""
 
-    def seconds(self, role: str) -> float:
-        """Estimated seconds until the role is ready; 0 if it is."""
+    def folder(self, role: str) -> Path | None:
+        """The role's checkpoint folder; None while it has to be built or fetched."""
 
-    def build(self, roles: Collection[str]) -> dict[str, Path]:
+    def wall_seconds(self, roles: Collection[str]) -> float:
+        """Estimated seconds until all of the roles are ready; 0 if they are."""
+
+    def build(self, roles: Collection[str]) -> Mapping[str, Path]:
         """Make the roles' folders ready (train, fetch or find them) and return them."""
 
 

@@ -7,11 +7,13 @@ for all tasks in one batch. What a response is worth is decided by the lm-eval t
 
 import contextlib
 import os
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import yaml
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
 from lm_eval.api.task import Task as LmEvalTask
@@ -24,6 +26,7 @@ from lm_eval.tasks import TaskManager
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from harness.contracts import Session
+from harness.jobs import TaskResult
 from harness.records import Sample, Task
 from harness.requests import Completion, Generation, Request, Score
 
@@ -32,15 +35,7 @@ FEWSHOT_SEED = 1234
 """lm-eval's own default: with seed 0 the shots are those of its command line."""
 
 
-class TaskResult(NamedTuple):
-    """Per-example values of each metric of a task, and the samples behind the primary one."""
-
-    task: str
-    values: Mapping[str, Sequence[float]]
-    samples: Sequence[Sample]
-
-
-class SessionLM(TemplateLM):  # type: ignore[misc]  # lm_eval carries no types
+class SessionLM(TemplateLM):
     """An engine session as lm-eval sees a model; also usable with `lm_eval.simple_evaluate`."""
 
     def __init__(self, engine: Session, tokenizer: PreTrainedTokenizerBase, seed: int = 0) -> None:
@@ -95,7 +90,7 @@ class SessionLM(TemplateLM):  # type: ignore[misc]  # lm_eval carries no types
     ) -> list[tuple[float, bool]]:
         window = self.engine.max_model_len - 1  # the engine adds one token to every prompt
         scored = [_clip(context, continuation, window) for _, context, continuation in requests]
-        return [tuple(score) for score in self.engine.score(scored)]
+        return [(score.logprob, score.greedy) for score in self.engine.score(scored)]
 
     def loglikelihood_rolling(
         self, requests: list[Instance], disable_tqdm: bool = False
@@ -154,18 +149,18 @@ class Examination:
 
     def __init__(
         self,
-        tasks: Mapping[str, tuple[Task, Any]],
+        tasks: Mapping[str, tuple[Task, Sequence[Any]]],
         tokenizer_path: Path,
         *,
         limit: int | None,
         seed: int,
     ) -> None:
-        """`tasks`: name -> (our entry, what lm-eval's TaskManager loads it from)."""
+        """`tasks`: name -> (our entry, its sources: task names, or configurations by path)."""
         self._tokenizer = AutoTokenizer.from_pretrained(tokenizer_path)
         self._lm = SessionLM(_NoEngine(), self._tokenizer, seed)
         self._parts = {
-            name: (task, _load(task, spec, self._lm, limit=limit, seed=seed))
-            for name, (task, spec) in tasks.items()
+            name: (task, _load(task, sources, self._lm, limit=limit, seed=seed))
+            for name, (task, sources) in tasks.items()
         }
 
     def evaluate(self, engine: Session, names: Sequence[str]) -> Iterator[TaskResult]:
@@ -202,11 +197,10 @@ class _NoEngine:
 
 
 def _load(
-    task: Task, spec: Any, lm: SessionLM, *, limit: int | None, seed: int
+    task: Task, sources: Sequence[Any], lm: SessionLM, *, limit: int | None, seed: int
 ) -> list[LmEvalTask]:
-    """The lm-eval tasks behind an entry: one, or the members of a group such as mmlu."""
-    manager = TaskManager(include_defaults=not isinstance(spec, dict) or "dataset_path" not in spec)
-    parts = list(manager.load([spec])["tasks"].values())
+    """The lm-eval tasks behind an entry: one, or the parts of a whole such as mmlu."""
+    parts = [part for source in sources for part in _from_source(source)]
     for part in parts:
         shots = task.num_fewshot
         if shots is None:
@@ -222,6 +216,15 @@ def _load(
                 tokenizer_name=lm.tokenizer_name if task.chat else "",
             )
     return parts
+
+
+def _from_source(source: str | dict[str, Any]) -> list[LmEvalTask]:
+    if isinstance(source, str):  # a bare name needs lm-eval's index of all its tasks
+        return list(TaskManager().load([source])["tasks"].values())
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "task.yaml"
+        path.write_text(yaml.safe_dump(source))
+        return list(TaskManager(include_defaults=False).load([str(path)])["tasks"].values())
 
 
 def _result(task: Task, parts: Sequence[LmEvalTask]) -> TaskResult:

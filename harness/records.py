@@ -174,6 +174,26 @@ class Cell(Record):
         return not (self.refused or self.done)
 
 
+class Plan(Record):
+    """Everything that a run will do, decided before anything starts."""
+
+    suite: Suite
+    zoo: str
+    scale: str
+    tasks: tuple[Task, ...]
+    candidates: tuple[Candidate, ...]
+    cells: tuple[Cell, ...]
+    limit: int | None
+    seed: int
+    device: Literal["cpu", "cuda"]
+
+    def pending(self, candidate: str) -> tuple[Cell, ...]:
+        return tuple(c for c in self.cells if c.candidate == candidate and c.pending)
+
+    def candidate(self, name: str) -> Candidate:
+        return next(one for one in self.candidates if one.name == name)
+
+
 class Sample(Record):
     """One scored example, as kept in samples/<candidate>/<task>.parquet."""
 

@@ -29,6 +29,12 @@ class RunFolder:
     def report(self) -> Path:
         return self.path / "report" / "index.html"
 
+    def report_is_current(self) -> bool:
+        """The report was rendered after the last record was written."""
+        if not (self.report.exists() and self._measurements.exists()):
+            return False
+        return self.report.stat().st_mtime >= self._measurements.stat().st_mtime
+
     def prepare(self) -> None:
         """Create the folder and check that it can be written.
 
@@ -47,7 +53,9 @@ class RunFolder:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise HarnessError(f"{self.path}: manifest.json cannot be read: {error.strerror}") from None
+            raise HarnessError(
+                f"{self.path}: manifest.json cannot be read: {error.strerror}; pass another --out"
+            ) from None
         try:
             manifest: dict[str, Any] = json.loads(text)
         except json.JSONDecodeError:

@@ -1,12 +1,14 @@
 """YAML files read into records, with errors that name file, key and what is allowed."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import HarnessError
+
+R = TypeVar("R", bound=BaseModel)
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -28,7 +30,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     return content
 
 
-def validate[R: BaseModel](kind: type[R], fields: dict[str, Any], where: str) -> R:
+def validate(kind: type[R], fields: dict[str, Any], where: str) -> R:
     """The record, or one line that names the first wrong key and what is allowed there.
 
     Raises:

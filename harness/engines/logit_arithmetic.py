@@ -1,7 +1,4 @@
-"""Formulas that combine the logits of several models.
-
-Shape letters: B rows of a batch, V vocabulary.
-"""
+"""Formulas that combine the logits of several models. B rows of a batch, V tokens of the base."""
 
 from torch import Tensor
 
@@ -21,11 +18,12 @@ def proxy_tune_logits(
 
     Source: Liu et al. 2024, https://arxiv.org/abs/2401.08565, eq. 1.
     """
-    vocabulary = base_BV.shape[-1]
+    vocab_size = base_BV.shape[-1]
     for name, logits_BV in (("expert", expert_BV), ("antiexpert", antiexpert_BV)):
-        if logits_BV.shape[-1] < vocabulary:
+        if logits_BV.shape[-1] < vocab_size:
             raise HarnessError(
-                f"proxy: the {name} has {logits_BV.shape[-1]} tokens, the base {vocabulary}; "
-                "all three models must share one vocabulary"
+                f"proxy: the {name} has {logits_BV.shape[-1]} tokens, the base {vocab_size}; "
+                "use small models with the base's tokenizer."
             )
-    return base_BV + alpha * (expert_BV[..., :vocabulary] - antiexpert_BV[..., :vocabulary])
+    shift_BV = expert_BV[..., :vocab_size] - antiexpert_BV[..., :vocab_size]
+    return base_BV + alpha * shift_BV

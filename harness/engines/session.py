@@ -50,6 +50,15 @@ class Session:
     def max_model_len(self) -> int:
         return self.shape.max_model_len
 
+    @property
+    def vocabulary(self) -> int:
+        """Number of token ids that the embedding knows."""
+        return int(self._llm.llm_engine.model_config.get_vocab_size())
+
+    def forget_prefixes(self) -> None:
+        """Compute the next prompts in full, whatever was served before."""
+        self._llm.reset_prefix_cache()
+
     def load(
         self, checkpoint: Path, mix: LogitMix | None = None, roles: Mapping[str, Path] | None = None
     ) -> None:
@@ -96,12 +105,12 @@ class Session:
         probe = self.score([Request(PROBE, PROBE)])[0]
         if not math.isfinite(probe.logprob):
             raise HarnessError(
-                f"{checkpoint.name}: its log-probabilities are not finite; the weights hold NaN or inf"
+                f"{checkpoint.name}: log-probabilities are not finite; the weights hold NaN or inf"
             )
 
     def _reload(self, checkpoint: Path) -> None:
         self._llm.collective_rpc("reload_weights", kwargs={"weights_path": str(checkpoint)})
-        self._llm.reset_prefix_cache()
+        self.forget_prefixes()
         self._loaded = checkpoint
 
     def _params(self, generation: Generation, **more: Any) -> Any:

@@ -110,9 +110,16 @@ def summarize(
             low, high = mean_interval(known)
             records.append(
                 Measurement(
-                    candidate=candidate, family=family, workload=workload, metric=metric,
-                    value=statistics.fmean(known), unit=unit, n=len(known),
-                    ci_low=low, ci_high=high, higher_is_better=higher,
+                    candidate=candidate,
+                    family=family,
+                    workload=workload,
+                    metric=metric,
+                    value=statistics.fmean(known),
+                    unit=unit,
+                    n=len(known),
+                    ci_low=low,
+                    ci_high=high,
+                    higher_is_better=higher,
                 )
             )
     records += _latencies(candidate, family, workload, rounds)
@@ -129,8 +136,14 @@ def _latencies(
     lasts = sorted(t.last_token_sec for r in rounds for t in r.timings)
     return [
         Measurement(
-            candidate=candidate, family=family, workload=workload, metric=f"{name}{suffix}",
-            value=quantile(values, share), unit="s", n=len(values), higher_is_better=False,
+            candidate=candidate,
+            family=family,
+            workload=workload,
+            metric=f"{name}{suffix}",
+            value=quantile(values, share),
+            unit="s",
+            n=len(values),
+            higher_is_better=False,
         )
         for name, values in (("ttft_sec", firsts), ("latency_sec", lasts))
         for suffix, share in (("", 0.5), ("_p90", 0.9), ("_p99", 0.99))
@@ -146,6 +159,14 @@ def _relative(
     ]
     value, low, high = ratio_interval(pairs)
     return Measurement(
-        candidate=candidate, family=family, workload=workload, metric="relative_throughput",
-        value=value, unit="ratio", n=len(pairs), ci_low=low, ci_high=high, higher_is_better=True,
+        candidate=candidate,
+        family=family,
+        workload=workload,
+        metric="relative_throughput",
+        value=value,
+        unit="ratio",
+        n=len(pairs),
+        ci_low=low,
+        ci_high=high,
+        higher_is_better=True,
     )

@@ -1,0 +1,67 @@
+# make run [SUITE=jan2024] [ARGS="--limit 50"]   measure and render the report
+# make test                                      every test
+# make check                                     lint, types, import rules, fast tests
+
+SUITE ?= jan2024
+ARGS ?=
+PYTHON ?= python3
+VENV := .venv
+ACCELERATOR := $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
+LOCK := locks/$(ACCELERATOR).txt
+# A copy of the lock that was installed: the environment is redone when the two differ.
+INSTALLED := $(VENV)/installed-$(ACCELERATOR).txt
+TORCH := $(shell sed -n 's/^torch==/torch==/p' $(LOCK))
+TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
+PIP := $(VENV)/bin/python -m pip --quiet --quiet --disable-pip-version-check
+
+.PHONY: run test check lock clean env browser
+
+run: env
+	@$(VENV)/bin/python run_all.py --suite $(SUITE) $(ARGS)
+
+test: env
+	@$(VENV)/bin/python -m pytest
+
+check: env
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+	@$(VENV)/bin/python -m pytest -m "not slow"
+
+env:
+	@cmp -s $(LOCK) $(INSTALLED) || $(MAKE) --no-print-directory install-$(ACCELERATOR)
+
+.PHONY: install-cpu install-gpu python-fits
+install-cpu: $(VENV)/bin/python
+	@echo "Installing $$(grep -c == $(LOCK)) packages from $(LOCK); takes a few minutes, once."
+	@# PyPI has no torch without CUDA. Try the configured index first, then PyTorch's own.
+	@$(PIP) install --no-deps "$(TORCH)" 2>/dev/null \
+	    || $(PIP) install --no-deps --index-url $(TORCH_CPU_INDEX) "$(TORCH)"
+	@$(PIP) install --no-deps -r $(LOCK)
+	@cp $(LOCK) $(INSTALLED)
+
+install-gpu: $(VENV)/bin/python
+	@echo "Installing $$(grep -c == $(LOCK)) packages from $(LOCK); takes a few minutes, once."
+	@$(PIP) install --no-deps -r $(LOCK)
+	@cp $(LOCK) $(INSTALLED)
+
+$(VENV)/bin/python: | python-fits
+	@$(PYTHON) -m venv $(VENV)
+
+python-fits:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
+	    || { echo "$(PYTHON) is not Python 3.11 to 3.13; use one that is: make PYTHON=python3.11"; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	    || { echo "$(PYTHON) cannot make environments; on Debian: apt-get install python3-venv"; exit 2; }
+
+lock:
+	@$(PYTHON) locks/regenerate.py
+
+# For the tests of the report's pages, and to shut in programs that models write.
+browser:
+	@.ci/tools
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

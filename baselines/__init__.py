@@ -1,0 +1,1 @@
+"""Ways of combining checkpoints, and the checkpoints that they combine."""

@@ -1,0 +1,138 @@
+"""Checkpoints along one training run: roles `<run>@<step>`."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+from pydantic import Field
+
+from baselines.checkpoints import check_compatible, copy_companions, inspect
+from baselines.entries import OneOrMore, candidate_name
+from baselines.weight_files import INDEX
+from harness.records import Candidate, Record, Weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    State = Mapping[str, Tensor]
+
+Step = Annotated[int, Field(gt=0)]
+
+
+class TrajectoryOptions(Record):
+    run: str = "large_base"
+    at: OneOrMore[Step] = ()
+    """Average what there is at these steps, rather than at the end."""
+    add_end: bool = False
+    """Add the role `<run>` itself, one interval past the last step.
+
+    Off, because the last numbered checkpoint usually is the run's end: it would count twice.
+    """
+    name: str | None = None
+
+
+class Checkpoint(NamedTuple):
+    role: str
+    step: int
+
+
+class Variant(NamedTuple):
+    """One average of a run, whatever its end."""
+
+    tag: str
+    """Of the candidate's name."""
+    summary: str
+    choose: Callable[[list[Checkpoint]], list[Checkpoint]]
+    at_least: int = 2
+    """Fewer checkpoints are no average of this kind."""
+    options: Mapping[str, Any] = MappingProxyType({})
+
+
+class TrajectoryAverage(ABC):
+    name: str
+    family = "averaging"
+    source: str
+
+    @abstractmethod
+    def variants(self, options: Any) -> Iterator[Variant]: ...
+
+    @abstractmethod
+    def average(self, states: "Iterable[State]", options: Mapping[str, Any]) -> "State": ...
+
+    def candidates(self, options: Any, roles: Sequence[str]) -> Iterator[Candidate]:
+        variants = list(self.variants(options))
+        ends: tuple[int | None, ...] = options.at or (None,)
+        for at in ends:
+            end = options.run if at is None else f"{options.run}@{at}"
+            run = trajectory(options, roles, at)
+            for variant in variants:
+                single = len(ends) * len(variants) == 1
+                inputs = needed_roles(
+                    options.run, variant.choose(run), at=at, at_least=variant.at_least
+                )
+                recipe = Weights(method=self.name, inputs=inputs, options=dict(variant.options))
+                yield Candidate(
+                    name=candidate_name(options.name, single, self.name, end, variant.tag),
+                    family=self.family,
+                    recipe=recipe,
+                    summary=f"{variant.summary} of {end}",
+                    source=self.source,
+                )
+
+    def build(self, recipe: Weights, inputs: Mapping[str, Path], out: Path) -> None:
+        """Average the inputs, one weight file at a time, and write it as the last one is written.
+
+        Raises:
+            HarnessError: the inputs differ in shape or vocabulary.
+        """
+        from safetensors.torch import save_file
+
+        from baselines.tensors import read_tensors, tensor_names
+
+        folders = [inputs[role] for role in recipe.inputs]
+        last = inspect(folders[-1])
+        for folder in folders[:-1]:
+            check_compatible(last, inspect(folder))
+        for file, names in tensor_names(last.path).items():
+            states = (read_tensors(folder, names) for folder in folders)
+            average = dict(self.average(states, recipe.options))
+            save_file(average, out / file.name, metadata={"format": "pt"})
+        copy_companions(last.path, out)
+        if (last.path / INDEX).is_file():
+            (out / INDEX).write_bytes((last.path / INDEX).read_bytes())
+
+
+def trajectory(
+    options: TrajectoryOptions, roles: Sequence[str], at: int | None
+) -> list[Checkpoint]:
+    """The run's checkpoints in order of training, up to step `at`; empty if the zoo has none."""
+    steps = sorted(
+        int(step)
+        for run, _, step in (role.rpartition("@") for role in roles)
+        if run == options.run and step.isdecimal()
+    )
+    found = [Checkpoint(role=f"{options.run}@{step}", step=step) for step in steps]
+    if at is not None:
+        return [checkpoint for checkpoint in found if checkpoint.step <= at]
+    if options.add_end and steps:
+        interval = steps[-1] - steps[-2] if len(steps) > 1 else steps[-1]
+        found.append(Checkpoint(role=options.run, step=steps[-1] + interval))
+    return found
+
+
+def needed_roles(
+    run: str, chosen: Sequence[Checkpoint], *, at: int | None, at_least: int
+) -> tuple[str, ...]:
+    """The chosen roles, `run@at` among them.
+
+    If they are too few, one that no zoo has stands in front: the plan then refuses the candidate
+    rather than measure another average under its name.
+    """
+    roles = [checkpoint.role for checkpoint in chosen]
+    if at is not None and f"{run}@{at}" not in roles:
+        roles.append(f"{run}@{at}")
+    if len(roles) < at_least:
+        roles.insert(0, f"{run}@*")
+    return tuple(roles)

@@ -1,0 +1,116 @@
+"""Which methods there are, and which candidates a suite's entries ask for."""
+
+import pkgutil
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import ValidationError
+
+from harness.contracts import Method
+from harness.errors import HarnessError, unknown
+from harness.records import Candidate, Record
+
+DECLARES_METHOD = re.compile(r"^METHOD\b", re.MULTILINE)
+
+
+@cache
+def methods() -> dict[str, Method]:
+    """Every METHOD of the modules below baselines/, by name."""
+    found: dict[str, Method] = {}
+    for module in method_modules():
+        method: Method = import_module(module).METHOD
+        assert method.name not in found, f"two methods are called {method.name}"
+        found[method.name] = method
+    return dict(sorted(found.items()))
+
+
+def method_modules() -> Iterator[str]:
+    """Names of the modules that define METHOD.
+
+    The others are not imported: tensor functions beside a method need torch, planning does not.
+    """
+    root = Path(__file__).parent
+    for info in pkgutil.walk_packages([str(root)], f"{root.name}."):
+        source = root.parent.joinpath(*info.name.split(".")).with_suffix(".py")
+        if not info.ispkg and DECLARES_METHOD.search(source.read_text(encoding="utf-8")):
+            yield info.name
+
+
+def expand(
+    entries: Sequence[Mapping[str, Any]], roles: Sequence[str], *, where: str
+) -> list[Candidate]:
+    """The candidates of a suite's entries, on a zoo with these roles.
+
+    `where` is the suite's file; a mergekit recipe may be named relative to its folder.
+    A candidate whose roles the zoo lacks is made all the same: the plan says what is missing.
+
+    Raises:
+        HarnessError: an unknown method, a wrong option, or two candidates with one name.
+    """
+    found: dict[str, Candidate] = {}
+    for index, entry in enumerate(entries):
+        place = f"{where}: candidates[{index}]"
+        for candidate in expand_entry(entry, roles, folder=Path(where).parent, place=place):
+            if candidate.name in found:
+                raise HarnessError(
+                    f"{place}: a candidate {candidate.name!r} is there already; "
+                    "give one of the two another name or exclude it."
+                )
+            found[candidate.name] = candidate
+    return list(found.values())
+
+
+def expand_entry(
+    entry: Mapping[str, Any], roles: Sequence[str], *, folder: Path, place: str
+) -> list[Candidate]:
+    options = dict(entry)
+    if "method" not in options and "mergekit" in options:
+        options = {"method": "mergekit", "config": options.pop("mergekit"), **options}
+    name = options.pop("method", None)
+    if not isinstance(name, str):
+        raise HarnessError(
+            f"{place}: names no method; write `method: NAME` ({', '.join(methods())}) "
+            "or `mergekit: PATH`."
+        )
+    if name not in methods():
+        raise HarnessError(f"{place}: {unknown('method', name, methods())}")
+    try:
+        method = methods()[name]
+        parsed = method.options.model_validate(options, context={"folder": folder})
+        return list(method.candidates(parsed, roles))
+    except ValidationError as error:
+        raise HarnessError(f"{place} ({name}): {explain(error, method.options)}") from None
+    except HarnessError as error:
+        raise HarnessError(f"{place} ({name}): {error}") from None
+
+
+def explain(error: ValidationError, options: type[Record]) -> str:
+    """The first complaint of a validation, in one line; misspelt keys before missing ones."""
+    first = min(error.errors(), key=lambda complaint: complaint["type"] != "extra_forbidden")
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return str(unknown("option", key, option_keys(options, first["loc"])))
+    if first["type"] == "missing":
+        keys = ", ".join(option_keys(options, first["loc"]))
+        return f"option {key!r} is missing; options are {keys}."
+    message = first["msg"].removeprefix("Value error, ").rstrip(".")
+    if not key:
+        return f"{message}."
+    return f"{key}={first['input']!r}: {message[0].lower()}{message[1:]}."
+
+
+def option_keys(options: type[Record], loc: Sequence[int | str]) -> list[str]:
+    """The keys that are allowed where an error is: of the entry, or of a record in a list."""
+    prefix = ""
+    for part in loc[:-1]:
+        if part in options.model_fields:
+            inner = get_args(options.model_fields[str(part)].annotation)
+            options = next(
+                (t for t in inner if isinstance(t, type) and issubclass(t, Record)), options
+            )
+        prefix += f"{part}."
+    return [f"{prefix}{field.alias or key}" for key, field in options.model_fields.items()]

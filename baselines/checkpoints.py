@@ -1,0 +1,250 @@
+"""What a checkpoint folder holds, read from config.json and file headers alone.
+
+No torch, no tensor data: a plan asks this of every checkpoint before anything starts.
+"""
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from baselines.layouts import Shapes, head_dim, kv_heads
+from baselines.weight_files import TensorHeader, read_header, read_json, weight_files
+from harness.errors import HarnessError
+from harness.records import Record
+
+DTYPES = {
+    "F64": ("float64", 8),
+    "F32": ("float32", 4),
+    "BF16": ("bfloat16", 2),
+    "F16": ("float16", 2),
+    "F8_E4M3": ("float8_e4m3fn", 1),
+    "F8_E5M2": ("float8_e5m2", 1),
+    "I64": ("int64", 8),
+    "I32": ("int32", 4),
+    "I8": ("int8", 1),
+    "U8": ("uint8", 1),
+    "BOOL": ("bool", 1),
+}
+WEIGHT_SUFFIXES = {".safetensors", ".bin", ".pt", ".pth", ".gguf"}
+
+
+class CheckpointInfo(Record):
+    path: Path
+    architecture: str
+    signature: str
+    """Equal for checkpoints of one shape and configuration, which one engine can hold in turn.
+
+    Not in turn if a mixture is reloaded in place on the CPU: vllm 0.32 then packs experts wrongly.
+    """
+    shapes: dict[str, tuple[int, ...]] = Field(repr=False)
+    dtype: str
+    """Of most parameters."""
+    vocab_size: int
+    num_parameters: int
+    num_active_parameters: int
+    """Used for one token; fewer than all in a mixture of experts."""
+    weights_bytes: int
+    kv_bytes_per_token: int
+    """With keys and values stored in `dtype`."""
+    context_length: int
+    tokenizer: str | None
+    """Hash of the vocabulary; None where the folder has no tokenizer."""
+
+
+def inspect(path: Path) -> CheckpointInfo:
+    """
+    Raises:
+        HarnessError: the folder or config.json is missing, or a weight file is missing or damaged.
+    """
+    config = read_config(path)
+    headers = {
+        name: header for file in weight_files(path) for name, header in read_header(file).items()
+    }
+    shapes = {name: headers[name].shape for name in sorted(headers)}
+    dtype, dtype_bytes = most_common_dtype(headers)
+    num_parameters = sum(prod(shape) for shape in shapes.values())
+    return CheckpointInfo(
+        path=path,
+        architecture=config["architectures"][0],
+        signature=signature(config, shapes),
+        shapes=shapes,
+        dtype=dtype,
+        vocab_size=config["vocab_size"],
+        num_parameters=num_parameters,
+        num_active_parameters=num_parameters - idle_parameters(config, shapes),
+        weights_bytes=sum(header.num_bytes for header in headers.values()),
+        kv_bytes_per_token=kv_bytes_per_token(config, dtype_bytes),
+        context_length=config["max_position_embeddings"],
+        tokenizer=tokenizer_fingerprint(path),
+    )
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    file = path / "config.json"
+    if not path.is_dir():
+        raise HarnessError(f"{path}: no such checkpoint folder; check the zoo's path for it.")
+    if not file.is_file():
+        raise HarnessError(f"{path}: has no config.json; point at a Hugging Face checkpoint.")
+    config = read_json(file)
+    needed = (
+        "architectures",
+        "vocab_size",
+        "hidden_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "max_position_embeddings",
+    )
+    missing = [key for key in needed if not config.get(key)]
+    if missing:
+        raise HarnessError(f"{file}: lacks {', '.join(missing)}; use a decoder-only checkpoint.")
+    return config
+
+
+def most_common_dtype(headers: Mapping[str, TensorHeader]) -> tuple[str, int]:
+    """Its name and bytes, weighed by parameters."""
+    weigh: Counter[str] = Counter()
+    for header in headers.values():
+        weigh[header.dtype] += prod(header.shape)
+    dtype = weigh.most_common(1)[0][0]
+    return DTYPES.get(dtype, (dtype.lower(), 1))
+
+
+def signature(config: Mapping[str, Any], shapes: Shapes) -> str:
+    """Hash of all that an engine fixes when it starts: shapes, and what config.json adds to them.
+
+    Two mixtures that differ only in experts per token have equal shapes and need two engines.
+    """
+    fixed = {
+        "architecture": config["architectures"][0],
+        "shapes": sorted(shapes.items()),
+        "head_dim": head_dim(config),
+        "kv_heads": kv_heads(config),
+        "rope": rope(config),
+        "tied": bool(config.get("tie_word_embeddings")),
+        **{
+            key: config.get(key)
+            for key in (
+                "num_attention_heads",
+                "hidden_act",
+                "rms_norm_eps",
+                "sliding_window",
+                "num_experts_per_tok",
+                "max_position_embeddings",
+            )
+        },
+    }
+    return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def rope(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Rotary settings, whichever of the two forms (transformers before and since 5) has them."""
+    settings = {"rope_theta": config.get("rope_theta"), "rope_type": "default"}
+    settings |= config.get("rope_scaling") or {}
+    settings |= config.get("rope_parameters") or {}
+    settings["rope_type"] = settings.pop("type", settings["rope_type"])
+    settings["rope_theta"] = float(settings["rope_theta"] or 10000.0)
+    return settings
+
+
+def idle_parameters(config: Mapping[str, Any], shapes: Shapes) -> int:
+    """Parameters of the experts that a token is not sent to."""
+    num_experts = config.get("num_local_experts")
+    if not num_experts:
+        return 0
+    experts = sum(prod(shape) for name, shape in shapes.items() if ".experts." in name)
+    return experts * (num_experts - config["num_experts_per_tok"]) // num_experts
+
+
+def kv_bytes_per_token(config: Mapping[str, Any], dtype_bytes: int) -> int:
+    return 2 * config["num_hidden_layers"] * kv_heads(config) * head_dim(config) * dtype_bytes
+
+
+def read_vocabulary(path: Path) -> dict[str, int] | None:
+    """Token to id, added tokens included; None where there is no tokenizer.json."""
+    if not (path / "tokenizer.json").is_file():
+        return None
+    content = read_json(path / "tokenizer.json")
+    vocabulary = content.get("model", {}).get("vocab", {})
+    if isinstance(vocabulary, list):  # Unigram models list [token, score].
+        vocabulary = {token: index for index, (token, _) in enumerate(vocabulary)}
+    return vocabulary | {token["content"]: token["id"] for token in content.get("added_tokens", [])}
+
+
+def tokenizer_fingerprint(path: Path) -> str | None:
+    vocabulary = read_vocabulary(path)
+    if vocabulary is not None:
+        content = json.dumps(sorted(vocabulary.items())).encode()
+    elif (path / "tokenizer.model").is_file():
+        content = (path / "tokenizer.model").read_bytes()
+    else:
+        return None
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def check_compatible(base: CheckpointInfo, other: CheckpointInfo) -> None:
+    """
+    Raises:
+        HarnessError: the weights of the two cannot be combined tensor by tensor.
+    """
+    if other.vocab_size != base.vocab_size:
+        raise HarnessError(
+            f"{other.path}: {other.vocab_size} tokens in the vocabulary, {base.path} has "
+            f"{base.vocab_size}; combine models that share a tokenizer."
+        )
+    if base.tokenizer and other.tokenizer and other.tokenizer != base.tokenizer:
+        raise HarnessError(
+            f"{other.path}: other tokens than {base.path}, though as many; "
+            "combine models that share a tokenizer."
+        )
+    if other.architecture != base.architecture:
+        raise HarnessError(
+            f"{other.path}: {other.architecture}, but {base.path} is {base.architecture}; "
+            "combine models of one architecture."
+        )
+    if other.shapes != base.shapes:
+        raise HarnessError(
+            f"{other.path}: {first_difference(base.shapes, other.shapes)} in {base.path}; "
+            "combine models of one shape."
+        )
+
+
+def first_difference(expected: Shapes, found: Shapes) -> str:
+    """The first tensor that differs, as `NAME is [2, 3], but [2, 4]`."""
+    name = min(name for name in expected | found if expected.get(name) != found.get(name))
+    here = f"is {list(found[name])}" if name in found else "is missing"
+    there = str(list(expected[name])) if name in expected else "none"
+    return f"{name} {here}, but {there}"
+
+
+def check_vocabulary(base: Path, expert: Path) -> None:
+    """The base's tokens must have the same ids in the expert, which may have more behind them.
+
+    Raises:
+        HarnessError: the logits of the two cannot be combined.
+    """
+    ours, theirs = read_vocabulary(base), read_vocabulary(expert)
+    if ours is None or theirs is None:
+        if tokenizer_fingerprint(base) == tokenizer_fingerprint(expert):
+            return
+        raise HarnessError(f"{expert}: cannot compare tokens with {base}; add tokenizer.json.")
+    moved = [token for token, index in ours.items() if theirs.get(token) != index]
+    if moved:
+        raise HarnessError(
+            f"{expert}: {len(moved)} of the {len(ours)} tokens of {base} have other ids, "
+            f"{moved[0]!r} among them; use small models with the base's tokenizer."
+        )
+
+
+def copy_companions(source: Path, out: Path) -> None:
+    """Copy config, tokenizer and generation settings, where `out` lacks them; weights stay."""
+    for file in sorted(source.iterdir()):
+        is_weight = file.suffix in WEIGHT_SUFFIXES or file.name.endswith(".index.json")
+        if file.is_file() and not is_weight and not (out / file.name).exists():
+            shutil.copyfile(file, out / file.name)

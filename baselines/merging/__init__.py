@@ -1,0 +1,1 @@
+"""Merges across fine-tunes, by mergekit."""

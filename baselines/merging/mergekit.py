@@ -1,0 +1,183 @@
+"""Merges across fine-tunes: a mergekit YAML whose models are roles of the zoo.
+
+Source: Goddard et al. 2024, https://arxiv.org/abs/2403.13257. A YAML that lies in recipes/ is a
+candidate: its first comment line becomes the summary, `# Source: URL` names the paper.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationInfo, field_validator
+
+from baselines.checkpoints import check_compatible, copy_companions, inspect
+from baselines.entries import OneOrMore
+from harness.errors import HarnessError
+from harness.records import Candidate, Record, Weights
+
+RECIPES = Path(__file__).parent / "recipes"
+SUFFIXES = {".yaml", ".yml"}
+MODEL_KEYS = {"model", "base_model", "tokenizer_source", "source"}
+NOT_MODELS = {"base", "union"}
+
+
+class MergekitOptions(Record):
+    config: OneOrMore[Path]
+    """Files or globs in recipes/ or, if none matches there, in the suite's folder."""
+    name: str | None = None
+    seed: int = 0
+    """Of DARE's and DELLA's random masks."""
+
+    @field_validator("config", mode="after")
+    @classmethod
+    def find(cls, patterns: tuple[Path, ...], info: ValidationInfo) -> tuple[Path, ...]:
+        folder = (info.context or {}).get("folder", Path())
+        return tuple(file for pattern in patterns for file in find_recipes(str(pattern), folder))
+
+
+def find_recipes(pattern: str, folder: Path) -> list[Path]:
+    for place in (RECIPES, folder):
+        if Path(pattern).is_absolute():
+            found = [Path(pattern)] if Path(pattern).is_file() else []
+        else:
+            found = sorted({*place.glob(pattern), *place.glob(f"{pattern}.yaml")})
+        files = [file for file in found if file.is_file() and file.suffix in SUFFIXES]
+        if files:
+            return files
+    known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.yaml")))
+    raise ValueError(f"no such recipe; give a YAML's path, or one of {known}")
+
+
+class Mergekit:
+    name = "mergekit"
+    family = "merging"
+    source = "https://arxiv.org/abs/2403.13257"
+    options = MergekitOptions
+
+    def candidates(self, options: MergekitOptions, roles: Sequence[str]) -> Iterator[Candidate]:
+        for file in options.config:
+            text = file.read_text(encoding="utf-8")
+            config = parse_recipe(text, file)
+            summary, source = leading_comments(text)
+            single = len(options.config) == 1
+            named = f"{options.name}-{file.stem}" if options.name else file.stem
+            yield Candidate(
+                name=options.name if options.name and single else named,
+                family=self.family,
+                recipe=Weights(
+                    method=self.name,
+                    inputs=tuple(dict.fromkeys(model_names(config))),
+                    options={"config": config, "seed": options.seed},
+                ),
+                summary=summary,
+                source=source or self.source,
+            )
+
+    def build(self, recipe: Weights, inputs: Mapping[str, Path], out: Path) -> None:
+        """Merge in float32 and store in the inputs' type, unless the YAML has a dtype.
+
+        In bfloat16 the small differences between fine-tunes would be rounded away.
+
+        Raises:
+            HarnessError: the inputs do not fit each other, or mergekit refuses the recipe.
+        """
+        config = recipe.options["config"]
+        base = inputs[named_base(config) or recipe.inputs[0]]
+        check_inputs(config, base, inputs)
+        dtypes = {"dtype": "float32", "out_dtype": inspect(base).dtype}
+        resolved = map_models(config, lambda role: {"model": {"path": str(inputs[role])}})
+        if "dtype" not in config and "out_dtype" not in config:
+            resolved |= dtypes
+        run_mergekit(resolved, out, seed=recipe.options["seed"])
+        copy_companions(base, out)
+
+
+def parse_recipe(text: str, file: Path) -> dict[str, Any]:
+    try:
+        config = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        problem = str(error).splitlines()[0]
+        message = f"{file}: is no YAML ({problem}); see the examples in {RECIPES}."
+        raise HarnessError(message) from None
+    parts = {"models", "slices", "modules"}
+    if not isinstance(config, dict) or "merge_method" not in config or not parts & config.keys():
+        raise HarnessError(
+            f"{file}: is no mergekit recipe; it needs merge_method and one of models, slices, "
+            f"modules, as in {RECIPES.name}/ties.yaml."
+        )
+    if not any(model_names(config)):
+        raise HarnessError(f"{file}: names no models; give each as `model: ROLE`.")
+    return config
+
+
+def leading_comments(text: str) -> tuple[str, str]:
+    """The summary and the source from the comment lines on top; empty where there are none."""
+    comments = []
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        comments.append(line.lstrip("# ").strip())
+    sources = [line.partition(":")[2].strip() for line in comments if line.startswith("Source:")]
+    summaries = [line for line in comments if line and not line.startswith("Source:")]
+    return next(iter(summaries), ""), next(iter(sources), "")
+
+
+def model_names(config: Any) -> Iterator[str]:
+    """Names of models, in order of appearance."""
+    if isinstance(config, list):
+        for item in config:
+            yield from model_names(item)
+    elif isinstance(config, dict):
+        for key, value in config.items():
+            if key in MODEL_KEYS and isinstance(value, str):
+                yield from () if value in NOT_MODELS else (value,)
+            else:
+                yield from model_names(value)
+
+
+def map_models(config: Any, replace: Callable[[str], Any]) -> Any:
+    """The same configuration with every model's name replaced."""
+    if isinstance(config, list):
+        return [map_models(item, replace) for item in config]
+    if not isinstance(config, dict):
+        return config
+    return {
+        key: replace(value)
+        if key in MODEL_KEYS and isinstance(value, str) and value not in NOT_MODELS
+        else map_models(value, replace)
+        for key, value in config.items()
+    }
+
+
+def named_base(config: Mapping[str, Any]) -> str | None:
+    base = config.get("base_model")
+    return base if isinstance(base, str) else None
+
+
+def check_inputs(config: Mapping[str, Any], base: Path, inputs: Mapping[str, Path]) -> None:
+    """Layer slices and tokenizer merges combine unequal models; nothing else here does."""
+    if "models" in config and not {"tokenizer", "tokenizer_source"} & config.keys():
+        expected = inspect(base)
+        for role in dict.fromkeys(model_names(config)):
+            check_compatible(expected, inspect(inputs[role]))
+
+
+def run_mergekit(config: Mapping[str, Any], out: Path, *, seed: int) -> None:
+    """
+    Models are given as mappings: in a string mergekit takes `@` for a revision, and the folder of
+    `large_base@500` has one. No model card: writing it asks the hub.
+    """
+    from mergekit.config import MergeConfiguration
+    from mergekit.merge import MergeOptions, run_merge
+
+    options = MergeOptions(write_model_card=False, quiet=True, random_seed=seed)
+    try:
+        run_merge(MergeConfiguration.model_validate(config), str(out), options)
+    except (RuntimeError, ValueError, TypeError, KeyError, NotImplementedError) as error:
+        reason = " ".join(str(error).split())[:300]
+        method = config["merge_method"]
+        raise HarnessError(f"mergekit refuses this {method} recipe: {reason}") from error
+
+
+METHOD = Mergekit()

@@ -1,0 +1,1 @@
+"""Combinations of logits while decoding."""

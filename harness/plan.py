@@ -1,0 +1,165 @@
+"""Suite + zoo -> plan: every cell that will run, and why the others will not."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Literal
+
+from baselines.catalog import expand
+from baselines.checkpoints import CheckpointInfo, check_vocabulary, inspect
+from harness.contracts import Zoo
+from harness.errors import HarnessError, unknown
+from harness.records import Candidate, Cell, LogitMix, Plan, Suite, Task
+
+SECONDS_PER_EXAMPLE = 0.002
+SECONDS_PER_ROUND = 2.0
+SECONDS_PER_ENGINE = 15.0
+"""Seen on two cores with models of a few million parameters; larger models take longer."""
+MIX_FACTOR = 4
+"""How much slower a candidate of three models was seen to be than its base."""
+
+
+def make_plan(
+    suite: Suite,
+    zoo: Zoo,
+    tasks: Mapping[str, Task],
+    *,
+    where: Path,
+    only: Sequence[str] = (),
+    task_globs: Sequence[str] = (),
+    limit: int | None = None,
+    seed: int | None = None,
+    device: Literal["cpu", "cuda"] = "cpu",
+    done: Collection[tuple[str, str | None]] = (),
+    unavailable: Callable[[Task], str] = lambda task: "",
+) -> Plan:
+    """Decide every cell. `done` are the cells that the run's folder holds already.
+
+    Raises:
+        HarnessError: a name is unknown, or a checkpoint that is there is damaged or does not fit.
+    """
+    candidates = choose_candidates(expand(suite.candidates, zoo.roles, where=str(where)), only)
+    chosen = choose_tasks(suite, zoo.scale, tasks, task_globs)
+    reasons = {task.name: unavailable(task) for task in chosen}
+    cells: list[Cell] = []
+    for candidate in candidates:
+        refusal = refuse(candidate, zoo)
+        for name in [*(task.name for task in chosen), None]:
+            reason = refusal or reasons.get(name or "", "")
+            cells.append(
+                Cell(
+                    candidate=candidate.name,
+                    task=name,
+                    refused=reason,
+                    done=(candidate.name, name) in done,
+                )
+            )
+    return Plan(
+        suite=suite,
+        zoo=zoo.name,
+        scale=zoo.scale,
+        tasks=tuple(chosen),
+        candidates=tuple(candidates),
+        cells=tuple(cells),
+        limit=suite.limit if limit is None else limit,
+        seed=suite.seed if seed is None else seed,
+        device=device,
+    )
+
+
+def choose_candidates(candidates: Sequence[Candidate], only: Sequence[str]) -> list[Candidate]:
+    """Those whose name or family matches one of the globs; all if there are no globs."""
+    for pattern in only:
+        if not any(_matches(candidate, [pattern]) for candidate in candidates):
+            known = {c.name for c in candidates} | {c.family for c in candidates}
+            raise unknown("candidate", pattern, known)
+    return [candidate for candidate in candidates if not only or _matches(candidate, only)]
+
+
+def choose_tasks(
+    suite: Suite, scale: str, tasks: Mapping[str, Task], globs: Sequence[str]
+) -> list[Task]:
+    """The suite's tasks for a zoo of this scale, in the suite's order, narrowed by the globs."""
+    names: dict[str, Task] = {}
+    for pattern in suite.tasks.get(scale, ()):
+        matches = [task for name, task in tasks.items() if fnmatchcase(name, pattern)]
+        if not matches:
+            raise HarnessError(f"suite {suite.name}: {unknown('task', pattern, tasks)}")
+        names |= {task.name: task for task in matches if task.name not in names}
+    if not names:
+        raise HarnessError(
+            f"suite {suite.name} has no tasks for a {scale} zoo; it has them for: "
+            f"{', '.join(suite.tasks)}"
+        )
+    for pattern in globs:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise unknown("task", pattern, names)
+    return [
+        task
+        for name, task in names.items()
+        if not globs or any(fnmatchcase(name, pattern) for pattern in globs)
+    ]
+
+
+def refuse(candidate: Candidate, zoo: Zoo) -> str:
+    """Why the candidate cannot run on this zoo; empty where it can.
+
+    Raises:
+        HarnessError: a checkpoint that is there is damaged, or does not fit the others.
+    """
+    for role in candidate.recipe.inputs:
+        if Path(role).is_absolute():
+            continue
+        if role not in zoo.roles:
+            return f"the zoo {zoo.name} has no role {role}"
+        if reason := zoo.missing(role):
+            return reason
+    _check_inputs(candidate, zoo)
+    return ""
+
+
+def _check_inputs(candidate: Candidate, zoo: Zoo) -> None:
+    infos = [inspect(path) for path in _folders(candidate, zoo)]
+    if isinstance(candidate.recipe, LogitMix) and len(infos) == len(candidate.recipe.inputs):
+        for expert in infos[1:]:
+            check_vocabulary(infos[0].path, expert.path)
+
+
+def _folders(candidate: Candidate, zoo: Zoo) -> Iterable[Path]:
+    for role in candidate.recipe.inputs:
+        folder = Path(role) if Path(role).is_absolute() else zoo.folder(role)
+        if folder is not None:
+            yield folder
+
+
+def needed_roles(candidates: Iterable[Candidate]) -> list[str]:
+    """Roles of the zoo that the candidates are made from, each once."""
+    roles = dict.fromkeys(role for one in candidates for role in one.recipe.inputs)
+    return [role for role in roles if not Path(role).is_absolute()]
+
+
+def estimate_seconds(plan: Plan, zoo: Zoo) -> float:
+    """About how long the pending cells take, checkpoints included."""
+    running = [one for one in plan.candidates if plan.pending(one.name)]
+    seconds = zoo.wall_seconds(needed_roles(running))
+    for candidate in running:
+        factor = MIX_FACTOR if isinstance(candidate.recipe, LogitMix) else 1
+        for cell in plan.pending(candidate.name):
+            seconds += factor * (
+                plan.suite.rounds * SECONDS_PER_ROUND
+                if cell.task is None
+                else (plan.limit or 500) * SECONDS_PER_EXAMPLE
+            )
+    return seconds + (SECONDS_PER_ENGINE if running else 0)
+
+
+def served_bytes(infos: Sequence[CheckpointInfo]) -> int:
+    """Bytes of the weights that must be in memory at once."""
+    return sum(info.weights_bytes for info in infos)
+
+
+def _matches(candidate: Candidate, globs: Sequence[str]) -> bool:
+    return any(
+        fnmatchcase(candidate.name, pattern) or fnmatchcase(candidate.family, pattern)
+        for pattern in globs
+    )

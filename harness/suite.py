@@ -1,0 +1,35 @@
+"""Suites: YAML files that say which candidates to measure on which tasks."""
+
+from pathlib import Path
+
+from harness.errors import unknown
+from harness.records import Suite
+from harness.yaml_file import read_mapping, validate
+
+SUITES = Path(__file__).parent.parent / "tasks" / "suites"
+
+
+def suite_names() -> list[str]:
+    return sorted(path.stem for path in SUITES.glob("*.yaml"))
+
+
+def find_suite(name: str) -> Path:
+    """The file of a suite by name, or the file itself.
+
+    Raises:
+        HarnessError: there is no such suite.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return Path(name)
+    if name not in suite_names():
+        raise unknown("suite", name, suite_names())
+    return SUITES / f"{name}.yaml"
+
+
+def read_suite(path: Path) -> Suite:
+    """
+    Raises:
+        HarnessError: a key or value of the file is wrong; the message names both.
+    """
+    fields = read_mapping(path)
+    return validate(Suite, {"name": path.stem} | fields, str(path))

@@ -1,0 +1,154 @@
+"""The process that holds an engine. It may die: the runner then starts another."""
+
+import contextlib
+import os
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import HarnessError
+from harness.jobs import (
+    Evaluate,
+    Evaluated,
+    Failed,
+    Job,
+    Load,
+    Ready,
+    Reply,
+    Start,
+    Stop,
+    Time,
+    Timed,
+)
+from harness.measure import memory
+from harness.measure.speed import Round, requests_of, time_workload
+from harness.records import Workload
+from harness.requests import Completion, Generation, Request, Score
+
+if TYPE_CHECKING:
+    from harness.engines.session import Session
+    from harness.lm_eval_bridge import Examination
+
+REASON_CHARS = 500
+
+
+def main(connection: Connection, log: Path) -> None:
+    """Serve jobs until told to stop. What libraries print goes to `log`."""
+    _redirect_output(log)
+    worker = Worker()
+    while not isinstance(job := connection.recv(), Stop):
+        try:
+            connection.send(worker.do(job))
+        except Exception as error:  # one candidate's failure; the runner records it and goes on
+            traceback.print_exc()
+            connection.send(Failed(_reason(error)))
+
+
+class Worker:
+    """An engine and the tasks' requests, ready for one candidate after the other."""
+
+    def __init__(self) -> None:
+        self._session: Session | None = None
+        self._examination: Examination | None = None
+
+    def do(self, job: Job) -> Reply:
+        match job:
+            case Start():
+                return self._start(job)
+            case Evaluate():
+                return self._evaluate(job)
+            case Time():
+                return self._time(job)
+            case _:
+                raise AssertionError(f"no such job: {job}")
+
+    def _start(self, job: Start) -> Ready:
+        _take_cores(job.cores)
+        from harness.engines.session import Session
+        from harness.lm_eval_bridge import Examination
+
+        start = time.perf_counter()
+        self._session = Session(job.checkpoint, job.shape)
+        self._examination = Examination(job.tasks, job.checkpoint, limit=job.limit, seed=job.seed)
+        return Ready(time.perf_counter() - start)
+
+    def _evaluate(self, job: Evaluate) -> Evaluated:
+        assert self._examination is not None
+        clocked = ClockedSession(self._load(job.load))
+        results = list(self._examination.evaluate(clocked, job.tasks))
+        return Evaluated(results, clocked.busy_sec)
+
+    def _time(self, job: Time) -> Timed:
+        session = self._load(job.load)
+        device = session.shape.device
+        if job.warm_up:
+            _run_all(session, job.workloads[:1], seed=job.seed)
+        memory.reset_peak(device)
+        rounds = _run_all(session, job.workloads, seed=job.seed)
+        return Timed(rounds, memory.peak_bytes(device), memory.device_bytes_in_use(device))
+
+    def _load(self, load: Load) -> "Session":
+        assert self._session is not None
+        self._session.load(load.checkpoint, load.mix, load.roles)
+        return self._session
+
+
+class ClockedSession:
+    """A session that adds up the seconds spent inside the engine."""
+
+    def __init__(self, session: "Session") -> None:
+        self._session = session
+        self.busy_sec = 0.0
+
+    @property
+    def max_model_len(self) -> int:
+        return self._session.max_model_len
+
+    def score(self, requests: Sequence[Request]) -> list[Score]:
+        with self._clock():
+            return self._session.score(requests)
+
+    def generate(self, generations: Sequence[Generation]) -> list[Completion]:
+        with self._clock():
+            return self._session.generate(generations)
+
+    @contextlib.contextmanager
+    def _clock(self):  # type: ignore[no-untyped-def]
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.busy_sec += time.perf_counter() - start
+
+
+def _run_all(session: "Session", workloads: Sequence[Workload], *, seed: int) -> dict[str, Round]:
+    rounds = {}
+    for workload in workloads:
+        generations = requests_of(workload, vocabulary=session.vocabulary, seed=seed)
+        session.forget_prefixes()  # a cached prompt would make prefill look free
+        rounds[workload.name] = time_workload(session, generations)
+    return rounds
+
+
+def _take_cores(cores: tuple[int, ...]) -> None:
+    """Must come before torch is imported: OpenMP reads the number of threads once."""
+    if cores:
+        os.sched_setaffinity(0, cores)
+        os.environ["OMP_NUM_THREADS"] = str(len(cores))
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    name = "" if isinstance(error, HarnessError) else f"{type(error).__name__}: "
+    return f"{name}{text}"[:REASON_CHARS]
+
+
+def _redirect_output(log: Path) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(handle, sys.stdout.fileno())
+    os.dup2(handle, sys.stderr.fileno())

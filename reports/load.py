@@ -1,0 +1,274 @@
+"""A run's folder, read and checked: manifest, measurements, samples.
+
+What is missing stays missing with a reason; `Reading` is how every number reaches a page.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harness.errors import HarnessError
+from harness.records import (
+    Candidate,
+    Cell,
+    Measurement,
+    Outcome,
+    Sample,
+    Suite,
+    Task,
+    Workload,
+)
+from reports.lines import (
+    MEMORY_FAILURE,
+    MEMORY_METRICS,
+    SPEED_FAILURE,
+    Key,
+    check_schema,
+    current,
+    first_problem,
+    key_of,
+    read_measurements,
+)
+
+NOT_MEASURED = "not measured in this run"
+UNNEEDED = {"build_sec": "nothing was built: it is served from checkpoints as they are"}
+"""Metrics that a candidate may lack without anything being wrong."""
+
+
+class Manifest(BaseModel):
+    """What was run, where and with what. Keys that this version does not know are kept."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    schema_version: int
+    suite: Suite | None = None
+    zoo: dict[str, Any] = {}
+    seed: int | None = None
+    limit: int | None = None
+    device: str = ""
+    command: str | list[str] = ""
+    candidates: tuple[Candidate, ...] = ()
+    tasks: tuple[Task, ...] = ()
+    workloads: tuple[Workload, ...] = ()
+    cells: tuple[Cell, ...] = ()
+    versions: dict[str, Any] = {}
+    hardware: dict[str, Any] = {}
+    git_revision: str | None = None
+    started: str | None = None
+    finished: str | None = None
+    timings: dict[str, Any] = Field(default={})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """A number with its 95 % interval, or the reason why there is none."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    outcome: str = "absent"
+    """An `Outcome`; "absent": nothing was recorded; "unneeded": nothing had to be."""
+    reason: str = NOT_MEASURED
+
+    @property
+    def has_interval(self) -> bool:
+        return self.value is not None and self.low is not None and self.high is not None
+
+    @property
+    def known(self) -> float:
+        """The value, where the caller has made sure that there is one."""
+        assert self.value is not None, self.reason
+        return self.value
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The interval; the value itself on both sides where none was recorded."""
+        low = self.known if self.low is None else self.low
+        high = self.known if self.high is None else self.high
+        return low, high
+
+
+def reading(measurement: Measurement) -> Reading:
+    if measurement.value is None:
+        return Reading(
+            outcome=str(measurement.outcome), reason=measurement.reason or "no reason was recorded"
+        )
+    return Reading(
+        value=measurement.value,
+        low=measurement.ci_low,
+        high=measurement.ci_high,
+        n=measurement.n,
+        outcome=str(Outcome.COMPLETED),
+        reason="",
+    )
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's folder in memory; samples are read on demand."""
+
+    folder: Path
+    manifest: Manifest
+    measurements: tuple[Measurement, ...]
+    """Current ones only: superseded lines are gone."""
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def index(self) -> dict[Key, Measurement]:
+        return {key_of(m): m for m in self.measurements}
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One row a measurement, columns as in the records."""
+        rows = [m.model_dump(mode="json") for m in self.measurements]
+        return pd.DataFrame(rows, columns=list(Measurement.model_fields))
+
+    @cached_property
+    def by_candidate(self) -> dict[str, list[Measurement]]:
+        found: dict[str, list[Measurement]] = {name: [] for name in self.families}
+        for measurement in self.measurements:
+            found[measurement.candidate].append(measurement)
+        return found
+
+    @cached_property
+    def families(self) -> dict[str, str]:
+        """Candidate -> family, in the plan's order; measured ones the plan lacks come last."""
+        planned = {c.name: c.family for c in self.manifest.candidates}
+        return planned | {
+            m.candidate: m.family for m in self.measurements if m.candidate not in planned
+        }
+
+    @cached_property
+    def tasks(self) -> dict[str, Task | None]:
+        """Task name -> its record, None where the manifest has none."""
+        planned: dict[str, Task | None] = {t.name: t for t in self.manifest.tasks}
+        return planned | {
+            m.task: None for m in self.measurements if m.task and m.task not in planned
+        }
+
+    @cached_property
+    def workloads(self) -> dict[str, Workload | None]:
+        planned: dict[str, Workload | None] = {w.name: w for w in self.manifest.workloads}
+        return planned | {
+            m.workload: None for m in self.measurements if m.workload and m.workload not in planned
+        }
+
+    @cached_property
+    def recipes(self) -> dict[str, Candidate]:
+        return {c.name: c for c in self.manifest.candidates}
+
+    def primary_metric(self, task: str) -> str | None:
+        """From the manifest; else the first metric that was recorded for the task."""
+        record = self.tasks[task]
+        if record is not None:
+            return record.primary_metric
+        return next((m.metric for m in self.measurements if m.task == task), None)
+
+    def quality(self, candidate: str, task: str) -> Reading:
+        """The task's primary metric."""
+        return self.read(candidate, self.primary_metric(task) or "", task=task)
+
+    def read(
+        self, candidate: str, metric: str, *, task: str | None = None, workload: str | None = None
+    ) -> Reading:
+        """A number, or why it is missing: recorded, refused by the plan, or never run."""
+        found = self.index.get((candidate, task, workload, metric))
+        if found is not None:
+            return reading(found)
+        return self._gap(candidate, metric, task=task, workload=workload)
+
+    def _gap(
+        self, candidate: str, metric: str, *, task: str | None, workload: str | None
+    ) -> Reading:
+        for key in self._failure_keys(candidate, metric, task, workload):
+            failure = self.index.get(key)
+            if failure is not None and failure.value is None:
+                return reading(failure)
+        refused = self._refusals.get((candidate, task))
+        if refused:
+            return Reading(outcome=str(Outcome.SKIPPED), reason=refused)
+        if metric in UNNEEDED and (candidate, None, None, "weights_bytes") in self.index:
+            return Reading(outcome="unneeded", reason=UNNEEDED[metric])
+        return Reading()
+
+    @staticmethod
+    def _failure_keys(
+        candidate: str, metric: str, task: str | None, workload: str | None
+    ) -> Iterator[Key]:
+        if task is not None:
+            return
+        if workload is not None:
+            yield (candidate, None, workload, SPEED_FAILURE)
+        elif metric in MEMORY_METRICS:
+            yield (candidate, None, None, MEMORY_FAILURE)
+        # Speed, memory and size are one cell: what broke it before any workload broke all of it.
+        yield (candidate, None, None, SPEED_FAILURE)
+
+    @cached_property
+    def _refusals(self) -> dict[tuple[str, str | None], str]:
+        return {(c.candidate, c.task): c.refused for c in self.manifest.cells if c.refused}
+
+    def samples(self, candidate: str, task: str, *, limit: int) -> list[Sample] | None:
+        """The first scored examples of a cell, in the file's order; None where there is no file.
+
+        Raises:
+            HarnessError: the file cannot be read, or lacks a column.
+        """
+        path = self.folder / "samples" / candidate / f"{task}.parquet"
+        root = (self.folder / "samples").resolve()
+        if not path.resolve().is_relative_to(root) or not path.is_file():
+            return None
+        return _read_samples(path, limit)
+
+
+def load_run(folder: Path) -> Run:
+    """Read a run's folder.
+
+    Raises:
+        HarnessError: no manifest, a schema newer than this version's, or a malformed record.
+    """
+    manifest = _read_manifest(folder / "manifest.json")
+    measurements, notes = read_measurements(folder / "measurements.jsonl")
+    return Run(
+        folder=folder, manifest=manifest, measurements=current(measurements), notes=tuple(notes)
+    )
+
+
+def _read_manifest(path: Path) -> Manifest:
+    if not path.is_file():
+        raise HarnessError(f"{path} does not exist, so {path.parent} is no run's folder; see --out")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise HarnessError(f"{path} is not JSON ({error}); run the suite again") from error
+    check_schema(path, content)
+    try:
+        return Manifest.model_validate(content)
+    except ValidationError as error:
+        raise HarnessError(f"{path}: {first_problem(error)}; run the suite again") from error
+
+
+def _read_samples(path: Path, limit: int) -> list[Sample]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            batch = next(file.iter_batches(batch_size=limit), None)
+        rows: list[Mapping[str, Any]] = batch.to_pylist()[:limit] if batch is not None else []
+        return [Sample.model_validate(_known_columns(row)) for row in rows]
+    except (pa.ArrowException, OSError) as error:
+        raise HarnessError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+    except ValidationError as error:
+        raise HarnessError(f"{path}: {first_problem(error)}") from error
+
+
+def _known_columns(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name in Sample.model_fields}

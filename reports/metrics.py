@@ -1,0 +1,47 @@
+"""What the known metrics are called on a page. An unknown metric is shown under its own name."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    label: str
+    meaning: str = ""
+
+
+KNOWN = {
+    "prefill_tokens_per_sec": Metric(label="Prefill", meaning="prompt tokens read per second"),
+    "decode_tokens_per_sec": Metric(label="Decode", meaning="tokens generated per second"),
+    "total_tokens_per_sec": Metric(label="Total", meaning="prompt and generated tokens per second"),
+    "ttft_sec": Metric(label="TTFT", meaning="time to the first token, median"),
+    "tpot_sec": Metric(label="TPOT", meaning="time per token after the first"),
+    "latency_sec": Metric(label="Latency", meaning="a request from end to end, median"),
+    "relative_throughput": Metric(
+        label="Relative throughput",
+        meaning="ratio to the reference candidate, measured in the same rounds",
+    ),
+    "weights_bytes": Metric(label="Weights", meaning="parameters as loaded"),
+    "kv_bytes_per_token": Metric(label="KV per token", meaning="key-value cache of one token"),
+    "peak_memory_bytes": Metric(label="Peak memory", meaning="highest use while serving"),
+    "device_memory_bytes": Metric(
+        label="Device memory", meaning="what the device had in use, the engine's reserve included"
+    ),
+    "total_params": Metric(label="Total params", meaning="all parameters that are held"),
+    "active_params": Metric(label="Active params", meaning="parameters that one token passes"),
+    "build_sec": Metric(label="Build", meaning="making the candidate from its inputs"),
+    "throughput": Metric(label="Throughput", meaning="speed as a whole"),
+    "memory": Metric(label="Memory", meaning="memory as a whole"),
+}
+
+PERCENTILES = ("p50", "p90", "p99")
+
+
+def describe(metric: str) -> Metric:
+    """A known metric, a percentile of one, or the name itself with its underscores opened."""
+    if metric in KNOWN:
+        return KNOWN[metric]
+    stem, _, last = metric.rpartition("_")
+    if last in PERCENTILES and stem in KNOWN:
+        of = KNOWN[stem]
+        return Metric(label=f"{of.label} {last}", meaning=of.meaning.replace("median", last))
+    return Metric(label=metric.replace("_", " "))

@@ -1,0 +1,155 @@
+"""What was found, in words that are computed from the measurements."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from reports.aggregate import Difference, difference
+from reports.board import Column, Standing, mean_of
+from reports.load import Reading
+from reports.report import Report
+from reports.sections import Block
+
+
+class Overview:
+    page = "index"
+    order = 10
+    title = "What was found"
+    template = "sections/overview.html"
+
+    def block(self, report: Report, subject: str) -> Block:
+        ranked = [row for row in report.standings if row.mean is not None]
+        best = best_by_family(ranked)
+        families = [_family(report, row, best[0]) for row in best]
+        return Block(
+            data={
+                "leader": ranked[0] if ranked else None,
+                "lead": _lead(ranked),
+                "families": families,
+                "fastest": _extreme(report, ranked, "decode_tokens_per_sec", sign=-1),
+                "smallest": _extreme(report, ranked, "peak_memory_bytes", sign=1)
+                or _extreme(report, ranked, "weights_bytes", sign=1),
+                "counts": counts(report),
+                "notes": report.run.notes,
+            },
+            tables={"best-by-family": _frame(families)} if families else {},
+        )
+
+
+def best_by_family(ranked: list[Standing]) -> list[Standing]:
+    """The first of each family, best first."""
+    found: dict[str, Standing] = {}
+    for row in ranked:
+        found.setdefault(row.family, row)
+    return list(found.values())
+
+
+def _lead(ranked: list[Standing]) -> tuple[Standing, Difference] | None:
+    """The runner-up and the leader's distance to it, where both have the same tasks."""
+    if len(ranked) < 2 or not ranked[0].mean or not ranked[1].mean:
+        return None
+    if ranked[0].mean.tasks != ranked[1].mean.tasks:
+        return None
+    gap = difference(ranked[0].mean, ranked[1].mean)
+    return (ranked[1], gap) if gap else None
+
+
+def _family(report: Report, row: Standing, leader: Standing) -> dict[str, Any]:
+    return {
+        "row": row,
+        "look": report.looks[row.family],
+        "behind": _behind(report, row, leader),
+        "decode": _cost(report, row.candidate, "decode_tokens_per_sec"),
+        "memory": _cost(report, row.candidate, "peak_memory_bytes"),
+        "weights": _cost(report, row.candidate, "weights_bytes"),
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behind:
+    """A candidate's mean accuracy less the leader's, over the tasks that both completed."""
+
+    difference: Difference
+    tasks: int
+    of_tasks: int
+
+
+def _behind(report: Report, row: Standing, leader: Standing) -> Behind | None:
+    if row.candidate == leader.candidate:
+        return None
+    names = (row.candidate, leader.candidate)
+    common = [
+        task
+        for task in report.scope.tasks
+        if all(report.run.quality(name, task.name).value is not None for name in names)
+    ]
+    theirs, best = (mean_of(report.run, name, common) for name in names)
+    gap = difference(theirs, best) if theirs and best else None
+    if gap is None:
+        return None
+    return Behind(difference=gap, tasks=len(common), of_tasks=len(report.scope.tasks))
+
+
+def _cost(report: Report, candidate: str, key: str) -> dict[str, Any]:
+    column = report.column(key)
+    reading = column.cells[candidate].reading if column else Reading()
+    return {"reading": reading, "scale": column.scale if column else None}
+
+
+def _extreme(
+    report: Report, ranked: list[Standing], key: str, *, sign: int
+) -> dict[str, Any] | None:
+    """The candidate with the lowest `sign * value`, and its distance in accuracy to the leader."""
+    column = report.column(key)
+    complete = [row for row in ranked if row.mean and row.mean.complete]
+    known = [row for row in complete if column and column.cells[row.candidate].reading.value]
+    if not column or not known:
+        return None
+    row = min(known, key=lambda r: sign * column.cells[r.candidate].reading.known)
+    return {
+        "row": row,
+        "reading": column.cells[row.candidate].reading,
+        "column": column,
+        "behind": _behind(report, row, ranked[0]),
+        "ties": sum(_value(column, r) == _value(column, row) for r in known) - 1,
+    }
+
+
+def _value(column: Column, row: Standing) -> float | None:
+    return column.cells[row.candidate].reading.value
+
+
+def counts(report: Report) -> dict[str, int]:
+    run = report.run
+    outcomes = run.frame["outcome"].value_counts()
+    return {
+        "candidates": len(run.families),
+        "families": len(report.looks),
+        "tasks": len(run.tasks),
+        "workloads": len(run.workloads),
+        "measurements": len(run.measurements),
+        "skipped": int(outcomes.get("skipped", 0)),
+        "failed": int(outcomes.get("failed", 0)),
+    }
+
+
+def _frame(families: list[dict[str, Any]]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "family": f["row"].family,
+            "candidate": f["row"].candidate,
+            "mean_accuracy": f["row"].mean.value,
+            "ci_low": f["row"].mean.low,
+            "ci_high": f["row"].mean.high,
+            "n": f["row"].mean.examples,
+            "tasks": f["row"].mean.tasks,
+            "decode_tokens_per_sec": f["decode"]["reading"].value,
+            "peak_memory_bytes": f["memory"]["reading"].value,
+            "weights_bytes": f["weights"]["reading"].value,
+        }
+        for f in families
+    )
+
+
+SECTION = Overview()

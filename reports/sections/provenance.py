@@ -1,0 +1,106 @@
+"""How the run was made: enough to make it again."""
+
+import shlex
+from typing import Any
+
+from reports.load import Manifest
+from reports.report import Report
+from reports.sections import Block
+from reports.units import duration, scale_for
+
+
+class Provenance:
+    page = "index"
+    order = 60
+    title = "How it was run"
+    template = "sections/provenance.html"
+
+    def block(self, report: Report, subject: str) -> Block:
+        manifest = report.run.manifest
+        return Block(
+            data={
+                "command": _command(manifest),
+                "facts": _facts(manifest),
+                "fact_tables": [table for table in _tables(manifest) if table["rows"]],
+                "workloads": manifest.workloads,
+            }
+        )
+
+
+def _command(manifest: Manifest) -> str:
+    command = manifest.command
+    return command if isinstance(command, str) else shlex.join(command)
+
+
+def _facts(manifest: Manifest) -> list[tuple[str, str]]:
+    suite = manifest.suite
+    facts = [
+        ("Suite", suite.name if suite else ""),
+        ("Zoo", str(manifest.zoo.get("name", ""))),
+        ("Scale", str(manifest.zoo.get("scale", ""))),
+        ("Device", manifest.device),
+        ("Seed", "" if manifest.seed is None else str(manifest.seed)),
+        ("Examples per task", "all" if manifest.limit is None else f"at most {manifest.limit}"),
+        ("Rounds per workload", str(suite.rounds) if suite else ""),
+        ("Reference candidate", getattr(suite, "reference", "")),
+        ("Started", _time(manifest.started)),
+        ("Finished", _time(manifest.finished) or "not finished when this page was made"),
+        ("Git revision", manifest.git_revision or "not recorded"),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def _time(iso: str | None) -> str:
+    return (iso or "").replace("T", " ").partition(".")[0]
+
+
+def _tables(manifest: Manifest) -> list[dict[str, Any]]:
+    fingerprints = manifest.zoo.get("fingerprints") or {}
+    return [
+        {"title": "Versions", "rows": _rows(manifest.versions), "mono": False},
+        {"title": "Hardware", "rows": _rows(manifest.hardware), "mono": False},
+        {"title": "Timings", "rows": _timings(manifest.timings), "mono": False},
+        {
+            "title": "Checkpoints of the zoo",
+            "rows": [(role, str(value)) for role, value in fingerprints.items()],
+            "mono": True,
+        },
+    ]
+
+
+def _rows(entries: dict[str, Any]) -> list[tuple[str, str]]:
+    """Nested entries get their path as name; what is unknown says so."""
+    rows: list[tuple[str, str]] = []
+    for name, value in entries.items():
+        if isinstance(value, dict):
+            rows += [(f"{name} {inner}", text) for inner, text in _rows(value)]
+        else:
+            rows.append(_entry(name, value))
+    return rows
+
+
+def _entry(name: str, value: Any) -> tuple[str, str]:
+    if value is None or value == "":
+        return (_spoken(name), "not recorded")
+    if name.endswith("_bytes") and isinstance(value, int | float):
+        scale = scale_for("bytes", [value])
+        return (_spoken(name.removesuffix("_bytes")), f"{scale.write(value)} {scale.label}")
+    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return (_spoken(name), text)
+
+
+def _spoken(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _timings(timings: dict[str, Any]) -> list[tuple[str, str]]:
+    """Entries are seconds; the longest come first."""
+    flat = {name: value for name, value in timings.items() if isinstance(value, int | float)}
+    rest = {name: value for name, value in timings.items() if name not in flat}
+    longest = sorted(flat.items(), key=lambda item: -item[1])
+    return [
+        (_spoken(name.removesuffix("_sec")), duration(value)) for name, value in longest
+    ] + _rows(rest)
+
+
+SECTION = Provenance()

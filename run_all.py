@@ -1,0 +1,228 @@
+#!/usr/bin/env python3
+"""Measure what has not been measured yet, and render the report.
+
+    python run_all.py --suite jan2024
+
+Exit codes: 0 all done; 2 the user's mistake, said in one line; 3 some cells failed (the rest is
+there).
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+NEEDED = ("jinja2", "matplotlib", "pandas", "psutil", "pyarrow", "pydantic", "yaml")
+if missing := [name for name in NEEDED if find_spec(name) is None]:
+    print(
+        f"run_all.py: this Python lacks {', '.join(missing)}: run `make run`, "
+        "or `.venv/bin/python run_all.py` once that has made the environment",
+        file=sys.stderr,
+    )
+    sys.exit(2)
+
+from baselines.cache import cache_dir  # noqa: E402
+from baselines.zoo.catalog import open_zoo, zoo_names  # noqa: E402
+from harness.contracts import Zoo  # noqa: E402
+from harness.errors import HarnessError  # noqa: E402
+from harness.manifest import check_resumable, make_manifest  # noqa: E402
+from harness.plan import estimate_seconds, make_plan, needed_roles  # noqa: E402
+from harness.records import Plan, Suite  # noqa: E402
+from harness.runner import Runner  # noqa: E402
+from harness.store import RunFolder  # noqa: E402
+from harness.suite import find_suite, read_suite, suite_names  # noqa: E402
+from tasks.registry import load_tasks  # noqa: E402
+from tasks.sources import pocket_data, task_sources  # noqa: E402
+
+ALL_DONE, USER_MISTAKE, CELLS_FAILED = 0, 2, 3
+Device = Literal["cpu", "cuda"]
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = parse(arguments)
+    try:
+        return execute(options)
+    except HarnessError as error:
+        print(f"run_all.py: {error}", file=sys.stderr)
+        return USER_MISTAKE
+    except KeyboardInterrupt:
+        print("run_all.py: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="run_all.py",
+        description="Compare ways of combining language models: measure, then render the report.",
+    )
+    add = parser.add_argument
+    add("--suite", default="jan2024", metavar="NAME", help="a suite by name, or a YAML file")
+    add("--zoo", default="auto", metavar="NAME", help="which checkpoints play the roles")
+    add("--only", action="append", default=[], metavar="GLOB", help="candidates or families")
+    add("--tasks", action="append", default=[], metavar="GLOB", help="tasks")
+    add("--limit", type=positive, metavar="N", help="examples per task")
+    add("--seed", type=natural, metavar="N", help="of all that is drawn")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where vLLM runs")
+    add("--out", type=Path, metavar="DIR", help="the run's folder (runs/SUITE-ZOO)")
+    add("--list", action="store_true", help="suites, zoos, tasks and the suite's candidates")
+    add("--plan", action="store_true", help="what would run, how long, and what is refused")
+    add("--report-only", action="store_true", help="render again from the stored results")
+    return parser.parse_args(arguments)
+
+
+def execute(options: argparse.Namespace) -> int:
+    path = find_suite(options.suite)
+    suite = read_suite(path)
+    device = choose_device(options.device)
+    zoo = open_zoo(choose_zoo(options.zoo, suite, device))
+    folder = RunFolder(options.out or Path("runs") / f"{suite.name}-{zoo.name}")
+    if options.report_only:
+        return report(folder)
+    plan = make_plan(
+        suite,
+        zoo,
+        load_tasks(),
+        where=path,
+        only=options.only,
+        task_globs=options.tasks,
+        limit=options.limit,
+        seed=options.seed,
+        device=device,
+        done=folder.completed(),
+        unavailable=availability,
+    )
+    if options.list:
+        print(listing(plan))
+        return ALL_DONE
+    prints = {role: zoo.fingerprint(role) for role in present_roles(plan, zoo)}
+    manifest = folder.manifest()
+    if manifest is not None:
+        check_resumable(manifest, plan, prints, folder.path)
+    if options.plan:
+        print(describe(plan, zoo, folder))
+        return ALL_DONE
+    return run(plan, zoo, folder, prints, manifest)
+
+
+def run(
+    plan: Plan, zoo: Zoo, folder: RunFolder, prints: dict[str, str], manifest: dict[str, Any] | None
+) -> int:
+    folder.prepare()
+    started = datetime.now(UTC)
+    pending = [cell for cell in plan.cells if cell.pending]
+    failed = 0
+    if pending:
+        print(describe(plan, zoo, folder))
+        seed = zoo.world_seed
+        data = None if seed is None else pocket_data(seed, cache_dir())
+        runner = Runner(plan, zoo, folder, task_sources(plan.tasks, data))
+
+        def write_manifest() -> None:
+            folder.write_manifest(
+                make_manifest(
+                    plan,
+                    before=manifest,
+                    command=["python", *sys.argv],
+                    fingerprints=prints,
+                    timings=asdict(runner.spent),
+                    started=started,
+                    context_length=runner.context_length,
+                )
+            )
+
+        write_manifest()
+        try:
+            runner.run()
+        finally:
+            write_manifest()
+        failed = runner.num_failed
+    else:
+        print(f"everything is measured: {len(plan.cells)} cells in {folder.path}")
+    if pending or not folder.report_is_current():
+        report(folder)
+    else:
+        print(f"report: {folder.report}")
+    return CELLS_FAILED if failed else ALL_DONE
+
+
+def report(folder: RunFolder) -> int:
+    from reports.render import render
+
+    if folder.manifest() is None:
+        raise HarnessError(f"{folder.path} holds no run; run the suite first, or pass --out")
+    print(f"report: {render(folder.path)}")
+    return ALL_DONE
+
+
+def choose_device(asked: str) -> Device:
+    """`auto` is cuda where the NVIDIA driver is loaded."""
+    has_gpu = Path("/proc/driver/nvidia/version").exists()
+    if asked == "cuda" and not has_gpu:
+        raise HarnessError("--device cuda: no NVIDIA driver is loaded here; use --device cpu")
+    return "cuda" if asked != "cpu" and has_gpu else "cpu"
+
+
+def choose_zoo(asked: str, suite: Suite, device: Device) -> str:
+    """`auto` is the suite's own zoo; where that is `auto` too, one that fits the machine."""
+    name = suite.zoo if asked == "auto" else asked
+    if name != "auto":
+        return name
+    return "pocket" if device == "cpu" else "llama2"
+
+
+def availability(task: Any) -> str:
+    from tasks.public.local import availability as data_lacks
+
+    return data_lacks(task) if task.scale == "public" else ""
+
+
+def present_roles(plan: Plan, zoo: Zoo) -> list[str]:
+    return [role for role in needed_roles(plan.candidates) if role in zoo.roles]
+
+
+def listing(plan: Plan) -> str:
+    lines = [f"suites: {', '.join(suite_names())}", f"zoos: {', '.join(zoo_names())}", ""]
+    lines += [f"tasks of {plan.suite.name} on the zoo {plan.zoo}:"]
+    lines += [f"  {one.name:34} {one.domain:18} {one.primary_metric}" for one in plan.tasks]
+    lines += ["", f"candidates of {plan.suite.name}:"]
+    lines += [f"  {one.name:34} {one.family:18} {one.summary}" for one in plan.candidates]
+    return "\n".join(lines)
+
+
+def describe(plan: Plan, zoo: Zoo, folder: RunFolder) -> str:
+    """What will run, how long it takes, and what will not run and why."""
+    pending = [cell for cell in plan.cells if cell.pending]
+    refused = {(cell.candidate, cell.refused) for cell in plan.cells if cell.refused}
+    candidates = {cell.candidate for cell in pending}
+    minutes = estimate_seconds(plan, zoo) / 60
+    lines = [
+        f"{plan.suite.name} on the zoo {plan.zoo} ({plan.device}) -> {folder.path}",
+        f"  to do: {len(pending)} cells of {len(candidates)} candidates, about {minutes:.1f} min",
+        f"  done: {sum(cell.done for cell in plan.cells)} cells",
+    ]
+    lines += [
+        f"  {name}: {sum(cell.candidate == name for cell in pending)} cells"
+        for name in dict.fromkeys(cell.candidate for cell in pending)
+    ]
+    lines += [f"  refused: {candidate}: {reason}" for candidate, reason in sorted(refused)]
+    return "\n".join(lines)
+
+
+def positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def natural(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,127 @@
+"""Which tasks there are. One YAML file adds one; nothing else is touched.
+
+tasks/pocket/pocket_*.yaml   an lm-eval task; what a report needs stands in its `metadata`
+tasks/public/*.yaml          names an lm-eval task and says what a report needs
+
+`lm_eval` of a public task is a YAML path in lm-eval's own task folder, `./...` for one beside the
+registry file, a glob where the task has several parts (mmlu's subjects), or a bare task name,
+which costs lm-eval an index of its 13,000 files.
+"""
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.errors import HarnessError, unknown
+from harness.records import Record, Task
+from tasks.public.definitions import lm_eval_folder, read_definition, read_entry, read_yaml
+
+TASKS = Path(__file__).parent
+OutputType = Literal["generate_until", "multiple_choice", "loglikelihood"]
+
+
+class PocketEntry(Record):
+    """`metadata` of a pocket task's YAML."""
+
+    version: int | float
+    domain: str
+    primary_metric: str
+    filter: str = "none"
+    chance: float = 0.0
+    higher_is_better: bool = True
+    chat: bool = False
+    split: Literal["held_out", "tuning", "shifted"] = "held_out"
+    shifted_of: str | None = None
+    source: str = ""
+
+
+class PublicEntry(Record):
+    """A file of tasks/public/; the task's name is the file's."""
+
+    lm_eval: str
+    domain: str
+    output_type: OutputType
+    primary_metric: str
+    filter: str = "none"
+    chance: float = 0.0
+    higher_is_better: bool = True
+    num_fewshot: int | None = None
+    chat: bool = False
+    split: Literal["held_out", "tuning", "shifted"] = "held_out"
+    shifted_of: str | None = None
+    source: str = ""
+    unsafe_code: bool = False
+    needs: tuple[str, ...] = ()
+    """What lm-eval's scorer imports beyond lm-eval: a module, or `nltk:<resource>`."""
+
+
+def load_tasks(folder: Path = TASKS) -> dict[str, Task]:
+    """All tasks by name; pocket tasks first.
+
+    Raises:
+        HarnessError: a YAML file has a wrong key or type, or a task's name is taken.
+    """
+    files = sorted(folder.glob("pocket/pocket_*.yaml")) + sorted(folder.glob("public/*.yaml"))
+    tasks: dict[str, Task] = {}
+    for path in files:
+        task = _pocket_task(path) if path.parent.name == "pocket" else _public_task(path)
+        if task.name in tasks:
+            raise HarnessError(f"{path}: task {task.name!r} is there already; choose another name.")
+        tasks[task.name] = task
+    for task in tasks.values():
+        if task.shifted_of and task.shifted_of not in tasks:
+            raise HarnessError(
+                f"{task.name}: shifted_of: {unknown('task', task.shifted_of, tasks)}"
+            )
+    return tasks
+
+
+def select(tasks: dict[str, Task], patterns: Iterable[str]) -> list[Task]:
+    """Tasks whose name matches a glob, each once, in the order of the patterns.
+
+    Raises:
+        HarnessError: a pattern matches nothing.
+    """
+    chosen: dict[str, Task] = {}
+    for pattern in patterns:
+        matches = {name: task for name, task in tasks.items() if fnmatchcase(name, pattern)}
+        if not matches:
+            raise unknown("task", pattern, tasks)
+        chosen |= {name: task for name, task in matches.items() if name not in chosen}
+    return list(chosen.values())
+
+
+@cache
+def public_entry(path: Path) -> PublicEntry:
+    return read_entry(PublicEntry, read_yaml(path), str(path))
+
+
+def _public_task(path: Path) -> Task:
+    entry = public_entry(path)
+    fields = entry.model_dump(exclude={"needs"})
+    return Task(name=path.stem, scale="public", **fields | {"lm_eval": _locate(entry, path)})
+
+
+def _locate(entry: PublicEntry, path: Path) -> str:
+    """Absolute path or glob of the task's YAML; a bare name stays one."""
+    if not entry.lm_eval.endswith(".yaml"):
+        return entry.lm_eval
+    folder = path.parent if entry.lm_eval.startswith("./") else lm_eval_folder()
+    return str(folder / entry.lm_eval) if folder else entry.lm_eval
+
+
+def _pocket_task(path: Path) -> Task:
+    definition = read_definition(path)
+    entry = read_entry(PocketEntry, definition.get("metadata") or {}, f"{path}: metadata")
+    about = {"name": definition.get("task", path.stem), "lm_eval": str(path), "scale": "pocket"}
+    asked = {key: definition[key] for key in ("output_type", "num_fewshot") if key in definition}
+    fields = entry.model_dump(exclude={"version"}, exclude_unset=True)
+    fields = {"filter": _first_filter(definition)} | fields | about | asked
+    return read_entry(Task, fields, str(path))
+
+
+def _first_filter(definition: dict[str, Any]) -> str:
+    filters: Sequence[dict[str, Any]] = definition.get("filter_list") or [{"name": "none"}]
+    return str(filters[0]["name"])

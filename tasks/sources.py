@@ -1,0 +1,63 @@
+"""Where lm-eval loads each task from: its YAML, and what stands in for the dataset it names."""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from harness.records import Task
+from tasks.public.definitions import read_definition
+from tasks.public.local import data_root, local_dataset, members
+
+POCKET = Path(__file__).parent / "pocket"
+PLACEHOLDER = "${POCKET_DATA}"
+
+Source = str | dict[str, Any]
+"""A task name that lm-eval knows, or a configuration that includes a YAML file by path."""
+
+
+def task_sources(tasks: Iterable[Task], pocket_data: Path | None) -> dict[str, list[Source]]:
+    """By task; a task of several parts (mmlu's subjects) has a source for each."""
+    return {
+        task.name: [_pocket_source(task, pocket_data)]
+        if task.scale == "pocket" and pocket_data
+        else [_public_source(part) for part in members(task)]
+        for task in tasks
+    }
+
+
+def pocket_data(world_seed: int, cache: Path) -> Path:
+    """The folder with the pocket tasks' rows, written when the cache lacks it."""
+    folder = cache / "tasks" / f"pocket-{world_seed}-{_generator_hash()}"
+    if not folder.is_dir():
+        from tasks.pocket.data import write_task_data
+
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=folder.parent))
+        write_task_data(world_seed, scratch)
+        try:
+            scratch.rename(folder)
+        except OSError:  # another run was faster
+            shutil.rmtree(scratch)
+    return folder
+
+
+def _pocket_source(task: Task, folder: Path) -> Source:
+    files = read_definition(Path(task.lm_eval))["dataset_kwargs"]["data_files"]
+    here = {split: file.replace(PLACEHOLDER, str(folder)) for split, file in files.items()}
+    return {"include": task.lm_eval, "dataset_kwargs": {"data_files": here}}
+
+
+def _public_source(part: Task) -> Source:
+    if not part.lm_eval.endswith(".yaml"):
+        return part.lm_eval
+    return {"include": part.lm_eval} | (local_dataset(part, data_root()) or {})
+
+
+def _generator_hash() -> str:
+    digest = hashlib.sha256()
+    for file in sorted(POCKET.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]

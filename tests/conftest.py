@@ -1,0 +1,42 @@
+"""Fixtures on real parts: a trained zoo of the smoke suite's size, and engines over it."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+# One thread suits models of these sizes; set before anything imports torch.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+ZOO = os.environ.get("MELANGE_TEST_ZOO", "pocket-mini")
+"""The parity tests also run on the whole pocket zoo: MELANGE_TEST_ZOO=pocket."""
+ROLES = ("small_base", "small_mix", "large_base", "large_mix", "mixture_base")
+
+
+@pytest.fixture(scope="session")
+def zoo_folders() -> Mapping[str, Path]:
+    """Trained checkpoints by role; trained once and cached, like a user's."""
+    from baselines.zoo.catalog import open_zoo
+
+    return open_zoo(ZOO).build(ROLES)
+
+
+@pytest.fixture(scope="session")
+def pocket_rows() -> Path:
+    """The folder with the pocket tasks' rows."""
+    from baselines.cache import cache_dir
+    from baselines.zoo.catalog import open_zoo
+    from tasks.sources import pocket_data
+
+    seed = open_zoo(ZOO).world_seed
+    assert seed is not None
+    return pocket_data(seed, cache_dir())
+
+
+@pytest.fixture
+def offline_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty cache of its own."""
+    monkeypatch.setenv("MELANGE_CACHE", str(tmp_path / "cache"))
+    yield tmp_path

@@ -1,0 +1,106 @@
+"""The command line: mistakes are one line and exit 2, and touch nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SUITE = """\
+title: T
+tasks: {pocket: [pocket_knowledge]}
+candidates: [{method: checkpoint, roles: [large_base]}]
+"""
+
+
+def run_all(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "run_all.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--suite", "jan2042"], ["suite 'jan2042'", "did you mean jan2024"]),
+        (["--zoo", "poket"], ["zoo 'poket'", "did you mean pocket"]),
+        (["--only", "large_bse"], ["candidate 'large_bse'", "large_base"]),
+        (["--tasks", "pocket_knowlege"], ["task 'pocket_knowlege'", "pocket_knowledge"]),
+        (["--limit", "0"], ["--limit", "'0'", "from 1 on"]),
+        (["--limit", "ten"], ["--limit", "'ten'"]),
+        (["--seed", "-1"], ["--seed"]),
+        (["--device", "tpu"], ["--device", "cpu"]),
+        (["--suite", "missing.yaml"], ["missing.yaml", "no such file"]),
+        (["--zoo", "missing.yaml"], ["missing.yaml", "no such file"]),
+        (["--report-only", "--out", "nowhere"], ["nowhere", "holds no run"]),
+    ],
+)
+def test_mistakes_are_one_line(arguments: list[str], words: list[str]) -> None:
+    done = run_all(*arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word.lower() in done.stderr.lower()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (SUITE + "tassks: []\n", ["tassks", "tasks"]),
+        (SUITE.replace("title: T", "title: [T]"), ["title", "string"]),
+        (SUITE + "rounds: many\n", ["rounds", "integer", "'many'"]),
+        (SUITE.replace("checkpoint", "chekpoint"), ["candidates[0]", "did you mean checkpoint"]),
+        (SUITE.replace("roles:", "rolls:"), ["rolls", "did you mean roles"]),
+        ("title: T\n", ["tasks", "missing"]),
+        ("- 1\n", ["top level"]),
+        ("a: [\n", ["not valid YAML"]),
+    ],
+)
+def test_a_wrong_suite_names_file_key_and_what_is_allowed(
+    text: str, words: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    assert_one_line(run_all("--suite", path, "--plan"), "mine.yaml", *words)
+
+
+def test_a_folder_of_another_run_is_refused_and_left_alone(tmp_path: Path) -> None:
+    manifest = (
+        '{"schema_version": 1, "suite": {"name": "other"}, "zoo": {"name": "pocket", '
+        '"fingerprints": {}}, "limit": null, "seed": 0, "device": "cpu"}'
+    )
+    (tmp_path / "manifest.json").write_text(manifest)
+    done = run_all("--suite", "smoke", "--out", tmp_path)
+    assert_one_line(done, "holds a run with suite other, this one has smoke")
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+
+
+def test_an_output_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert_one_line(run_all("--suite", "smoke", "--out", tmp_path / "file"), "--out")
+
+
+def test_a_python_without_the_dependencies_is_told_what_to_run() -> None:
+    # -I -S: this interpreter without its site-packages.
+    command = [sys.executable, "-I", "-S", str(ROOT / "run_all.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert_one_line(done, "make run")
+
+
+def test_planning_and_listing_import_neither_torch_nor_vllm(tmp_path: Path) -> None:
+    code = (
+        "import sys, run_all\n"
+        f"assert run_all.main(['--suite', 'smoke', '--plan', '--out', r'{tmp_path / 'new'}']) == 0\n"
+        "assert run_all.main(['--suite', 'jan2024', '--list']) == 0\n"
+        "assert not {'torch', 'vllm', 'transformers', 'lm_eval'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
+    assert done.returncode == 0
+    assert not (tmp_path / "new").exists()

@@ -1,0 +1,181 @@
+"""Engine sessions say what transformers says, for plain checkpoints and for proxy-tuning."""
+
+import random
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from baselines.checkpoints import inspect
+from harness.errors import HarnessError
+from harness.records import EngineShape, LogitMix
+from harness.requests import Generation, Request
+
+pytestmark = pytest.mark.slow
+
+NUM_PROMPTS = 200
+NEW_TOKENS = 16
+SERVED = ("small_mix", "large_base", "large_mix", "mixture_base")
+MIX = LogitMix(
+    method="proxy", base="large_base", expert="small_mix", antiexpert="small_base", alpha=1.0
+)
+
+
+def open_session(folder: Path) -> Any:
+    from harness.engines.session import Session
+
+    info = inspect(folder)
+    return Session(folder, EngineShape(signature=folder.name, max_model_len=info.context_length))
+
+
+@pytest.fixture(scope="module", params=SERVED)
+def served(request: pytest.FixtureRequest, zoo_folders: Mapping[str, Path]) -> Iterator[Any]:
+    session = open_session(zoo_folders[request.param])
+    yield session, [zoo_folders[request.param]], 0.0
+    session.close()
+
+
+@pytest.fixture(scope="module")
+def large(zoo_folders: Mapping[str, Path]) -> Iterator[Any]:
+    session = open_session(zoo_folders["large_base"])
+    yield session
+    session.close()
+
+
+@pytest.fixture(scope="module")
+def prompts(pocket_rows: Path) -> list[str]:
+    """Questions of every kind of generation task, cut at random points."""
+    import json
+
+    rng = random.Random(0)
+    rows = [
+        json.loads(line)["prompt"]
+        for task in ("knowledge", "arithmetic", "instructions")
+        for line in (pocket_rows / f"pocket_{task}.jsonl").read_text().splitlines()
+    ]
+    return [row[: rng.randint(10, len(row))] for row in rng.sample(rows, NUM_PROMPTS)]
+
+
+@cache
+def model_of(folder: Path) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+
+
+def encode(folder: Path, prompts: list[str]) -> list[tuple[int, ...]]:
+    from transformers import AutoTokenizer
+
+    return [tuple(ids) for ids in AutoTokenizer.from_pretrained(folder)(prompts)["input_ids"]]
+
+
+@torch.inference_mode()
+def logits_TV(folders: list[Path], ids: tuple[int, ...], alpha: float) -> torch.Tensor:
+    """Logits after each token: of one model, or of base + alpha * (expert - antiexpert)."""
+    each = [model_of(folder)(torch.tensor([ids])).logits[0].double() for folder in folders]
+    return each[0] + alpha * (each[1] - each[2]) if len(each) == 3 else each[0]
+
+
+def greedy(folders: list[Path], prompt: tuple[int, ...], alpha: float) -> tuple[int, ...]:
+    ids = list(prompt)
+    for _ in range(NEW_TOKENS):
+        ids.append(int(logits_TV(folders, tuple(ids), alpha)[-1].argmax()))
+    return tuple(ids[len(prompt) :])
+
+
+def assert_same_greedy_tokens(
+    session: Any, folders: list[Path], ids: list[tuple[int, ...]], alpha: float
+) -> None:
+    asked = [Generation(prompt, NEW_TOKENS, ignore_eos=True) for prompt in ids]
+    same = [
+        completion.token_ids == greedy(folders, prompt, alpha)
+        for prompt, completion in zip(ids, session.generate(asked), strict=True)
+    ]
+    assert sum(same) >= 0.99 * len(ids)
+
+
+def assert_same_logprobs(
+    session: Any, folders: list[Path], requests: list[Request], alpha: float
+) -> None:
+    for request, score in zip(requests, session.score(requests), strict=True):
+        rows = logits_TV(folders, request.context + request.continuation, alpha)
+        rows = rows.log_softmax(-1)[len(request.context) - 1 : -1]
+        expected = [
+            float(row[token]) for row, token in zip(rows, request.continuation, strict=True)
+        ]
+        assert score.logprob == pytest.approx(sum(expected), abs=1e-3)
+        best = rows.argmax(-1).tolist()
+        assert score.greedy == (best == list(request.continuation))
+
+
+def requests_of(ids: list[tuple[int, ...]]) -> list[Request]:
+    """Continuations of one token and of several; two of them share their first tokens."""
+    cut = [Request(one[:-size], one[-size:]) for one in ids for size in (1, 2, 6) if len(one) > 6]
+    long = next(one for one in ids if len(one) > 8)
+    return [*cut, Request(long[:2], long[2:]), Request(long[:2], (*long[2:-1], 7))]
+
+
+def test_greedy_tokens_are_those_of_transformers(served: Any, prompts: list[str]) -> None:
+    session, folders, alpha = served
+    assert_same_greedy_tokens(session, folders, encode(folders[0], prompts), alpha)
+
+
+def test_logprobs_are_those_of_transformers(served: Any, prompts: list[str]) -> None:
+    session, folders, alpha = served
+    assert_same_logprobs(session, folders, requests_of(encode(folders[0], prompts)), alpha)
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.0, 1.5])
+def test_proxy_tuning_is_the_three_model_loop(
+    large: Any, zoo_folders: Mapping[str, Path], prompts: list[str], alpha: float
+) -> None:
+    mix = MIX.model_copy(update={"alpha": alpha})
+    folders = [zoo_folders[role] for role in mix.inputs]
+    ids = encode(folders[0], prompts)[:60]
+    large.load(folders[0], mix, zoo_folders)
+    assert_same_greedy_tokens(large, folders, ids, alpha)
+    assert_same_logprobs(large, folders, requests_of(ids), alpha)
+
+
+def test_reloaded_weights_are_served_and_experts_leave_with_their_candidate(
+    large: Any, zoo_folders: Mapping[str, Path], prompts: list[str]
+) -> None:
+    ids = encode(zoo_folders["large_mix"], prompts)[:20]
+    large.load(zoo_folders["large_base"], MIX, zoo_folders)
+    large.generate([Generation(ids[0], 2)])
+    for role in ("large_mix", "large_base"):
+        large.load(zoo_folders[role])
+        assert_same_greedy_tokens(large, [zoo_folders[role]], ids, 0.0)
+
+
+def test_requests_that_join_late_change_no_token(
+    large: Any, zoo_folders: Mapping[str, Path], prompts: list[str]
+) -> None:
+    """More requests than the batch holds, of many lengths, so that they come and go."""
+    folders = [zoo_folders[role] for role in MIX.inputs]
+    ids = [one[: 3 + at % 9] for at, one in enumerate(encode(folders[0], prompts) * 2)]
+    large.load(folders[0], MIX, zoo_folders)
+    asked = [Generation(one, 1 + at % 7, ignore_eos=True) for at, one in enumerate(ids)]
+    together = [completion.token_ids for completion in large.generate(asked)]
+    alone = [large.generate([one])[0].token_ids for one in asked[:40]]
+    assert together[:40] == alone
+
+
+def test_weights_that_hold_nan_are_refused_and_the_engine_stays_usable(
+    large: Any, zoo_folders: Mapping[str, Path], tmp_path: Path
+) -> None:
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    broken = shutil.copytree(zoo_folders["large_base"], tmp_path / "broken")
+    tensors = load_file(broken / "model.safetensors")
+    tensors["model.norm.weight"][0] = float("nan")
+    save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(HarnessError, match="NaN"):
+        large.load(broken)
+    large.load(zoo_folders["large_base"])
+    assert large.generate([Generation((5, 6, 7), 2)])[0].token_ids

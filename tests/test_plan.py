@@ -1,0 +1,109 @@
+"""A plan decides every cell before anything starts."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.plan import make_plan
+from harness.records import Plan, Suite, Task
+
+TASKS = {
+    name: Task(
+        name=name, lm_eval=name, scale="pocket", domain="quiz", output_type="multiple_choice",
+        primary_metric="acc",
+    )
+    for name in ("quiz_easy", "quiz_hard", "sums")
+}  # fmt: skip
+SUITE = Suite(
+    name="s",
+    tasks={"pocket": ("quiz_*", "sums")},
+    candidates=(
+        {"method": "checkpoint", "roles": "*_base"},
+        {
+            "method": "proxy",
+            "base": "large_base",
+            "expert": "small_chat",
+            "antiexpert": "small_base",
+        },
+    ),
+)
+
+
+class Roles:
+    """A zoo of which nothing is built yet."""
+
+    name = "toy"
+    scale = "pocket"
+    world_seed = None
+    roles = ("small_base", "large_base")
+
+    def fingerprint(self, role: str) -> str:
+        return role
+
+    def missing(self, role: str) -> str:
+        return ""
+
+    def folder(self, role: str) -> Path | None:
+        return None
+
+    def wall_seconds(self, roles: Collection[str]) -> float:
+        return 0.0
+
+    def build(self, roles: Collection[str]) -> dict[str, Path]:
+        raise AssertionError("a plan builds nothing")
+
+
+def plan(**options: object) -> Plan:
+    return make_plan(SUITE, Roles(), TASKS, where=Path("s.yaml"), **options)  # type: ignore[arg-type]
+
+
+def test_every_candidate_has_a_cell_per_task_and_one_for_speed_and_memory() -> None:
+    cells = [cell.task for cell in plan().pending("large_base")]
+    assert cells == ["quiz_easy", "quiz_hard", "sums", None]
+
+
+def test_a_candidate_whose_role_the_zoo_lacks_is_refused_with_the_role() -> None:
+    refused = {cell.refused for cell in plan().cells if cell.candidate == "proxy-chat-a1.0"}
+    assert refused == {"the zoo toy has no role small_chat"}
+
+
+def test_what_is_done_is_not_pending() -> None:
+    done = {("large_base", "sums"), ("large_base", None)}
+    assert [cell.task for cell in plan(done=done).pending("large_base")] == [
+        "quiz_easy",
+        "quiz_hard",
+    ]
+
+
+def test_a_task_without_data_is_refused_for_everyone() -> None:
+    chosen = plan(unavailable=lambda task: "no data" if task.name == "sums" else "")
+    assert {cell.task for cell in chosen.cells if cell.refused == "no data"} == {"sums"}
+    assert [cell.task for cell in chosen.pending("small_base")] == ["quiz_easy", "quiz_hard", None]
+
+
+def test_globs_narrow_candidates_by_name_or_family_and_tasks() -> None:
+    chosen = plan(only=["proxy", "small_*"], task_globs=["*_hard"])
+    assert [one.name for one in chosen.candidates] == ["small_base", "proxy-chat-a1.0"]
+    assert [task.name for task in chosen.tasks] == ["quiz_hard"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"only": ["large_bse"]}, "candidate 'large_bse' is unknown; did you mean large_base"),
+        ({"task_globs": ["quiz_esy"]}, "task 'quiz_esy' is unknown; did you mean quiz_easy"),
+    ],
+)
+def test_a_glob_that_matches_nothing_names_the_nearest(options: object, message: str) -> None:
+    with pytest.raises(HarnessError, match=message):
+        plan(**options)  # type: ignore[arg-type]
+
+
+def test_a_suite_without_tasks_for_the_zoo_says_for_which_it_has_some() -> None:
+    suite = SUITE.model_copy(update={"tasks": {"public": ("sums",)}})
+    with pytest.raises(
+        HarnessError, match="has no tasks for a pocket zoo; it has them for: public"
+    ):
+        make_plan(suite, Roles(), TASKS, where=Path("s.yaml"))

@@ -1,0 +1,112 @@
+"""The report's statistics and numbers: laws, and values from the literature."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.stats import wilson_interval
+from reports.aggregate import difference, mean_over_tasks, pareto_front
+from reports.load import Reading
+from reports.units import PERCENT, duration, scale_for, significant, unit_kind
+
+
+def share(hits: int, n: int) -> Reading:
+    low, high = wilson_interval(hits / n, n)
+    return Reading(value=hits / n, low=low, high=high, n=n, outcome="completed", reason="")
+
+
+shares = st.integers(1, 300).flatmap(lambda n: st.builds(share, st.integers(0, n), st.just(n)))
+points = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=30)
+
+
+def test_difference_agrees_with_newcombe_1998():
+    found = difference(share(56, 70), share(48, 80))
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+    assert found.verdict == "higher"
+
+
+@given(left=shares, right=shares)
+def test_difference_changes_sign_with_its_sides(left, right):
+    there, back = difference(left, right), difference(right, left)
+    assert (there.value, there.low, there.high) == pytest.approx(
+        (-back.value, -back.high, -back.low)
+    )
+
+
+@given(st.lists(shares, min_size=1, max_size=8))
+def test_mean_lies_in_its_interval_inside_zero_and_one(readings):
+    mean = mean_over_tasks(readings)
+    assert -1e-12 <= mean.low <= mean.value <= mean.high <= 1 + 1e-12
+    assert mean.complete
+    assert mean.examples == sum(r.n for r in readings)
+
+
+@given(shares)
+def test_mean_of_one_task_is_that_task(reading):
+    mean = mean_over_tasks([reading])
+    assert (mean.value, mean.low, mean.high) == pytest.approx((reading.value, *reading.bounds))
+
+
+def test_missing_tasks_are_counted_and_never_zero():
+    mean = mean_over_tasks([share(8, 10), Reading(), share(6, 10)])
+    assert mean.value == pytest.approx(0.7)
+    assert (mean.tasks, mean.of_tasks, mean.complete) == (2, 3, False)
+    assert mean_over_tasks([Reading()]) is None
+    assert difference(share(1, 2), Reading()) is None
+
+
+@pytest.mark.parametrize("truth", [(0.5, 0.5, 0.5), (0.9, 0.7, 0.4), (0.98, 0.97, 0.02)])
+def test_interval_of_a_mean_covers_the_truth(truth):
+    draw = random.Random(7)
+    n, rounds, covered = 40, 600, 0
+    for _ in range(rounds):
+        hits = [sum(draw.random() < p for _ in range(n)) for p in truth]
+        mean = mean_over_tasks([share(h, n) for h in hits])
+        covered += mean.low <= sum(truth) / len(truth) <= mean.high
+    assert 0.93 <= covered / rounds <= 0.995
+
+
+@given(points)
+def test_front_is_what_no_point_beats(pairs):
+    costs, gains = [c for c, _ in pairs], [g for _, g in pairs]
+    front = set(pareto_front(costs, gains))
+
+    def beats(j, i):
+        no_worse = costs[j] <= costs[i] and gains[j] >= gains[i]
+        return no_worse and (costs[j], gains[j]) != (costs[i], gains[i])
+
+    for i in range(len(pairs)):
+        assert (i in front) == (not any(beats(j, i) for j in range(len(pairs))))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (0.5, "0.500"), (12.345, "12.3"), (123456, "123\u202f456"), (-2.5, "\u22122.50")],
+)
+def test_significant_digits(value, text):
+    assert significant(value) == text
+
+
+def test_a_column_has_one_unit_that_fits_its_middle():
+    scale = scale_for("bytes", [3 * 2**20, 5 * 2**20, None, 2**30])
+    assert (scale.label, scale.write(5 * 2**20)) == ("MiB", "5")
+    assert scale_for("bytes", []).label == "B"
+    assert scale_for("tokens/s", [10.0]).label == "tokens/s"
+    assert PERCENT.write(0.12345) == "12.3"
+    assert PERCENT.write_signed(-0.0001) == "0.0"
+
+
+def test_units_follow_the_name_before_the_field():
+    assert unit_kind("kv_bytes_per_token", "fraction") == "bytes"
+    assert unit_kind("decode_tokens_per_sec", "") == "tokens/s"
+    assert unit_kind("latency_sec_p99", "") == "sec"
+    assert unit_kind("exact_match", "fraction") == "fraction"
+
+
+def test_durations_read_as_people_say_them():
+    assert [duration(s) for s in (0.25, 12.4, 200, 7500)] == [
+        "250 ms", "12.4 s", "3 min 20 s", "2 h 05 min"
+    ]  # fmt: skip

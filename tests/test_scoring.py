@@ -1,0 +1,51 @@
+"""The scoring plan asks for each shared prefix once and adds up to the same scores."""
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.engines.scoring import NodeResult, plan_nodes, read_scores
+from harness.requests import Request, Score, Tokens
+
+VOCABULARY = 5
+tokens = st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=4).map(tuple)
+requests = st.lists(st.builds(Request, tokens, tokens), max_size=20)
+
+
+def logprob(prefix: Tokens, token: int) -> float:
+    """A model of its own: some fixed distribution after every prefix."""
+    weights = [1 + hash((prefix, one)) % 97 for one in range(VOCABULARY)]
+    return math.log(weights[token] / sum(weights))
+
+
+def best(prefix: Tokens) -> int:
+    return max(range(VOCABULARY), key=lambda token: logprob(prefix, token))
+
+
+def ask(wanted: dict[Tokens, set[int]]) -> dict[Tokens, NodeResult]:
+    return {
+        prefix: NodeResult({token: logprob(prefix, token) for token in asked}, best(prefix))
+        for prefix, asked in wanted.items()
+    }
+
+
+def score_alone(request: Request) -> Score:
+    total, greedy = 0.0, True
+    for done, token in enumerate(request.continuation):
+        prefix = request.context + request.continuation[:done]
+        total += logprob(prefix, token)
+        greedy = greedy and best(prefix) == token
+    return Score(total, greedy)
+
+
+@given(requests)
+def test_scores_are_those_of_each_request_alone(asked: list[Request]) -> None:
+    nodes = plan_nodes(asked)
+    assert read_scores(asked, ask(nodes.wanted)) == [score_alone(one) for one in asked]
+
+
+@given(tokens, st.sets(st.integers(0, VOCABULARY - 1), min_size=1))
+def test_one_token_choices_of_a_question_are_one_node(context: Tokens, choices: set[int]) -> None:
+    nodes = plan_nodes([Request(context, (choice,)) for choice in choices])
+    assert nodes.wanted == {context: choices}
