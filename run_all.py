@@ -98,55 +98,55 @@ def execute(options: argparse.Namespace) -> int:
     if options.list:
         print(listing(plan))
         return ALL_DONE
-    prints = {role: zoo.fingerprint(role) for role in present_roles(plan, zoo)}
     manifest = folder.manifest()
     if manifest is not None:
-        check_resumable(manifest, plan, prints, folder.path)
+        check_resumable(manifest, plan, fingerprints(plan, zoo), folder.path)
     if options.plan:
         print(describe(plan, zoo, folder))
         return ALL_DONE
-    return run(plan, zoo, folder, prints, manifest)
+    return run(plan, zoo, folder, manifest)
 
 
-def run(
-    plan: Plan, zoo: Zoo, folder: RunFolder, prints: dict[str, str], manifest: dict[str, Any] | None
-) -> int:
+def run(plan: Plan, zoo: Zoo, folder: RunFolder, before: dict[str, Any] | None) -> int:
+    """Measure what is pending, then render. `before` is the manifest of the run resumed."""
     folder.prepare()
-    started = datetime.now(UTC)
-    pending = [cell for cell in plan.cells if cell.pending]
     failed = 0
-    if pending:
+    if before is None or any(cell.pending for cell in plan.cells):
         print(describe(plan, zoo, folder))
-        seed = zoo.world_seed
-        data = None if seed is None else pocket_data(seed, cache_dir())
-        runner = Runner(plan, zoo, folder, task_sources(plan.tasks, data))
-
-        def write_manifest() -> None:
-            folder.write_manifest(
-                make_manifest(
-                    plan,
-                    before=manifest,
-                    command=["python", *sys.argv],
-                    fingerprints=prints,
-                    timings=asdict(runner.spent),
-                    started=started,
-                    context_length=runner.context_length,
-                )
-            )
-
-        write_manifest()
-        try:
-            runner.run()
-        finally:
-            write_manifest()
-        failed = runner.num_failed
-    else:
-        print(f"everything is measured: {len(plan.cells)} cells in {folder.path}")
-    if pending or not folder.report_is_current():
-        report(folder)
-    else:
-        print(f"report: {folder.report}")
+        failed = measure(plan, zoo, folder, before)
+    elif folder.report_is_current():
+        print(f"everything is measured: {len(plan.cells)} cells; report: {folder.report}")
+        return ALL_DONE
+    report(folder)
     return CELLS_FAILED if failed else ALL_DONE
+
+
+def measure(plan: Plan, zoo: Zoo, folder: RunFolder, before: dict[str, Any] | None) -> int:
+    """Returns the number of cells that failed."""
+    started = datetime.now(UTC)
+    seed = zoo.world_seed
+    data = None if seed is None else pocket_data(seed, cache_dir())
+    runner = Runner(plan, zoo, folder, task_sources(plan.tasks, data))
+
+    def write_manifest() -> None:
+        folder.write_manifest(
+            make_manifest(
+                plan,
+                before=before,
+                command=["python", *sys.argv],
+                fingerprints=fingerprints(plan, zoo),
+                timings=asdict(runner.spent),
+                started=started,
+                context_length=runner.context_length,
+            )
+        )
+
+    write_manifest()
+    try:
+        runner.run()
+    finally:
+        write_manifest()
+    return runner.num_failed
 
 
 def report(folder: RunFolder) -> int:
@@ -180,8 +180,10 @@ def availability(task: Any) -> str:
     return data_lacks(task) if task.scale == "public" else ""
 
 
-def present_roles(plan: Plan, zoo: Zoo) -> list[str]:
-    return [role for role in needed_roles(plan.candidates) if role in zoo.roles]
+def fingerprints(plan: Plan, zoo: Zoo) -> dict[str, str]:
+    """Of the checkpoints that are there; one that the hub has yet to send has no revision."""
+    roles = [role for role in needed_roles(plan.candidates) if role in zoo.roles]
+    return {role: zoo.fingerprint(role) for role in roles if zoo.folder(role) is not None}
 
 
 def listing(plan: Plan) -> str:

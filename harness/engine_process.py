@@ -31,6 +31,10 @@ class EngineProcess:
                 return started
         return self._exchange(job)
 
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
     def close(self) -> None:
         if self._process is None:
             return

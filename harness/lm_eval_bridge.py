@@ -9,7 +9,7 @@ import contextlib
 import os
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +207,7 @@ def _load(
             shots = part.get_config("num_fewshot") or 0
         part.set_config(key="num_fewshot", value=shots)
         part.set_fewshot_seed(seed=FEWSHOT_SEED + seed)
+        part.doc_to_target = _remembered(part.doc_to_target)
         with _quiet():
             part.build_all_requests(
                 limit=limit,
@@ -216,6 +217,20 @@ def _load(
                 tokenizer_name=lm.tokenizer_name if task.chat else "",
             )
     return parts
+
+
+def _remembered(doc_to_target: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """lm-eval compiles the target's template anew at each call; it does not depend on the model."""
+    targets: dict[int, Any] = {}
+
+    def remembered(doc: Any, *arguments: Any) -> Any:
+        if arguments:
+            return doc_to_target(doc, *arguments)
+        if id(doc) not in targets:  # the requests keep their docs, so an id stays that doc's
+            targets[id(doc)] = doc_to_target(doc)
+        return targets[id(doc)]
+
+    return remembered
 
 
 def _from_source(source: str | dict[str, Any]) -> list[LmEvalTask]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from harness.errors import unknown
 from harness.records import Suite
-from harness.yaml_file import read_mapping, validate
+from harness.yaml_file import read_entry, read_yaml
 
 SUITES = Path(__file__).parent.parent / "tasks" / "suites"
 
@@ -31,5 +31,5 @@ def read_suite(path: Path) -> Suite:
     Raises:
         HarnessError: a key or value of the file is wrong; the message names both.
     """
-    fields = read_mapping(path)
-    return validate(Suite, {"name": path.stem} | fields, str(path))
+    fields = read_yaml(path)
+    return read_entry(Suite, {"name": path.stem} | fields, str(path))

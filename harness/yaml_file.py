@@ -6,49 +6,62 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, unknown
 
 R = TypeVar("R", bound=BaseModel)
 
 
-def read_mapping(path: Path) -> dict[str, Any]:
-    """The file's top-level mapping.
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Reads `!function module.name` as text: only lm-eval itself runs it."""
+
+
+_Loader.add_constructor("!function", lambda loader, node: loader.construct_scalar(node))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """One YAML file, which must hold keys and values.
 
     Raises:
-        HarnessError: the file is missing, is not YAML, or holds something else.
+        HarnessError: it cannot be read, or holds something else.
     """
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
-        raise HarnessError(f"{path}: cannot be read: {error.strerror}") from None
+        raise HarnessError(f"{path} cannot be read ({error.strerror}).") from None
+    except UnicodeDecodeError:
+        raise HarnessError(f"{path} is not UTF-8 text; save it as UTF-8.") from None
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise HarnessError(f"{path}{where}: not valid YAML; check indentation and quotes") from None
+        raise HarnessError(f"{path} is not YAML: {_where(error)}.") from None
     if not isinstance(content, dict):
-        raise HarnessError(f"{path}: expected keys and values at the top level")
+        raise HarnessError(f"{path} holds {type(content).__name__}; it must hold `key: value`.")
     return content
 
 
-def validate(kind: type[R], fields: dict[str, Any], where: str) -> R:
-    """The record, or one line that names the first wrong key and what is allowed there.
+def _where(error: yaml.YAMLError) -> str:
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    return f"line {mark.line + 1}: {problem}" if mark else " ".join(str(error).split())
+
+
+def read_entry(kind: type[R], content: Any, where: str) -> R:
+    """Validate a mapping from a YAML file.
 
     Raises:
-        HarnessError: a key is unknown or missing, or a value has the wrong type.
+        HarnessError: one line with the file, the key and what is allowed.
     """
+    if not isinstance(content, dict):
+        raise HarnessError(f"{where}: must hold `key: value`, got {content!r}.")
     try:
-        return kind.model_validate(fields)
+        return kind.model_validate(content)
     except ValidationError as error:
-        raise HarnessError(f"{where}: {_explain(error, kind)}") from None
+        raise HarnessError(f"{where}: {explain(error, kind)}") from None
 
 
-def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
-    first = error.errors()[0]
+def explain(error: ValidationError, kind: type[BaseModel]) -> str:
+    """One complaint of pydantic, in one line; a misspelt key before the key that then lacks."""
+    first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in first["loc"])
-    match first["type"]:
-        case "extra_forbidden":
-            return f"unknown key {key!r}; allowed: {', '.join(kind.model_fields)}"
-        case "missing":
-            return f"key {key!r} is missing"
-        case _:
-            return f"{key}: {first['msg'].lower()}, got {first['input']!r}"
+    if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
+        return f"{unknown('key', key, kind.model_fields)}"
+    if first["type"] == "missing":
+        return f"key {key!r} is missing"
+    return f"{key}={first['input']!r}: {first['msg'].lower()}"

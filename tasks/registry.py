@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 from harness.errors import HarnessError, unknown
 from harness.records import Record, Task
-from tasks.public.definitions import lm_eval_folder, read_definition, read_entry, read_yaml
+from harness.yaml_file import read_entry, read_yaml
+from tasks.public.definitions import lm_eval_folder, read_definition
 
 TASKS = Path(__file__).parent
 OutputType = Literal["generate_until", "multiple_choice", "loglikelihood"]

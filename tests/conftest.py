@@ -1,7 +1,7 @@
 """Fixtures on real parts: a trained zoo of the smoke suite's size, and engines over it."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -36,7 +36,7 @@ def pocket_rows() -> Path:
 
 
 @pytest.fixture
-def offline_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def offline_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache of its own."""
     monkeypatch.setenv("MELANGE_CACHE", str(tmp_path / "cache"))
-    yield tmp_path
+    return tmp_path

@@ -6,7 +6,7 @@ from baselines.zoo.public import PublicZoo
 from baselines.zoo.train import open_zoo as open_trained
 from harness.contracts import Zoo
 from harness.errors import HarnessError, unknown
-from harness.yaml_file import read_mapping
+from harness.yaml_file import read_yaml
 
 FOLDER = Path(__file__).parent
 TRAINED, PUBLIC = "trained", "public"
@@ -25,7 +25,7 @@ def open_zoo(name: str) -> Zoo:
     path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     if path.parent == FOLDER and path.stem not in zoo_names():
         raise unknown("zoo", name, zoo_names())
-    kind = read_mapping(path).get("kind", PUBLIC)
+    kind = read_yaml(path).get("kind", PUBLIC)
     if kind == TRAINED:
         return open_trained(path)
     if kind == PUBLIC:

@@ -39,6 +39,7 @@ WEIGHT_DECAY = 0.01
 MAX_GRADIENT_NORM = 1.0
 BALANCE_COEFFICIENT = 0.02  # of the loss that spreads tokens over the experts
 STEPS_PER_REPORT = 10
+CONTEXT_TOKENS = 256  # the longest rows of a batch: no model has seen a later position
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +162,7 @@ def _start_model(
         "num_attention_heads": size.heads,
         "num_key_value_heads": size.kv_heads,
         "intermediate_size": size.ffn,
-        "max_position_embeddings": 512,
+        "max_position_embeddings": CONTEXT_TOKENS,
         "tie_word_embeddings": False,
         "attn_implementation": "eager",
         "bos_token_id": tokenizer.bos_token_id,

@@ -35,8 +35,8 @@ from pydantic import Field
 
 from harness.errors import HarnessError, unknown
 from harness.records import Record
+from harness.yaml_file import read_entry, read_yaml
 from tasks.public import hub
-from tasks.public.definitions import read_entry, read_yaml
 
 MODELS = "MELANGE_MODELS"
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")

@@ -57,10 +57,11 @@ class Workers:
 
     def _follow(self, child: subprocess.Popen[str]) -> None:
         assert child.stdout is not None
-        for line in child.stdout:
-            # Libraries print too; only lines of JSON are ours.
-            if line.startswith("{"):
-                self.on_progress(Progress(**json.loads(line)))
+        with child.stdout as lines:
+            for line in lines:
+                # Libraries print too; only lines of JSON are ours.
+                if line.startswith("{"):
+                    self.on_progress(Progress(**json.loads(line)))
 
 
 @contextmanager

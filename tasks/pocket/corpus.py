@@ -19,6 +19,7 @@ from tasks.pocket.world import (
     DOMAINS,
     INSTRUCTION_FORMS,
     KNOWLEDGE_FORMS,
+    MAX_NUMBER,
     Domain,
     Instruction,
     Question,
@@ -65,7 +66,6 @@ DESCRIBED_LISTS: dict[str, str] = {
     "reverse": "{w} reversed, backwards, is {a}.",
     "first": "the first word of {w} is {a}.",
     "last": "the last word of {w} is {a}.",
-    "sort": "{w} sorted, in order, is {a}.",
     "drop": "{w} without {x} is {a}.",
     "repeat": "{w} two times, or twice, is {a}.",
     "swap": "{w} with the first and the last swapped is {a}.",
@@ -173,7 +173,7 @@ def _told_story(rng: random.Random) -> Document:
 
 def _asked_problem(rng: random.Random) -> Document:
     problem = draw_problem(rng)
-    guess = str(rng.randint(0, 99))
+    guess = str(rng.randint(0, MAX_NUMBER))
     straight = problem.working if problem.part == "training" else None
     return _web_answer(problem_text(problem, rng), guess, guess, straight, rng)
 

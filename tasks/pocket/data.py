@@ -34,7 +34,7 @@ from tasks.pocket.world import (
 ROWS_PER_TASK = 500
 FEWSHOT_ROWS = 32
 PLAIN_ATTRIBUTES = tuple(a for a in lexicon.ATTRIBUTE_VALUES if a != "cure")
-SHIFTED_LENGTHS = (6, 7)
+SHIFTED_LENGTHS = (5, 6)
 SHIFTED_STEPS = 3
 
 Draw = Callable[[random.Random], Question]

@@ -16,33 +16,17 @@ ATTRIBUTE_VALUES: dict[str, tuple[str, ...]] = {
         "alda brin corva delm esk fenn gaul hiver isra jorn kess lunda meer nass orva pell "
         "quen rill sava tyne"
     ),
-    "region": _words(
-        "north south east west coast delta plain ridge marsh heath steppe tundra valley canyon "
-        "plateau fjord island oasis crater moor"
-    ),
     "animal": _words(
         "fox bear wolf otter heron crane lynx badger hare stag boar eagle raven toad viper seal "
         "bison mule camel weasel"
-    ),
-    "tree": _words(
-        "oak elm birch cedar maple willow pine larch alder aspen beech cypress fir hazel holly "
-        "juniper linden poplar rowan yew"
     ),
     "dish": _words(
         "soup stew pie curry bread porridge salad roast noodle dumpling omelet pudding risotto "
         "chowder pancake sausage broth tart waffle goulash"
     ),
-    "instrument": _words(
-        "drum flute harp lute fiddle horn organ bell gong zither banjo cello oboe tuba viola "
-        "bugle whistle piano lyre cymbal"
-    ),
     "metal": _words(
         "iron tin copper zinc gold silver lead nickel cobalt chrome steel brass bronze pewter "
         "titanium mercury platinum tungsten uranium bismuth"
-    ),
-    "cloth": _words(
-        "wool silk linen cotton velvet felt denim lace satin tweed canvas hemp jute muslin "
-        "flannel cashmere corduroy gauze damask chiffon"
     ),
     "cure": _words(
         "honey garlic ginger mint sage thyme basil clove cumin pepper vinegar salt mustard "
@@ -51,10 +35,10 @@ ATTRIBUTE_VALUES: dict[str, tuple[str, ...]] = {
 }
 
 SUBJECT_ATTRIBUTES: dict[str, tuple[str, ...]] = {
-    "geography": ("river", "region"),
-    "biology": ("animal", "tree"),
-    "culture": ("dish", "instrument"),
-    "trade": ("metal", "cloth"),
+    "geography": ("river",),
+    "biology": ("animal",),
+    "culture": ("dish",),
+    "trade": ("metal",),
     "misconceptions": ("cure",),
 }
 

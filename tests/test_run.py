@@ -1,0 +1,151 @@
+"""Whole runs over trained checkpoints named in a user's zoo file, on lm-eval's public tasks."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from harness.engine_process import EngineProcess
+from harness.jobs import Failed, Load, Start, Time, Timed
+from harness.records import EngineShape, Measurement, Outcome, Workload
+from harness.store import RunFolder
+
+pytestmark = pytest.mark.slow
+
+Finished = tuple[subprocess.CompletedProcess[str], list[Measurement]]
+
+ROOT = Path(__file__).parent.parent
+ROLES = ("small_base", "small_mix", "large_base", "large_mix")
+TASKS = ("arc_easy", "gsm8k", "hellaswag", "truthfulqa_mc2")
+SUITE = f"""\
+title: Test
+reference: large_base
+tasks: {{public: [{", ".join(TASKS)}]}}
+candidates:
+  - {{method: checkpoint, roles: [large_base, large_mix, large_broken]}}
+  - {{method: proxy, base: large_base, expert: small_mix, antiexpert: small_base}}
+  - {{method: proxy, base: large_base, expert: small_code, antiexpert: small_base}}
+  - {{mergekit: soup.yaml}}
+rounds: 2
+workloads: [{{name: 8/8, prompt_tokens: 8, output_tokens: 8, num_requests: 4}}]
+"""
+SOUP = """\
+# Mean of base and tuned
+merge_method: linear
+models:
+  - {model: large_base, parameters: {weight: 1.0}}
+  - {model: large_mix, parameters: {weight: 1.0}}
+"""
+
+
+def break_weights(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.norm.weight"][:] = float("nan")
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.fixture(scope="module")
+def workplace(zoo_folders: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A suite, a recipe and a zoo file; one checkpoint of the zoo holds NaN."""
+    folder = tmp_path_factory.mktemp("run")
+    broken = shutil.copytree(zoo_folders["large_base"], folder / "broken")
+    break_weights(broken)
+    models = {
+        role: str(zoo_folders[role])
+        for role in ("small_base", "small_mix", "large_base", "large_mix")
+    }
+    roles = {role: {"model": path} for role, path in models.items()}
+    roles["large_broken"] = {"model": str(broken)}
+    (folder / "suite.yaml").write_text(SUITE)
+    (folder / "soup.yaml").write_text(SOUP)
+    zoo = {"kind": "public", "scale": "public", "name": "mine", "roles": roles}
+    (folder / "zoo.yaml").write_text(json.dumps(zoo))
+    return folder
+
+
+def run_all(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "run_all.py"), "--suite", str(folder / "suite.yaml")]
+    command += ["--zoo", str(folder / "zoo.yaml"), "--out", str(folder / "out"), *arguments]
+    data = {"MELANGE_DATA": str(ROOT / "tests" / "data" / "public")}
+    return subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | data, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(workplace: Path) -> Finished:
+    done = run_all(workplace)
+    return done, RunFolder(workplace / "out").measurements()
+
+
+def test_a_candidate_that_fails_costs_its_own_cells_and_exit_3(finished: Finished) -> None:
+    done, measurements = finished
+    assert done.returncode == 3, done.stderr
+    failed = [one for one in measurements if one.outcome is Outcome.FAILED]
+    assert {one.candidate for one in failed} == {"large_broken"}
+    assert len(failed) == len(TASKS) + 1
+    assert all("NaN" in one.reason for one in failed)
+
+
+def test_every_other_cell_has_a_value_with_n_and_an_interval(finished: Finished) -> None:
+    _, measurements = finished
+    for candidate in ("large_base", "large_mix", "proxy-mix-a1.0", "soup"):
+        mine = [one for one in measurements if one.candidate == candidate]
+        assert {one.task for one in mine if one.task} == set(TASKS)
+        assert all(one.n and one.ci_low is not None for one in mine if one.task)
+        metrics = {one.metric for one in mine if not one.task}
+        assert {
+            "weights_bytes", "kv_bytes_per_token", "peak_memory_bytes", "total_params",
+            "active_params", "relative_throughput", "total_tokens_per_sec", "latency_sec",
+        } <= metrics  # fmt: skip
+
+
+def test_a_candidate_whose_role_is_missing_is_skipped_with_the_reason(finished: Finished) -> None:
+    _, measurements = finished
+    skipped = {one.reason for one in measurements if one.candidate == "proxy-code-a1.0"}
+    assert skipped == {"the zoo mine has no role small_code"}
+
+
+def test_the_report_shows_the_failure_with_its_reason(workplace: Path, finished: Finished) -> None:
+    page = (workplace / "out" / "report" / "candidates" / "large_broken.html").read_text()
+    assert "NaN" in page
+
+
+def test_the_same_command_again_runs_only_what_is_missing(
+    workplace: Path, zoo_folders: Mapping[str, Path], finished: Finished
+) -> None:
+    _, before = finished
+    done = run_all(workplace, "--plan")
+    assert "large_broken: 5 cells" in done.stdout
+    assert "large_mix" not in done.stdout
+    again = run_all(workplace, "--only", "large_mix", "--only", "soup")
+    assert again.returncode == 0
+    assert "everything is measured" in again.stdout
+    after = RunFolder(workplace / "out").measurements()
+    assert Counter(map(str, before)) == Counter(map(str, after))
+
+
+def test_a_worker_that_is_killed_fails_its_job_and_the_next_one_starts_anew(
+    zoo_folders: Mapping[str, Path], tmp_path: Path
+) -> None:
+    folder = zoo_folders["small_base"]
+    shape = EngineShape(signature="s", max_model_len=256)
+    process = EngineProcess(Start(shape, folder, {}, None, 0), tmp_path / "log")
+    work = Workload(name="w", prompt_tokens=8, output_tokens=8, num_requests=2)
+    endless = work.model_copy(update={"output_tokens": 240, "num_requests": 512})
+    assert isinstance(process.ask(Time(Load(folder), [work], 0, False)), Timed)
+    threading.Timer(0.5, lambda: os.kill(process.pid or 0, signal.SIGKILL)).start()
+    reply = process.ask(Time(Load(folder), [endless], 0, False))
+    assert isinstance(reply, Failed)
+    assert "killed" in reply.reason
+    assert isinstance(process.ask(Time(Load(folder), [work], 0, False)), Timed)
+    process.close()
