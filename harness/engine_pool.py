@@ -43,17 +43,17 @@ class EnginePool:
 
     def engine(self, shape: EngineShape, slot: int) -> EngineProcess:
         if (shape, slot) not in self._engines:
-            if not self._fits_all():
+            if not self.fits_all():
                 self.clear_slot(slot)
             self._engines[shape, slot] = EngineProcess(
                 self.start(shape, self._cores(slot)), self.log
             )
         return self._engines[shape, slot]
 
-    def any_engine(self, shape: EngineShape) -> EngineProcess:
-        """A running engine of the shape, whichever slot has it."""
-        slots = [slot for held, slot in self._engines if held == shape]
-        return self.engine(shape, slots[0] if slots else 0)
+    def fits_all(self) -> bool:
+        """All shapes' engines can be alive at once."""
+        engines = self.num_shapes + self.num_slots
+        return engines * ENGINE_BYTES < psutil.virtual_memory().total
 
     def close(self) -> None:
         for engine in self._engines.values():
@@ -68,10 +68,6 @@ class EnginePool:
     @property
     def start_sec(self) -> float:
         return sum(engine.start_sec for engine in self._engines.values())
-
-    def _fits_all(self) -> bool:
-        engines = self.num_shapes + self.num_slots
-        return engines * ENGINE_BYTES < psutil.virtual_memory().total
 
     def _cores(self, slot: int) -> tuple[int, ...]:
         cores = sorted(os.sched_getaffinity(0))

@@ -1,51 +1,28 @@
 """Plan -> records: one worker process per engine shape, candidates one after the other."""
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
-from baselines.artifacts import artifact, build_seconds
-from baselines.checkpoints import CheckpointInfo, inspect
 from harness.contracts import Zoo
+from harness.costs import cost_records
 from harness.engine_pool import EnginePool, Queue
 from harness.engine_process import EngineProcess
-from harness.errors import HarnessError
-from harness.jobs import Evaluate, Evaluated, Failed, Load, Start, Time, Timed
+from harness.jobs import Evaluate, Evaluated, Failed, Start, Time, Timed
 from harness.measure.quality import quality_records
-from harness.measure.speed import Round, fit, summarize
+from harness.measure.speed import fit
 from harness.plan import needed_roles
-from harness.records import (
-    Candidate,
-    EngineShape,
-    LogitMix,
-    Measurement,
-    Outcome,
-    Plan,
-    Workload,
-)
+from harness.prepare import Prepared, group_by_shape, num_slots, prepare
+from harness.records import Candidate, EngineShape, Measurement, Outcome, Plan, Task
 from harness.store import RunFolder
 
 Say = Callable[[str], None]
 
-TINY_PARAMETERS = 20_000_000
-MAX_SLOTS = 4
-NOT_RELOADABLE = {"MixtralForCausalLM"}
-
-
-class Prepared(NamedTuple):
-    """A candidate whose checkpoint folders are there."""
-
-    candidate: Candidate
-    load: Load
-    shape: EngineShape
-    infos: Sequence[CheckpointInfo]
-    """Of every model that serves at once, the base first."""
-    build_sec: float | None
+ENOUGH_ALIKE = 2
+TaskEntry = tuple[Task, Sequence[Any]]
 
 
 @dataclass(slots=True)
@@ -83,20 +60,8 @@ class Runner:
         if prepared:
             self.context_length = prepared[0].shape.max_model_len
         groups = group_by_shape(prepared, reference)
-        slots = num_slots(prepared, self.plan.device)
-        pool = EnginePool(
-            lambda shape, cores: self._start(shape, groups[shape][0], cores),
-            self.folder.path / "engine.log",
-            slots,
-            len(groups),
-        )
-        try:
-            self._evaluate_all(pool, [one for members in groups.values() for one in members])
-            for members in groups.values():
-                self._time_all(pool, members, reference)
-        finally:
-            self.spent.engine_start_sec += pool.start_sec
-            pool.close()
+        self._evaluate_all(groups)
+        self._time_all(groups, reference)
 
     def _record_refusals(self) -> None:
         self.folder.append(
@@ -129,19 +94,31 @@ class Runner:
             if timed and one.name == self.plan.suite.reference and one not in running
         ]
 
-    def _start(self, shape: EngineShape, first: Prepared, cores: tuple[int, ...]) -> Start:
-        pending = {cell.task for cell in self.plan.cells if cell.pending}
-        tasks = {
-            task.name: (task, self.sources[task.name])
-            for task in self.plan.tasks
-            if task.name in pending
-        }
-        return Start(shape, first.load.checkpoint, tasks, self.plan.limit, self.plan.seed, cores)
+    def _pool(
+        self, groups: Mapping[EngineShape, Sequence[Prepared]], tasks: Mapping[str, TaskEntry]
+    ) -> EnginePool:
+        def start(shape: EngineShape, cores: tuple[int, ...]) -> Start:
+            first = groups[shape][0].load.checkpoint
+            return Start(shape, first, tasks, self.plan.limit, self.plan.seed, cores)
 
-    def _evaluate_all(self, pool: EnginePool, members: Sequence[Prepared]) -> None:
+        members = [one for group in groups.values() for one in group]
+        slots = num_slots(members, self.plan.device)
+        return EnginePool(start, self.folder.path / "engine.log", slots, len(groups))
+
+    def _evaluate_all(self, groups: Mapping[EngineShape, Sequence[Prepared]]) -> None:
         """All slots side by side: nothing is timed here."""
         start = time.perf_counter()
-        queue = Queue([one for one in members if self._pending_tasks(one)])
+        members = [one for group in groups.values() for one in group if self._pending_tasks(one)]
+        queue = Queue(members)
+        wanted = {task for one in members for task in self._pending_tasks(one)}
+        pool = self._pool(
+            groups,
+            {
+                one.name: (one, self.sources[one.name])
+                for one in self.plan.tasks
+                if one.name in wanted
+            },
+        )
 
         def work(slot: int) -> None:
             while (member := queue.next(slot)) is not None:
@@ -151,9 +128,13 @@ class Runner:
                 seconds = time.perf_counter() - began
                 self.say(f"{member.candidate.name}: {len(tasks)} tasks in {seconds:.1f} s")
 
-        with ThreadPoolExecutor(pool.num_slots) as slots:
-            for _ in slots.map(work, range(pool.num_slots)):
-                pass
+        try:
+            with ThreadPoolExecutor(pool.num_slots) as slots:
+                for _ in slots.map(work, range(pool.num_slots)):
+                    pass
+        finally:
+            self.spent.engine_start_sec += pool.start_sec
+            pool.close()
         self.spent.evaluate_sec += time.perf_counter() - start
 
     def _pending_tasks(self, member: Prepared) -> list[str]:
@@ -162,14 +143,29 @@ class Runner:
 
     def _evaluate(self, process: EngineProcess, member: Prepared, tasks: Sequence[str]) -> None:
         reply = process.ask(Evaluate(member.load, tasks))
-        if isinstance(reply, Failed) and len(tasks) > 1:
-            # Together they are faster; apart, only the culprit fails.
-            for task in tasks:
-                self._evaluate(process, member, [task])
-        elif isinstance(reply, Failed):
-            self._fail(member.candidate, reply.reason, tasks[0])
-        elif isinstance(reply, Evaluated):
+        if isinstance(reply, Evaluated):
             self._keep(member.candidate, reply)
+        elif isinstance(reply, Failed):
+            self._evaluate_apart(process, member, tasks, reply.reason)
+
+    def _evaluate_apart(
+        self, process: EngineProcess, member: Prepared, tasks: Sequence[str], reason: str
+    ) -> None:
+        """Together, tasks are faster; apart, only the culprit fails.
+
+        Two that fail for the reason that all failed for say that it is the candidate.
+        """
+        num_alike = 0
+        for task in tasks:
+            if num_alike == ENOUGH_ALIKE or len(tasks) == 1:
+                self._fail(member.candidate, reason, task)
+                continue
+            reply = process.ask(Evaluate(member.load, [task]))
+            if isinstance(reply, Evaluated):
+                self._keep(member.candidate, reply)
+            elif isinstance(reply, Failed):
+                num_alike += reply.reason == reason
+                self._fail(member.candidate, reply.reason, task)
 
     def _keep(self, candidate: Candidate, reply: Evaluated) -> None:
         with self._lock:
@@ -180,61 +176,56 @@ class Runner:
                 self.folder.append(quality_records(candidate, task, result.values))
 
     def _time_all(
-        self,
-        pool: EnginePool,
-        members: Sequence[Prepared],
-        reference: Prepared | None,
+        self, groups: Mapping[EngineShape, Sequence[Prepared]], reference: Prepared | None
+    ) -> None:
+        """Time the members that are due, one shape after the other.
+
+        The engines are new ones, without the tasks' requests, so that memory is the candidate's.
+        """
+        start = time.perf_counter()
+        pool = self._pool(groups, {})
+        try:
+            for members in groups.values():
+                due = [one for one in members if self._speed_due(one.candidate)]
+                if due:
+                    fits = pool.fits_all() or (reference and reference.shape == due[0].shape)
+                    self._time_group(pool, due, reference if fits else None)
+        finally:
+            pool.close()
+        self.spent.speed_sec += time.perf_counter() - start
+
+    def _time_group(
+        self, pool: EnginePool, due: Sequence[Prepared], reference: Prepared | None
     ) -> None:
         """Rounds over all members, the reference in each, so that no one runs in one drift."""
-        due = [one for one in members if self._speed_due(one.candidate)]
-        if not due:
-            return
-        start = time.perf_counter()
         rounds: dict[str, list[Timed]] = {one.candidate.name: [] for one in due}
         reference_rounds: list[Timed] = []
         for number in range(self.plan.suite.rounds):
             if reference is not None:
-                reply = self._time(pool.any_engine(reference.shape), reference, number)
+                reply = self._time(pool, reference, number)
                 if isinstance(reply, Timed):
                     reference_rounds.append(reply)
             for member in [one for one in due if one.candidate.name in rounds]:
-                reply = self._time(pool.any_engine(member.shape), member, number)
+                reply = self._time(pool, member, number)
                 if isinstance(reply, Timed):
                     rounds[member.candidate.name].append(reply)
                 else:
                     del rounds[member.candidate.name]
                     self._fail(member.candidate, reply.reason, None)
+        workloads = self.plan.suite.workloads
         for member in due:
-            if member.candidate.name in rounds:
-                timed = rounds[member.candidate.name]
-                self.folder.append(self._speed_records(member, timed, reference_rounds))
-        self.spent.speed_sec += time.perf_counter() - start
+            if timed := rounds.get(member.candidate.name):
+                self.folder.append(cost_records(member, workloads, timed, reference_rounds))
 
     def _speed_due(self, candidate: Candidate) -> bool:
         return any(cell.task is None for cell in self.plan.pending(candidate.name))
 
-    def _time(self, process: EngineProcess, member: Prepared, number: int) -> Timed | Failed:
+    def _time(self, pool: EnginePool, member: Prepared, number: int) -> Timed | Failed:
         workloads = [fit(one, member.shape.max_model_len) for one in self.plan.suite.workloads]
         job = Time(member.load, workloads, self.plan.seed + number, warm_up=number == 0)
-        reply = process.ask(job)
+        reply = pool.engine(member.shape, 0).ask(job)
         assert isinstance(reply, Timed | Failed)
         return reply
-
-    def _speed_records(
-        self, member: Prepared, timed: Sequence[Timed], reference: Sequence[Timed]
-    ) -> list[Measurement]:
-        records = static_records(member)
-        records += memory_records(member, timed)
-        comparable = reference if len(reference) == len(timed) else []
-        for workload in self.plan.suite.workloads:
-            records += summarize(
-                member.candidate.name,
-                member.candidate.family,
-                workload.name,
-                _rounds(timed, workload),
-                _rounds(comparable, workload),
-            )
-        return records
 
     def _fail(self, candidate: Candidate, reason: str, *task: str | None) -> None:
         """Record the failure for one task, or for all that the candidate still had to do."""
@@ -258,114 +249,3 @@ class Runner:
             outcome=outcome,
             reason=reason,
         )
-
-
-def prepare(
-    candidate: Candidate, paths: Mapping[str, Path], prints: Mapping[str, str], *, device: str
-) -> Prepared:
-    """Build what the candidate needs and look at what will be served.
-
-    Raises:
-        HarnessError: a checkpoint is missing, damaged, or does not fit the others.
-    """
-    recipe = candidate.recipe
-    if isinstance(recipe, LogitMix):
-        folders = [_folder(role, paths) for role in recipe.inputs]
-        roles = dict(zip(recipe.inputs, folders, strict=True))
-        load, built = Load(folders[0], recipe, roles), None
-    else:
-        checkpoint = artifact(candidate, paths, prints)
-        folders, load, built = [checkpoint], Load(checkpoint), build_seconds(checkpoint)
-    infos = [inspect(path) for path in folders]
-    return Prepared(candidate, load, shape_of(infos[0], device), infos, built)
-
-
-def shape_of(info: CheckpointInfo, device: str) -> EngineShape:
-    # vLLM's CPU kernels repack expert weights when an engine starts, and not when weights are
-    # reloaded: the scores would be wrong. A mixture gets an engine of its own.
-    alone = f"-{info.path}" if info.architecture in NOT_RELOADABLE else ""
-    return EngineShape(
-        signature=f"{info.signature}-{info.tokenizer}{alone}",
-        max_model_len=info.context_length,
-        dtype=info.dtype,
-        device="cuda" if device == "cuda" else "cpu",
-    )
-
-
-def group_by_shape(
-    prepared: Sequence[Prepared], reference: Prepared | None
-) -> dict[EngineShape, list[Prepared]]:
-    """Candidates that share an engine, the reference's engine first: it stays until the end."""
-    groups: dict[EngineShape, list[Prepared]] = {}
-    if reference is not None:
-        groups[reference.shape] = []
-    for one in prepared:
-        groups.setdefault(one.shape, []).append(one)
-    return groups
-
-
-def num_slots(prepared: Sequence[Prepared], device: str) -> int:
-    """Engines that work side by side.
-
-    Two threads on a tiny model wait for each other more than they work, so each core gets an
-    engine of its own (docs/decisions/one-core-engines.md). Larger models use all cores at once.
-    """
-    largest = max((info.num_parameters for one in prepared for info in one.infos), default=0)
-    if device != "cpu" or largest > TINY_PARAMETERS:
-        return 1
-    return min(MAX_SLOTS, len(os.sched_getaffinity(0)))
-
-
-def static_records(member: Prepared) -> list[Measurement]:
-    """What follows from the checkpoints alone."""
-    infos = member.infos
-    values: dict[str, tuple[float | None, str]] = {
-        "weights_bytes": (sum(info.weights_bytes for info in infos), "bytes"),
-        "kv_bytes_per_token": (sum(info.kv_bytes_per_token for info in infos), "bytes"),
-        "total_params": (sum(info.num_parameters for info in infos), "parameters"),
-        "active_params": (sum(info.num_active_parameters for info in infos), "parameters"),
-        "build_sec": (member.build_sec, "s"),
-    }
-    return [
-        _cost(member.candidate, metric, value, unit)
-        for metric, (value, unit) in values.items()
-        if value is not None
-    ]
-
-
-def memory_records(member: Prepared, timed: Sequence[Timed]) -> list[Measurement]:
-    """The highest of all rounds."""
-    records = []
-    for metric, peaks in (
-        ("peak_memory_bytes", [one.peak_bytes for one in timed]),
-        ("device_memory_bytes", [one.device_bytes for one in timed]),
-    ):
-        known = [peak for peak in peaks if peak is not None]
-        if known:
-            records.append(_cost(member.candidate, metric, max(known), "bytes", n=len(known)))
-    return records
-
-
-def _cost(
-    candidate: Candidate, metric: str, value: float, unit: str, n: int | None = None
-) -> Measurement:
-    return Measurement(
-        candidate=candidate.name,
-        family=candidate.family,
-        metric=metric,
-        value=value,
-        unit=unit,
-        n=n,
-        higher_is_better=False,
-    )
-
-
-def _folder(role: str, paths: Mapping[str, Path]) -> Path:
-    folder = Path(role) if Path(role).is_absolute() else paths.get(role)
-    if folder is None:
-        raise HarnessError(f"the zoo has no folder for {role}")
-    return folder
-
-
-def _rounds(timed: Sequence[Timed], workload: Workload) -> list[Round]:
-    return [one.rounds[workload.name] for one in timed]
