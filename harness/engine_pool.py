@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -40,6 +41,7 @@ class EnginePool:
     num_slots: int
     num_shapes: int
     _engines: dict[tuple[EngineShape, int], EngineProcess] = field(default_factory=dict)
+    _homes: dict[EngineShape, int] = field(default_factory=dict)
 
     def engine(self, shape: EngineShape, slot: int) -> EngineProcess:
         if (shape, slot) not in self._engines:
@@ -54,6 +56,15 @@ class EnginePool:
         """All shapes' engines can be alive at once."""
         engines = self.num_shapes + self.num_slots
         return engines * ENGINE_BYTES < psutil.virtual_memory().total
+
+    def start_together(self, shapes: Sequence[EngineShape]) -> None:
+        """Start the engines side by side; one that fails will say so when it is asked."""
+        with ThreadPoolExecutor(self.num_slots) as threads:
+            list(threads.map(EngineProcess.start, [self.home_engine(shape) for shape in shapes]))
+
+    def home_engine(self, shape: EngineShape) -> EngineProcess:
+        """The shape's only engine, in a slot that it keeps; the shapes share out the slots."""
+        return self.engine(shape, self._homes.setdefault(shape, len(self._homes) % self.num_slots))
 
     def close(self) -> None:
         for engine in self._engines.values():

@@ -18,18 +18,22 @@ class EngineProcess:
     """
 
     def __init__(self, start: Start, log: Path) -> None:
-        self._start = start
+        self._start_job = start
         self._log = log
         self._process: BaseProcess | None = None
         self.start_sec = 0.0
 
     def ask(self, job: Job) -> Reply:
         """The worker's answer, `Failed` also where it died while at it."""
-        if self._process is None or not self._process.is_alive():
-            started = self._launch()
-            if isinstance(started, Failed):
-                return started
-        return self._exchange(job)
+        started = self.start()
+        return started if isinstance(started, Failed) else self._exchange(job)
+
+    def start(self) -> Failed | None:
+        """Start the worker if it does not run; `ask` does so too."""
+        if self._process is not None and self._process.is_alive():
+            return None
+        reply = self._launch()
+        return reply if isinstance(reply, Failed) else None
 
     @property
     def pid(self) -> int | None:
@@ -52,7 +56,7 @@ class EngineProcess:
         self._process = context.Process(target=main, args=(theirs, self._log), daemon=True)
         self._process.start()
         theirs.close()
-        reply = self._exchange(self._start)
+        reply = self._exchange(self._start_job)
         if isinstance(reply, Ready):
             self.start_sec += reply.start_sec
         else:

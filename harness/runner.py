@@ -184,9 +184,14 @@ class Runner:
         """
         start = time.perf_counter()
         pool = self._pool(groups, {})
+        due_groups = {
+            shape: [one for one in members if self._speed_due(one.candidate)]
+            for shape, members in groups.items()
+        }
         try:
-            for members in groups.values():
-                due = [one for one in members if self._speed_due(one.candidate)]
+            if pool.fits_all():
+                pool.start_together([shape for shape, due in due_groups.items() if due])
+            for due in due_groups.values():
                 if due:
                     fits = pool.fits_all() or (reference and reference.shape == due[0].shape)
                     self._time_group(pool, due, reference if fits else None)
@@ -223,7 +228,7 @@ class Runner:
     def _time(self, pool: EnginePool, member: Prepared, number: int) -> Timed | Failed:
         workloads = [fit(one, member.shape.max_model_len) for one in self.plan.suite.workloads]
         job = Time(member.load, workloads, self.plan.seed + number, warm_up=number == 0)
-        reply = pool.engine(member.shape, 0).ask(job)
+        reply = pool.home_engine(member.shape).ask(job)
         assert isinstance(reply, Timed | Failed)
         return reply
 

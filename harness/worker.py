@@ -69,11 +69,15 @@ class Worker:
     def _start(self, job: Start) -> Ready:
         _take_cores(job.cores)
         from harness.engines.session import Session
-        from harness.lm_eval_bridge import Examination
 
         start = time.perf_counter()
         self._session = Session(job.checkpoint, job.shape)
-        self._examination = Examination(job.tasks, job.checkpoint, limit=job.limit, seed=job.seed)
+        if job.tasks:
+            from harness.lm_eval_bridge import Examination
+
+            self._examination = Examination(
+                job.tasks, job.checkpoint, limit=job.limit, seed=job.seed
+            )
         return Ready(time.perf_counter() - start)
 
     def _evaluate(self, job: Evaluate) -> Evaluated:
@@ -86,7 +90,8 @@ class Worker:
         session = self._load(job.load)
         device = session.shape.device
         if job.warm_up:
-            _run_all(session, job.workloads[:1], seed=job.seed)
+            shortest = min(job.workloads, key=lambda one: one.prompt_tokens + one.output_tokens)
+            _run_all(session, [shortest], seed=job.seed)
         memory.reset_peak(device)
         rounds = _run_all(session, job.workloads, seed=job.seed)
         return Timed(rounds, memory.peak_bytes(device), memory.device_bytes_in_use(device))

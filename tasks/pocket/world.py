@@ -106,7 +106,9 @@ class Instruction:
 
     @property
     def part(self) -> Part:
-        return part_of(f"{self.operation} {self.words} {self.word}")
+        # The word counts only where the text names it: one text must not lie in both parts.
+        named = self.word if self.operation == "drop" else ""
+        return part_of(f"{self.operation} {self.words} {named}")
 
     @property
     def answer(self) -> str:
