@@ -1,6 +1,7 @@
 """The queue hands out every candidate once, and changes a slot's engine as rarely as it can."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,7 +51,7 @@ def test_a_slot_finishes_a_shape_before_it_takes_another(
     members: list[Job], order: list[int]
 ) -> None:
     for one in drain(Queue(members), order):
-        changes = sum(left.shape != right.shape for left, right in zip(one, one[1:], strict=False))
+        changes = sum(left.shape != right.shape for left, right in pairwise(one))
         assert changes < max(1, len({job.shape for job in one}))
 
 

@@ -2,14 +2,14 @@
 
 import contextlib
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from baselines.checkpoints import inspect
-from harness.records import EngineShape, Task
+from harness.records import EngineShape, Sample, Task
 from tasks.registry import load_tasks
 from tasks.sources import task_sources
 
@@ -20,56 +20,87 @@ LIMIT = 100
 ROLE = "small_mix"
 
 
-@pytest.fixture(scope="module")
-def ours(zoo_folders: Mapping[str, Path], pocket_rows: Path) -> dict[str, list[float]]:
-    """Score of every example by task, from the engine."""
+def examine(
+    folder: Path, tasks: Mapping[str, Task], rows: Path, limit: int
+) -> dict[str, Sequence[Sample]]:
+    """Samples by task, from the engine."""
     from harness.engines.session import Session
     from harness.lm_eval_bridge import Examination
 
-    folder = zoo_folders[ROLE]
     shape = EngineShape(signature="bridge", max_model_len=inspect(folder).context_length)
     session = Session(folder, shape)
-    sources = task_sources(TASKS.values(), pocket_rows)
-    entries = {name: (task, sources[name]) for name, task in TASKS.items()}
-    examination = Examination(entries, folder, limit=LIMIT, seed=0)
-    results = examination.evaluate(session, list(TASKS))
-    found = {one.task: [sample.score for sample in one.samples] for one in results}
+    sources = task_sources(tasks.values(), rows)
+    entries = {name: (task, sources[name]) for name, task in tasks.items()}
+    results = Examination(entries, folder, limit=limit, seed=0).evaluate(session, list(tasks))
+    found = {one.task: one.samples for one in results}
     session.close()
     return found
 
 
-@pytest.fixture(scope="module")
-def theirs(zoo_folders: Mapping[str, Path], pocket_rows: Path, tmp_path_factory: Any) -> Any:
+def examine_with_hf(
+    folder: Path, tasks: Mapping[str, Task], rows: Path, scratch: Path, **options: Any
+) -> Any:
     """The same from `lm_eval.simple_evaluate(model="hf")`."""
     import lm_eval
     import yaml
     from lm_eval.tasks import TaskManager
 
     paths = []
-    for name, sources in task_sources(TASKS.values(), pocket_rows).items():
-        path = tmp_path_factory.mktemp("yaml") / f"{name}.yaml"
-        path.write_text(yaml.safe_dump(sources[0]))
-        paths.append(str(path))
+    for name, sources in task_sources(tasks.values(), rows).items():
+        paths.append(str(scratch / f"{name}.yaml"))
+        # In the YAML: lm-eval lets no argument overrule a task that says 0 shots.
+        shots = {"num_fewshot": tasks[name].num_fewshot}
+        Path(paths[-1]).write_text(yaml.safe_dump(sources[0] | shots))
     with contextlib.redirect_stderr(io.StringIO()):
         results = lm_eval.simple_evaluate(
             model="hf",
-            model_args={"pretrained": str(zoo_folders[ROLE]), "dtype": "float32"},
+            model_args={"pretrained": str(folder), "dtype": "float32"},
             tasks=paths,
-            limit=LIMIT,
             device="cpu",
             batch_size=32,
             bootstrap_iters=0,
             task_manager=TaskManager(include_defaults=False),
+            **options,
         )
     return results["samples"]
 
 
+@pytest.fixture(scope="module")
+def ours(zoo_folders: Mapping[str, Path], pocket_rows: Path) -> dict[str, Sequence[Sample]]:
+    return examine(zoo_folders[ROLE], TASKS, pocket_rows, LIMIT)
+
+
+@pytest.fixture(scope="module")
+def theirs(
+    zoo_folders: Mapping[str, Path], pocket_rows: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Any:
+    scratch = tmp_path_factory.mktemp("yaml")
+    return examine_with_hf(zoo_folders[ROLE], TASKS, pocket_rows, scratch, limit=LIMIT)
+
+
+def assert_same(task: Task, ours: Sequence[Sample], theirs: Any, limit: int) -> None:
+    rows = [row for row in theirs if row["filter"] == task.filter]
+    metric = task.primary_metric
+    expected = {row["doc_id"]: (row["arguments"][0][0], float(row[metric])) for row in rows}
+    assert {one.example: (one.prompt, one.score) for one in ours} == expected
+    assert len(expected) == limit
+
+
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
 def test_each_example_scores_as_with_the_hf_backend(task: Task, ours: Any, theirs: Any) -> None:
-    expected = {
-        row["doc_id"]: float(row[task.primary_metric])
-        for row in theirs[task.name]
-        if row["filter"] == task.filter
-    }
-    assert dict(enumerate(ours[task.name])) == expected
-    assert len(expected) == LIMIT
+    assert_same(task, ours[task.name], theirs[task.name], LIMIT)
+
+
+def test_shots_and_chat_template_are_rendered_as_with_the_hf_backend(
+    zoo_folders: Mapping[str, Path], pocket_rows: Path, tmp_path: Path
+) -> None:
+    names = ("pocket_knowledge", "pocket_mc_trade")
+    tasks = {n: TASKS[n].model_copy(update={"num_fewshot": 2, "chat": True}) for n in names}
+    folder = zoo_folders[ROLE]
+    theirs = examine_with_hf(
+        folder, tasks, pocket_rows, tmp_path, limit=20,
+        apply_chat_template=True, fewshot_as_multiturn=True,
+    )  # fmt: skip
+    ours = examine(folder, tasks, pocket_rows, 20)
+    for name, task in tasks.items():
+        assert_same(task, ours[name], theirs[name], 20)
