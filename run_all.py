@@ -28,9 +28,10 @@ if missing := [name for name in NEEDED if find_spec(name) is None]:
 from baselines.cache import cache_dir  # noqa: E402
 from baselines.zoo.catalog import open_zoo, zoo_names  # noqa: E402
 from harness.contracts import Zoo  # noqa: E402
+from harness.engine_pool import ENGINE_BYTES  # noqa: E402
 from harness.errors import HarnessError  # noqa: E402
 from harness.manifest import check_resumable, make_manifest  # noqa: E402
-from harness.plan import estimate_seconds, make_plan, needed_roles  # noqa: E402
+from harness.plan import estimate_bytes, estimate_seconds, make_plan, needed_roles  # noqa: E402
 from harness.records import Plan, Suite  # noqa: E402
 from harness.runner import Runner  # noqa: E402
 from harness.store import RunFolder  # noqa: E402
@@ -201,9 +202,11 @@ def describe(plan: Plan, zoo: Zoo, folder: RunFolder) -> str:
     refused = {(cell.candidate, cell.refused) for cell in plan.cells if cell.refused}
     candidates = {cell.candidate for cell in pending}
     minutes = estimate_seconds(plan, zoo) / 60
+    weights, engine = estimate_bytes(plan, zoo) / 2**20, ENGINE_BYTES / 2**30
     lines = [
         f"{plan.suite.name} on the zoo {plan.zoo} ({plan.device}) -> {folder.path}",
         f"  to do: {len(pending)} cells of {len(candidates)} candidates, about {minutes:.1f} min",
+        f"  memory: up to {weights:,.0f} MiB of weights and {engine:.0f} GiB beside them an engine",
         f"  done: {sum(cell.done for cell in plan.cells)} cells",
     ]
     lines += [

@@ -37,6 +37,9 @@ class Zoo(Protocol):
     def folder(self, role: str) -> Path | None:
         """The role's checkpoint folder; None while it has to be built or fetched."""
 
+    def weights_bytes(self, role: str) -> int | None:
+        """Bytes of the role's weights, at most; None where nobody knows before they are there."""
+
     def wall_seconds(self, roles: Collection[str]) -> float:
         """Estimated seconds until all of the roles are ready; 0 if they are."""
 

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Literal
 
 from baselines.catalog import expand
-from baselines.checkpoints import CheckpointInfo, check_vocabulary, inspect
+from baselines.checkpoints import check_vocabulary, inspect
 from harness.contracts import Zoo
 from harness.errors import HarnessError, unknown
 from harness.records import Candidate, Cell, LogitMix, Plan, Suite, Task
 
-SECONDS_PER_EXAMPLE = 0.002
-SECONDS_PER_ROUND = 2.0
-SECONDS_PER_ENGINE = 15.0
+SECONDS_PER_EXAMPLE = 0.0007
+SECONDS_PER_ROUND = 1.5
+SECONDS_PER_ENGINE = 60.0
 """Seen on two cores with models of a few million parameters; larger models take longer."""
-MIX_FACTOR = 4
+MIX_FACTOR = 2
 """How much slower a candidate of three models was seen to be than its base."""
 
 
@@ -153,9 +153,16 @@ def estimate_seconds(plan: Plan, zoo: Zoo) -> float:
     return seconds + (SECONDS_PER_ENGINE if running else 0)
 
 
-def served_bytes(infos: Sequence[CheckpointInfo]) -> int:
-    """Bytes of the weights that must be in memory at once."""
-    return sum(info.weights_bytes for info in infos)
+def estimate_bytes(plan: Plan, zoo: Zoo) -> int:
+    """At most this many bytes of weights are in one engine at once; the engine comes on top."""
+    running = [one for one in plan.candidates if plan.pending(one.name)]
+    return max((_weights_bytes(one, zoo) for one in running), default=0)
+
+
+def _weights_bytes(candidate: Candidate, zoo: Zoo) -> int:
+    known = [zoo.weights_bytes(role) or 0 for role in needed_roles([candidate])]
+    together = isinstance(candidate.recipe, LogitMix) or candidate.family == "moe"
+    return sum(known) if together else max(known, default=0)
 
 
 def _matches(candidate: Candidate, globs: Sequence[str]) -> bool:

@@ -48,6 +48,9 @@ class Roles:
     def folder(self, role: str) -> Path | None:
         return None
 
+    def weights_bytes(self, role: str) -> int | None:
+        return 1000
+
     def wall_seconds(self, roles: Collection[str]) -> float:
         return 0.0
 

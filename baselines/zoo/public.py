@@ -166,6 +166,13 @@ class PublicZoo:
         size = sum((about.params or 0.0) * BYTES_PER_PARAMETER for about in absent)
         return size / DOWNLOAD_BYTES_PER_SEC
 
+    def weights_bytes(self, role: str) -> int | None:
+        folder = self.folder(role)
+        if folder is not None:
+            return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+        params = self.role(role).params
+        return None if params is None else int(params * BYTES_PER_PARAMETER)
+
     def build(self, roles: Collection[str]) -> dict[str, Path]:
         """Folders of the roles, fetched from the hub where they are not here.
 

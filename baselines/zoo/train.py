@@ -21,6 +21,8 @@ from baselines.zoo.workers import Workers, claimed, num_workers
 from harness.errors import HarnessError, unknown
 from tasks.pocket.tokens import VOCABULARY_SIZE
 
+BYTES_PER_PARAMETER = 4  # float32
+
 
 @dataclass(frozen=True, slots=True)
 class TrainedZoo:
@@ -80,8 +82,12 @@ class TrainedZoo:
         return ""
 
     def params(self, role: str) -> int:
+        """At most: the tokenizer may find fewer merges worth a token."""
         training = self.recipe.training(self._owner(role)[0])
         return num_parameters(self.recipe.sizes[training.size], VOCABULARY_SIZE)
+
+    def weights_bytes(self, role: str) -> int:
+        return self.params(role) * BYTES_PER_PARAMETER
 
     def seconds(self, role: str) -> float:
         """What training this role takes by itself, its parents not counted."""
