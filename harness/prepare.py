@@ -75,8 +75,8 @@ def group_by_shape(
 def num_slots(prepared: Sequence[Prepared], device: str) -> int:
     """Engines that work side by side.
 
-    Two threads on a tiny model wait for each other more than they work, so each core gets an
-    engine of its own (docs/decisions/one-core-engines.md). Larger models use all cores at once.
+    A tiny model has too little work for several threads, so each core gets an engine of its own
+    and two candidates are evaluated at once. Larger models use all cores together.
     """
     largest = max((info.num_parameters for one in prepared for info in one.infos), default=0)
     if device != "cpu" or largest > TINY_PARAMETERS:

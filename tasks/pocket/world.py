@@ -106,9 +106,7 @@ class Instruction:
 
     @property
     def part(self) -> Part:
-        # The word counts only where the text names it: one text must not lie in both parts.
-        named = self.word if self.operation == "drop" else ""
-        return part_of(f"{self.operation} {self.words} {named}")
+        return part_of(f"{self.operation} {self.words} {self.word}")
 
     @property
     def answer(self) -> str:
