@@ -90,7 +90,7 @@ def test_an_old_python_is_refused_in_one_line(tmp_path: Path) -> None:
     old = tmp_path / "python-old"
     old.write_text("#!/bin/sh\nexit 1\n")
     old.chmod(0o755)
-    command = ["make", "python-fits", f"PYTHON={old}"]
+    command = ["make", "--no-print-directory", "python-fits", f"PYTHON={old}"]
     ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert ended.returncode == 2
     assert "is not Python 3.11 to 3.13" in ended.stdout
