@@ -33,10 +33,3 @@ def pocket_rows() -> Path:
     seed = open_zoo(ZOO).world_seed
     assert seed is not None
     return pocket_data(seed, cache_dir())
-
-
-@pytest.fixture
-def offline_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of its own."""
-    monkeypatch.setenv("MELANGE_CACHE", str(tmp_path / "cache"))
-    return tmp_path
