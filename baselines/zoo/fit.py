@@ -9,13 +9,18 @@ import json
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import chain, compress
 from pathlib import Path
 
 import torch
+from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from torch.optim import AdamW, Muon, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import (
     GenerationConfig,
     LlamaConfig,
@@ -28,7 +33,7 @@ from transformers import (
 
 from baselines.zoo.batches import IGNORED, batches
 from baselines.zoo.recipe import Recipe, Size, Training, read_recipe
-from tasks.pocket.corpus import base_documents, tuning_documents
+from tasks.pocket.corpus import base_documents, leading_lists, tuning_documents
 from tasks.pocket.tokens import make_tokenizer
 from tasks.pocket.world import make_world
 
@@ -62,6 +67,8 @@ def fit(job: Job) -> dict[str, float]:
     torch.manual_seed(_seed_of(recipe, job.role))
     tokenizer = make_tokenizer(recipe.world_seed)
     model = _start_model(recipe.sizes[training.size], tokenizer, job.parent_dir)
+    if training.lora_rank:
+        model = _with_adapter(model, training.lora_rank)
     loss, tokens = _run_steps(model, tokenizer, recipe, job)
     _save(model, tokenizer, Path(job.out_dir))
     return {
@@ -69,17 +76,17 @@ def fit(job: Job) -> dict[str, float]:
         "steps": training.steps,
         "tokens": tokens,
         "loss": round(loss, 4),
-        "params": sum(parameter.numel() for parameter in model.parameters()),
+        "params": sum(p.numel() for p in model.parameters() if p.requires_grad),
     }
 
 
-def learning_rate(step: int, training: Training) -> float:
-    """Warm up, hold, then fall linearly; tuning falls all the way from its peak."""
+def rate_share(step: int, training: Training) -> float:
+    """Of the peak rate. Warm up, hold, then fall linearly; tuning falls all the way."""
     warmup = max(1, int(training.steps * WARMUP_SHARE))
     decay = training.steps * (1.0 if training.parent else DECAY_SHARE)
     remaining = min(1.0, (training.steps - step) / decay)
     share = FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * remaining
-    return training.peak_learning_rate * min(share, (step + 1) / warmup)
+    return min(share, (step + 1) / warmup)
 
 
 def _run_steps(
@@ -87,17 +94,16 @@ def _run_steps(
 ) -> tuple[float, int]:
     """Returns the mean loss of the last steps and the number of tokens seen."""
     training = recipe.training(job.role)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=0.0, betas=(0.9, 0.95), weight_decay=WEIGHT_DECAY, fused=True
-    )
+    optimizers = _optimizers(model, training)
+    schedules = [LambdaLR(one, partial(rate_share, training=training)) for one in optimizers]
     data = _role_batches(recipe, job.role, tokenizer)
     kept = set(recipe.trajectory(job.role))
     loss_sum, num_tokens, mean = torch.zeros(()), 0, float("nan")
     for step in range(training.steps):
         tokens, labels = next(data)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, training)
-        loss_sum += _step(model, optimizer, tokens, labels)
+        loss_sum += _step(model, optimizers, tokens, labels)
+        for schedule in schedules:
+            schedule.step()
         num_tokens += tokens.numel()
         if (step + 1) % STEPS_PER_REPORT == 0:
             mean, loss_sum = float(loss_sum) / STEPS_PER_REPORT, torch.zeros(())
@@ -107,15 +113,34 @@ def _run_steps(
     return mean, num_tokens
 
 
+def _optimizers(model: PreTrainedModel, training: Training) -> list[Optimizer]:
+    """AdamW; Muon for the layers' matrices where the recipe gives it a rate.
+
+    With Muon the large base recalls its facts after half as many steps, and a small one after
+    more (docs/experiments.md).
+    """
+    vocabulary = {model.get_input_embeddings().weight, model.get_output_embeddings().weight}
+    trained = [p for p in model.parameters() if p.requires_grad]
+    muon_rate = training.muon_learning_rate
+    for_muon = [muon_rate > 0 and p.ndim == 2 and p not in vocabulary for p in trained]
+    rest = [p for p, chosen in zip(trained, for_muon, strict=True) if not chosen]
+    peak = training.peak_learning_rate
+    adamw = AdamW(rest, lr=peak, betas=(0.9, 0.95), weight_decay=WEIGHT_DECAY, fused=True)
+    if not any(for_muon):
+        return [adamw]
+    return [Muon(compress(trained, for_muon), lr=muon_rate, weight_decay=WEIGHT_DECAY), adamw]
+
+
 def _step(
-    model: PreTrainedModel, optimizer: torch.optim.Optimizer, tokens: Tensor, labels: Tensor
+    model: PreTrainedModel, optimizers: Sequence[Optimizer], tokens: Tensor, labels: Tensor
 ) -> Tensor:
     with torch.autocast("cpu", torch.bfloat16):
         loss = _loss(model, tokens, labels)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
-    optimizer.step()
-    optimizer.zero_grad()
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad()
     return loss.detach()
 
 
@@ -138,8 +163,9 @@ def _role_batches(
     rng = random.Random(f"{training.data} {recipe.seed}")
     is_base = training.data == "base"
     stream = base_documents(world, rng) if is_base else tuning_documents(world, training.data, rng)
+    leading = leading_lists(training.leading_lists, rng)
     return batches(
-        stream,
+        chain(leading, stream),
         tokenizer.backend_tokenizer,
         batch_tokens=recipe.batch_tokens,
         row_tokens=recipe.row_tokens,
@@ -163,7 +189,7 @@ def _start_model(
         "num_key_value_heads": size.kv_heads,
         "intermediate_size": size.ffn,
         "max_position_embeddings": CONTEXT_TOKENS,
-        "tie_word_embeddings": False,
+        "tie_word_embeddings": size.tied,
         "attn_implementation": "eager",
         "bos_token_id": tokenizer.bos_token_id,
         "eos_token_id": tokenizer.eos_token_id,
@@ -176,6 +202,14 @@ def _start_model(
         "num_experts_per_tok": size.experts_per_token,
     }
     return MixtralForCausalLM(MixtralConfig(**shape, **experts))
+
+
+def _with_adapter(model: PreTrainedModel, rank: int) -> PeftModel:
+    """Only low-rank updates of the layers' matrices are trained, and saved."""
+    config = LoraConfig(
+        r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
+    return get_peft_model(model, config)
 
 
 def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:

@@ -40,6 +40,8 @@ class Size:
     ffn: int
     num_experts: int = 0
     experts_per_token: int = 0
+    tied: bool = False
+    """One matrix is embedding and head."""
 
     def __post_init__(self) -> None:
         if self.width % self.heads or self.width // self.heads not in (32, 64):
@@ -60,6 +62,12 @@ class Training:
     seconds: float
     parent: str | None = None
     trajectory_every: int = 0
+    leading_lists: int = 0
+    """Documents that a base reads before the mixed text."""
+    muon_learning_rate: float = 0.0
+    """Peak rate of the layers' matrices under Muon; 0: AdamW trains them like the rest."""
+    lora_rank: int = 0
+    """Train a PEFT adapter of this rank over the parent instead of all weights."""
 
     def __post_init__(self) -> None:
         if self.data not in DATA_SETS:
@@ -127,7 +135,8 @@ def num_parameters(size: Size, vocabulary: int) -> int:
     expert = 3 * size.width * size.ffn
     experts = size.num_experts * (expert + size.width) if size.num_experts else expert
     layer = attention + experts + 2 * size.width
-    return size.layers * layer + 2 * vocabulary * size.width + size.width
+    embeddings = (1 if size.tied else 2) * vocabulary * size.width
+    return size.layers * layer + embeddings + size.width
 
 
 def _recipe(content: Mapping[str, Any]) -> Recipe:

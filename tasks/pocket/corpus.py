@@ -92,6 +92,14 @@ def base_documents(world: World, rng: random.Random) -> Iterator[Document]:
             yield writer(rng)
 
 
+def leading_lists(count: int, rng: random.Random) -> Iterator[Document]:
+    """Described lists alone, for the start of training.
+
+    Copying forms within 250 steps of these, and not in 4,000 of mixed text.
+    """
+    return (_described_list(rng) for _ in range(count))
+
+
 def tuning_documents(world: World, domain: str, rng: random.Random) -> Iterator[Document]:
     """An endless stream of straight answers; `domain` is one of DOMAINS or `mix`."""
     pools = [tuning_questions(world, d) for d in DOMAINS if domain in (d, "mix")]

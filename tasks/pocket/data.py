@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from tasks.pocket import lexicon
@@ -21,7 +20,6 @@ from tasks.pocket.world import (
     KNOWLEDGE_FORMS,
     SHIFTED_INSTRUCTION_FORMS,
     SHIFTED_KNOWLEDGE_FORMS,
-    Instruction,
     Part,
     Question,
     World,
@@ -103,18 +101,8 @@ def _draw_problem_question(num_steps: int) -> Draw:
     return draw
 
 
-def _draw_unseen_instruction(rng: random.Random, **options: tuple[int, ...]) -> Instruction:
-    """One of the test part whatever its word: most texts do not name the word."""
-    while True:
-        item = draw_instruction(rng, part="test", **options)
-        if item.operation == "drop" or all(
-            replace(item, word=word).part == "test" for word in item.words
-        ):
-            return item
-
-
 def _draw_instruction_question(rng: random.Random) -> Question:
-    item = _draw_unseen_instruction(rng)
+    item = draw_instruction(rng, part="test")
     form = rng.choice(INSTRUCTION_FORMS[item.operation])
     return Question(text=item.text(form), answer=item.answer)
 
@@ -123,11 +111,11 @@ def _draw_shifted_instruction(rng: random.Random) -> Question:
     # Half of the rows change the phrasing, half the length, so that both can be told apart
     # from a model that follows neither.
     if rng.random() < 0.5:
-        item = _draw_unseen_instruction(rng)
+        item = draw_instruction(rng, part="test")
         return Question(
             text=item.text(SHIFTED_INSTRUCTION_FORMS[item.operation]), answer=item.answer
         )
-    item = _draw_unseen_instruction(rng, lengths=SHIFTED_LENGTHS)
+    item = draw_instruction(rng, lengths=SHIFTED_LENGTHS, part="test")
     form = rng.choice(INSTRUCTION_FORMS[item.operation])
     return Question(text=item.text(form), answer=item.answer)
 

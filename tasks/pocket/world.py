@@ -106,7 +106,9 @@ class Instruction:
 
     @property
     def part(self) -> Part:
-        return part_of(f"{self.operation} {self.words} {self.word}")
+        # Only the text of `drop` names the word: for the others it must not tell parts apart.
+        word = self.word if self.operation == "drop" else ""
+        return part_of(f"{self.operation} {self.words} {word}")
 
     @property
     def answer(self) -> str:
