@@ -2,12 +2,14 @@
 """Measure what has not been measured yet, and render the report.
 
     python run_all.py --suite jan2024
+    python run_all.py export proxy-mix-a1.0 served/    one candidate as a folder for `vllm serve`
 
 Exit codes: 0 all done; 2 the user's mistake, said in one line; 3 some cells failed (the rest is
 there).
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -29,7 +31,8 @@ from baselines.cache import cache_dir  # noqa: E402
 from baselines.zoo.catalog import open_zoo, zoo_names  # noqa: E402
 from harness.contracts import Zoo  # noqa: E402
 from harness.engine_pool import ENGINE_BYTES  # noqa: E402
-from harness.errors import HarnessError  # noqa: E402
+from harness.errors import HarnessError, unknown  # noqa: E402
+from harness.export import export  # noqa: E402
 from harness.manifest import check_resumable, make_manifest  # noqa: E402
 from harness.plan import estimate_bytes, estimate_seconds, make_plan, needed_roles  # noqa: E402
 from harness.records import Plan, Suite  # noqa: E402
@@ -46,13 +49,18 @@ Device = Literal["cpu", "cuda"]
 def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     try:
-        return execute(options)
+        code = execute(options)
+        sys.stdout.flush()
+        return code
     except HarnessError as error:
         print(f"run_all.py: {error}", file=sys.stderr)
         return USER_MISTAKE
     except KeyboardInterrupt:
         print("run_all.py: stopped; the same command goes on from here", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the reader of our output has left, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ALL_DONE
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -61,6 +69,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         description="Compare ways of combining language models: measure, then render the report.",
     )
     add = parser.add_argument
+    add("export", nargs="*", metavar="export CANDIDATE DIR", help="write a folder for vllm serve")
     add("--suite", default="jan2024", metavar="NAME", help="a suite by name, or a YAML file")
     add("--zoo", default="auto", metavar="NAME", help="which checkpoints play the roles")
     add("--only", action="append", default=[], metavar="GLOB", help="candidates or families")
@@ -72,7 +81,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--list", action="store_true", help="suites, zoos, tasks and the suite's candidates")
     add("--plan", action="store_true", help="what would run, how long, and what is refused")
     add("--report-only", action="store_true", help="render again from the stored results")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.export and (options.export[0] != "export" or len(options.export) != 3):
+        parser.error(f"{' '.join(options.export)!r}: the only command is `export CANDIDATE DIR`")
+    return options
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -96,6 +108,8 @@ def execute(options: argparse.Namespace) -> int:
         done=folder.completed(),
         unavailable=availability,
     )
+    if options.export:
+        return export_candidate(plan, zoo, *options.export[1:])
     if options.list:
         print(listing(plan))
         return ALL_DONE
@@ -106,6 +120,18 @@ def execute(options: argparse.Namespace) -> int:
         print(describe(plan, zoo, folder))
         return ALL_DONE
     return run(plan, zoo, folder, manifest)
+
+
+def export_candidate(plan: Plan, zoo: Zoo, name: str, out: str) -> int:
+    names = [one.name for one in plan.candidates]
+    if name not in names:
+        raise unknown("candidate", name, names)
+    refused = next((cell.refused for cell in plan.cells if cell.candidate == name), "")
+    if refused:
+        raise HarnessError(f"{name}: {refused}")
+    export(plan.candidate(name), zoo, Path(out))
+    print(f"{name}: {out}; serve it with `vllm serve {out}`")
+    return ALL_DONE
 
 
 def run(plan: Plan, zoo: Zoo, folder: RunFolder, before: dict[str, Any] | None) -> int:

@@ -9,20 +9,30 @@ import time
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from baselines.cache import cache_dir
 from baselines.catalog import methods
 from baselines.checkpoints import inspect, read_config
 from baselines.layouts import expected_shapes
+from baselines.states import checked_state, write_state
 from baselines.weight_files import read_json, weight_files
-from harness.contracts import Builder, Method
+from harness.contracts import Builder, Method, Streamer
 from harness.errors import HarnessError
 from harness.records import Candidate, Weights
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 DONE = "done.json"
 LIBRARIES = ("mergekit", "torch", "transformers")
-SHARED_CODE = ("tensors.py", "checkpoints.py", "weight_files.py", "averaging/arithmetic.py")
+SHARED_CODE = (
+    "tensors.py",
+    "states.py",
+    "checkpoints.py",
+    "weight_files.py",
+    "averaging/arithmetic.py",
+)
 
 
 def artifact(
@@ -40,7 +50,7 @@ def artifact(
     assert isinstance(recipe, Weights), f"{candidate.name} has no weights of its own"
     folders = input_folders(candidate.name, recipe, inputs)
     method = methods()[recipe.method]
-    if not hasattr(method, "build"):
+    if not hasattr(method, "build") and not hasattr(method, "tensors"):
         return folders[recipe.inputs[0]]
     prints = {
         role: fingerprints.get(role) or folder_fingerprint(folder)
@@ -51,6 +61,24 @@ def artifact(
     if not (path / DONE).is_file():
         build(candidate.name, cast(Builder, method), recipe, folders, prints, path)
     return path
+
+
+def streamed_like(recipe: Weights) -> str | None:
+    """The input whose shapes the result has, if it can flow into an engine that runs that input."""
+    method = methods()[recipe.method]
+    return cast(Streamer, method).like(recipe) if hasattr(method, "tensors") else None
+
+
+def stream(name: str, recipe: Weights, folders: Mapping[str, Path]) -> "dict[str, Tensor]":
+    """The state that the recipe yields, in memory.
+
+    Raises:
+        HarnessError: an input does not fit, or the result is not a whole state of finite numbers.
+    """
+    method = cast(Streamer, methods()[recipe.method])
+    role = method.like(recipe)
+    assert role is not None, f"{name} cannot be streamed"
+    return checked_state(name, method.tensors(recipe, folders), folders[role])
 
 
 def folder_name(candidate: str) -> str:
@@ -110,8 +138,11 @@ def build(
     scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
         start = time.perf_counter()
-        method.build(recipe, folders, scratch)
-        check_result(name, scratch)
+        if (role := streamed_like(recipe)) is not None:
+            write_state(stream(name, recipe, folders), folders[role], scratch)
+        else:
+            method.build(recipe, folders, scratch)
+            check_result(name, scratch)
         done = {
             "build_sec": time.perf_counter() - start,
             "inputs": dict(fingerprints),

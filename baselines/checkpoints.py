@@ -39,10 +39,7 @@ class CheckpointInfo(Record):
     path: Path
     architecture: str
     signature: str
-    """Equal for checkpoints of one shape and configuration, which one engine can hold in turn.
-
-    Not in turn if a mixture is reloaded in place on the CPU: vllm 0.32 then packs experts wrongly.
-    """
+    """Equal for checkpoints of one shape and configuration, which one engine can hold in turn."""
     shapes: dict[str, tuple[int, ...]] = Field(repr=False)
     dtype: str
     """Of most parameters."""

@@ -1,11 +1,14 @@
 """What the parts promise each other. Implementations live in baselines/, harness/ and reports/."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.records import Candidate, Record, Weights
 from harness.requests import Completion, Generation, Request, Score
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Zoo(Protocol):
@@ -72,6 +75,25 @@ class Builder(Method, Protocol):
 
         Raises:
             HarnessError: the inputs do not fit each other (shape, vocabulary, missing tensor).
+        """
+
+
+class Streamer(Method, Protocol):
+    """A method whose result has the shapes of an input: it can flow into a running engine."""
+
+    def like(self, recipe: Weights) -> str | None:
+        """The input whose configuration and tokenizer the result has.
+
+        None where this recipe's result may have shapes of its own, and has to be built.
+        """
+
+    def tensors(
+        self, recipe: Weights, inputs: Mapping[str, Path]
+    ) -> "Iterator[tuple[str, Tensor]]":
+        """The result's tensors by their names on disk.
+
+        Raises:
+            HarnessError: the inputs do not fit each other.
         """
 
 

@@ -1,5 +1,6 @@
 """What a candidate costs: records of its checkpoints, its memory and its speed."""
 
+import statistics
 from collections.abc import Sequence
 
 from harness.jobs import Timed
@@ -20,6 +21,10 @@ def cost_records(
     """
     comparable = reference if len(reference) == len(timed) else []
     records = static_records(member) + memory_records(member, timed)
+    built = [one.build_sec for one in timed if one.build_sec is not None]
+    if built:
+        median = statistics.median(built)
+        records.append(_cost(member.candidate, "build_sec", median, "s", n=len(built)))
     for workload in workloads:
         records += summarize(
             member.candidate.name,

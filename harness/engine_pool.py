@@ -40,6 +40,8 @@ class EnginePool:
     log: Path
     num_slots: int
     num_shapes: int
+    share_device: bool = True
+    """Engines may be alive side by side: not on a GPU, whose memory one engine claims."""
     _engines: dict[tuple[EngineShape, int], EngineProcess] = field(default_factory=dict)
     _homes: dict[EngineShape, int] = field(default_factory=dict)
 
@@ -55,7 +57,7 @@ class EnginePool:
     def fits_all(self) -> bool:
         """All shapes' engines can be alive at once."""
         engines = self.num_shapes + self.num_slots
-        return engines * ENGINE_BYTES < psutil.virtual_memory().total
+        return self.share_device and engines * ENGINE_BYTES < psutil.virtual_memory().total
 
     def start_together(self, shapes: Sequence[EngineShape]) -> None:
         """Start the engines side by side; one that fails will say so when it is asked."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import multiprocessing
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -9,12 +10,21 @@ from harness.jobs import Failed, Job, Ready, Reply, Start, Stop
 from harness.worker import main
 
 STOP_SEC = 10
+PRELOADED = ["harness.engines.preload", "harness.lm_eval_bridge"]
+
+
+def preload() -> None:
+    """Begin to import what CPU engines need, in the background, once for all workers."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    forkserver.ensure_running()
 
 
 class EngineProcess:
     """Starts a worker, and starts it again when it has died.
 
-    A new process rather than a fork: an engine must not inherit what the parent imported.
+    On a CPU it is forked from a process that has only imported, which saves 20 s of imports an
+    engine. CUDA's state does not survive a fork: there a worker is a new process.
     """
 
     def __init__(self, start: Start, log: Path) -> None:
@@ -51,7 +61,12 @@ class EngineProcess:
         self._process = None
 
     def _launch(self) -> Reply:
-        context = multiprocessing.get_context("spawn")
+        on_cpu = self._start_job.shape.device == "cpu"
+        forked, new = (
+            multiprocessing.get_context("forkserver"),
+            multiprocessing.get_context("spawn"),
+        )
+        context = forked if on_cpu else new
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=main, args=(theirs, self._log), daemon=True)
         self._process.start()

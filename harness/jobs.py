@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.measure.speed import Round
-from harness.records import EngineShape, LogitMix, Sample, Task, Workload
+from harness.records import EngineShape, LogitMix, Sample, Task, Weights, Workload
 
 
 class Load(NamedTuple):
@@ -13,8 +13,19 @@ class Load(NamedTuple):
 
     checkpoint: Path
     mix: LogitMix | None = None
-    roles: Mapping[str, Path] = {}
-    """Folders of the roles that `mix` names."""
+    """Where the members beside the base run in the logits processor."""
+    members: Sequence[Path] = ()
+    """A folder for each member of `mix`."""
+    streamed: "Streamed | None" = None
+    """Weights that flow into the engine in place of the checkpoint's."""
+
+
+class Streamed(NamedTuple):
+    """A recipe that the worker carries out in memory."""
+
+    name: str
+    recipe: Weights
+    inputs: Mapping[str, Path]
 
 
 class Start(NamedTuple):
@@ -36,12 +47,11 @@ class Evaluate(NamedTuple):
 
 
 class Time(NamedTuple):
-    """One round of every workload; the first one of a candidate is preceded by a warm-up."""
+    """One round of every workload; the engine's first is preceded by one that does not count."""
 
     load: Load
     workloads: Sequence[Workload]
     seed: int
-    warm_up: bool
 
 
 class Stop(NamedTuple):
@@ -63,12 +73,16 @@ class Evaluated(NamedTuple):
     results: Sequence[TaskResult]
     engine_sec: float
     """Seconds inside the engine; the rest of the job is the harness's own."""
+    build_sec: float | None = None
+    """Seconds that streamed weights took until they were loaded."""
 
 
 class Timed(NamedTuple):
     rounds: Mapping[str, Round]
     peak_bytes: int | None
     device_bytes: int | None
+    build_sec: float | None = None
+    """Seconds that streamed weights took until they were loaded."""
 
 
 class Failed(NamedTuple):

@@ -5,6 +5,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
+from baselines.adapters.files import check_adapter, is_adapter
 from baselines.catalog import expand
 from baselines.checkpoints import check_vocabulary, inspect
 from harness.contracts import Zoo
@@ -119,17 +120,28 @@ def refuse(candidate: Candidate, zoo: Zoo) -> str:
 
 
 def _check_inputs(candidate: Candidate, zoo: Zoo) -> None:
-    infos = [inspect(path) for path in _folders(candidate, zoo)]
-    if isinstance(candidate.recipe, LogitMix) and len(infos) == len(candidate.recipe.inputs):
-        for expert in infos[1:]:
-            check_vocabulary(infos[0].path, expert.path)
+    recipe = candidate.recipe
+    folders = {role: _folder(role, zoo) for role in recipe.inputs}
+    for folder in folders.values():
+        if folder is not None and not is_adapter(folder):
+            inspect(folder)
+    if isinstance(recipe, LogitMix):
+        for member in recipe.members[1:]:
+            _check_pair(check_vocabulary, folders[recipe.base], folders[member.role])
+            if member.adapter:
+                _check_pair(check_adapter, folders[member.role], folders[member.adapter])
+    elif recipe.method == "adapter":
+        _check_pair(check_adapter, *folders.values())
 
 
-def _folders(candidate: Candidate, zoo: Zoo) -> Iterable[Path]:
-    for role in candidate.recipe.inputs:
-        folder = Path(role) if Path(role).is_absolute() else zoo.folder(role)
-        if folder is not None:
-            yield folder
+def _check_pair(check: Callable[[Path, Path], None], one: Path | None, other: Path | None) -> None:
+    """What is not there yet cannot be checked before it is."""
+    if one is not None and other is not None:
+        check(one, other)
+
+
+def _folder(role: str, zoo: Zoo) -> Path | None:
+    return Path(role) if Path(role).is_absolute() else zoo.folder(role)
 
 
 def needed_roles(candidates: Iterable[Candidate]) -> list[str]:

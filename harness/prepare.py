@@ -1,20 +1,23 @@
 """Candidates -> checkpoint folders, and which of them share an engine."""
 
+import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from baselines.artifacts import artifact, build_seconds
+from baselines.adapters.lora import adapted
+from baselines.artifacts import artifact, build_seconds, input_folders, streamed_like
+from baselines.cache import cache_dir
 from baselines.checkpoints import CheckpointInfo, inspect
+from harness.engines.fused.folder import is_fused, read_folder, write_folder
 from harness.errors import HarnessError
-from harness.jobs import Load
-from harness.records import Candidate, EngineShape, LogitMix
+from harness.jobs import Load, Streamed
+from harness.records import Candidate, EngineShape, LogitMix, Member
 
 TINY_PARAMETERS = 20_000_000
 MAX_SLOTS = 4
-NOT_RELOADABLE = {"MixtralForCausalLM"}
-"""docs/decisions/mixtures-get-their-own-engine.md"""
 
 
 class Prepared(NamedTuple):
@@ -26,6 +29,7 @@ class Prepared(NamedTuple):
     infos: Sequence[CheckpointInfo]
     """Of every model that serves at once, the base first."""
     build_sec: float | None
+    """Of a checkpoint that was built; what the engine builds in memory it times itself."""
 
 
 def prepare(
@@ -36,26 +40,34 @@ def prepare(
     Raises:
         HarnessError: a checkpoint is missing, damaged, or does not fit the others.
     """
-    recipe = candidate.recipe
+    recipe, built = candidate.recipe, None
     if isinstance(recipe, LogitMix):
-        folders = [_folder(role, paths) for role in recipe.inputs]
-        roles = dict(zip(recipe.inputs, folders, strict=True))
-        load, built = Load(folders[0], recipe, roles), None
+        folders = mix_folders(recipe, paths, prints)
+        load = _mix_load(recipe, folders)
+    elif (role := streamed_like(recipe)) is not None:
+        inputs = input_folders(candidate.name, recipe, paths)
+        folders = [inputs[role]]
+        load = Load(inputs[role], streamed=Streamed(candidate.name, recipe, inputs))
     else:
         checkpoint = artifact(candidate, paths, prints)
         folders, load, built = [checkpoint], Load(checkpoint), build_seconds(checkpoint)
     infos = [inspect(path) for path in folders]
-    return Prepared(candidate, load, shape_of(infos[0], device), infos, built)
+    served = infos if is_fused(load.checkpoint) else infos[:1]
+    return Prepared(candidate, load, shape_of(served, load.checkpoint, device), infos, built)
 
 
-def shape_of(info: CheckpointInfo, device: str) -> EngineShape:
-    # vLLM's CPU kernels repack expert weights when an engine starts, and not when weights are
-    # reloaded: the scores would be wrong. A mixture gets an engine of its own.
-    alone = f"-{info.path}" if info.architecture in NOT_RELOADABLE else ""
+def shape_of(served: Sequence[CheckpointInfo], checkpoint: Path, device: str) -> EngineShape:
+    """Of the engine that serves `checkpoint`, which holds these models: one, or a fused mix's."""
+    parts = [one.signature for one in served] + [str(served[0].tokenizer)]
+    length = served[0].context_length
+    if is_fused(checkpoint):
+        mix = read_folder(checkpoint)
+        parts.append(mix.formula)
+        length = mix.context_length
     return EngineShape(
-        signature=f"{info.signature}-{info.tokenizer}{alone}",
-        max_model_len=info.context_length,
-        dtype=info.dtype,
+        signature="-".join(parts),
+        max_model_len=length,
+        dtype=served[0].dtype,
         device="cuda" if device == "cuda" else "cpu",
     )
 
@@ -82,6 +94,33 @@ def num_slots(prepared: Sequence[Prepared], device: str) -> int:
     if device != "cpu" or largest > TINY_PARAMETERS:
         return 1
     return min(MAX_SLOTS, len(os.sched_getaffinity(0)))
+
+
+def mix_folders(
+    recipe: LogitMix, paths: Mapping[str, Path], prints: Mapping[str, str]
+) -> list[Path]:
+    """A checkpoint folder for each member, the base's first."""
+    return [_member_folder(member, paths, prints) for member in recipe.members]
+
+
+def _mix_load(recipe: LogitMix, folders: Sequence[Path]) -> Load:
+    """One fused model where all members see the same tokens, else a logits processor."""
+    if not recipe.fusible:
+        return Load(folders[0], recipe, folders)
+    content = [recipe.combine, recipe.coefficients, [str(folder) for folder in folders]]
+    key = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+    out = cache_dir() / "fused" / key
+    write_folder(out, folders, recipe.coefficients, recipe.combine)
+    return Load(out)
+
+
+def _member_folder(member: Member, paths: Mapping[str, Path], prints: Mapping[str, str]) -> Path:
+    """The member's checkpoint; with its adapter merged in, where it has one."""
+    if not member.adapter:
+        return _folder(member.role, paths)
+    recipe = adapted(member.role, member.adapter)
+    name = f"{Path(member.role).name}+{Path(member.adapter).name}"
+    return artifact(Candidate(name=name, family="single", recipe=recipe), paths, prints)
 
 
 def _folder(role: str, paths: Mapping[str, Path]) -> Path:

@@ -7,7 +7,7 @@ Records are frozen and validated when constructed; they import nothing of ours.
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SCHEMA_VERSION = 1
 
@@ -74,19 +74,57 @@ class Weights(Record):
     options: dict[str, Any] = {}
 
 
+class Member(Record):
+    """A model whose next-token distribution enters a mix."""
+
+    role: str
+    adapter: str = ""
+    """A PEFT adapter over `role`, a role or an absolute folder; empty where there is none."""
+    coefficient: float = Field(allow_inf_nan=False)
+    own_prompt: bool = False
+    """It sees each prompt as a user's message in its own chat template, the base as it is."""
+
+
 class LogitMix(Record):
-    """Proxy-tuning: base + alpha * (expert - antiexpert) on the logits, at every token."""
+    """Several models that choose every token together.
+
+    `logits`: the sum of coefficient * logits. Proxy-tuning is base + alpha * (expert -
+    antiexpert); equal coefficients give the mean. `probabilities`: the weighted mean of the
+    distributions.
+    """
 
     kind: Literal["logit_mix"] = "logit_mix"
     method: str
-    base: str
-    expert: str
-    antiexpert: str
-    alpha: float = Field(allow_inf_nan=False)
+    members: tuple[Member, ...] = Field(min_length=2)
+    """The base first: prompts are encoded with its tokenizer, its vocabulary is the mix's."""
+    combine: Literal["logits", "probabilities"] = "logits"
+
+    @property
+    def base(self) -> str:
+        return self.members[0].role
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        return (self.base, self.expert, self.antiexpert)
+        named = (part for one in self.members for part in (one.role, one.adapter) if part)
+        return tuple(dict.fromkeys(named))
+
+    @property
+    def coefficients(self) -> tuple[float, ...]:
+        return tuple(member.coefficient for member in self.members)
+
+    @property
+    def fusible(self) -> bool:
+        """One engine can run all members as one model: they see the same tokens."""
+        return not any(member.own_prompt for member in self.members)
+
+    @model_validator(mode="after")
+    def probabilities_sum_to_one(self) -> "LogitMix":
+        weights = self.coefficients
+        if self.combine == "probabilities" and not (
+            min(weights) >= 0 and abs(sum(weights) - 1) < 1e-6
+        ):
+            raise ValueError(f"weights of probabilities {weights} are negative or do not sum to 1")
+        return self
 
 
 Recipe = Weights | LogitMix

@@ -10,7 +10,7 @@ from typing import Any
 from harness.contracts import Zoo
 from harness.costs import cost_records
 from harness.engine_pool import EnginePool, Queue
-from harness.engine_process import EngineProcess
+from harness.engine_process import EngineProcess, preload
 from harness.jobs import Evaluate, Evaluated, Failed, Start, Time, Timed
 from harness.measure.quality import quality_records
 from harness.measure.speed import fit
@@ -53,6 +53,8 @@ class Runner:
     def run(self) -> None:
         """Measure every pending cell. A candidate that breaks costs its own cells only."""
         self._record_refusals()
+        if self.plan.device == "cpu" and any(cell.pending for cell in self.plan.cells):
+            preload()
         prepared = self._prepare_all()
         reference = next(
             (one for one in prepared if one.candidate.name == self.plan.suite.reference), None
@@ -103,7 +105,8 @@ class Runner:
 
         members = [one for group in groups.values() for one in group]
         slots = num_slots(members, self.plan.device)
-        return EnginePool(start, self.folder.path / "engine.log", slots, len(groups))
+        on_cpu = self.plan.device == "cpu"
+        return EnginePool(start, self.folder.path / "engine.log", slots, len(groups), on_cpu)
 
     def _evaluate_all(self, groups: Mapping[EngineShape, Sequence[Prepared]]) -> None:
         """All slots side by side: nothing is timed here."""
@@ -178,46 +181,49 @@ class Runner:
     def _time_all(
         self, groups: Mapping[EngineShape, Sequence[Prepared]], reference: Prepared | None
     ) -> None:
-        """Time the members that are due, one shape after the other.
+        """Time the members that are due: all of them in turn, where their engines fit in memory,
+        else one shape after the other.
 
         The engines are new ones, without the tasks' requests, so that memory is the candidate's.
         """
         start = time.perf_counter()
         pool = self._pool(groups, {})
-        due_groups = {
-            shape: [one for one in members if self._speed_due(one.candidate)]
-            for shape, members in groups.items()
-        }
+        due = [
+            [one for one in members if self._speed_due(one.candidate)]
+            for members in groups.values()
+        ]
+        due = [members for members in due if members]
         try:
             if pool.fits_all():
-                pool.start_together([shape for shape, due in due_groups.items() if due])
-            for due in due_groups.values():
-                if due:
-                    fits = pool.fits_all() or (reference and reference.shape == due[0].shape)
-                    self._time_group(pool, due, reference if fits else None)
+                pool.start_together([members[0].shape for members in due])
+                self._time_in_turn(pool, [one for members in due for one in members], reference)
+            else:
+                for members in due:
+                    with_it = reference and reference.shape == members[0].shape
+                    self._time_in_turn(pool, members, reference if with_it else None)
         finally:
             pool.close()
         self.spent.speed_sec += time.perf_counter() - start
 
-    def _time_group(
+    def _time_in_turn(
         self, pool: EnginePool, due: Sequence[Prepared], reference: Prepared | None
     ) -> None:
         """Rounds over all members, the reference in each, so that no one runs in one drift."""
-        rounds: dict[str, list[Timed]] = {one.candidate.name: [] for one in due}
-        reference_rounds: list[Timed] = []
+        members = {one.candidate.name: one for one in due}
+        if reference is not None:
+            members = {reference.candidate.name: reference} | members
+        rounds: dict[str, list[Timed]] = {name: [] for name in members}
         for number in range(self.plan.suite.rounds):
-            if reference is not None:
-                reply = self._time(pool, reference, number)
+            for name in list(rounds):
+                reply = self._time(pool, members[name], number)
                 if isinstance(reply, Timed):
-                    reference_rounds.append(reply)
-            for member in [one for one in due if one.candidate.name in rounds]:
-                reply = self._time(pool, member, number)
-                if isinstance(reply, Timed):
-                    rounds[member.candidate.name].append(reply)
+                    rounds[name].append(reply)
                 else:
-                    del rounds[member.candidate.name]
-                    self._fail(member.candidate, reply.reason, None)
+                    del rounds[name]
+                    if members[name] in due:
+                        self._fail(members[name].candidate, reply.reason, None)
         workloads = self.plan.suite.workloads
+        reference_rounds = rounds.get(self.plan.suite.reference, []) if reference else []
         for member in due:
             if timed := rounds.get(member.candidate.name):
                 self.folder.append(cost_records(member, workloads, timed, reference_rounds))
@@ -227,7 +233,7 @@ class Runner:
 
     def _time(self, pool: EnginePool, member: Prepared, number: int) -> Timed | Failed:
         workloads = [fit(one, member.shape.max_model_len) for one in self.plan.suite.workloads]
-        job = Time(member.load, workloads, self.plan.seed + number, warm_up=number == 0)
+        job = Time(member.load, workloads, self.plan.seed + number)
         reply = pool.home_engine(member.shape).ask(job)
         assert isinstance(reply, Timed | Failed)
         return reply

@@ -54,6 +54,7 @@ class Worker:
     def __init__(self) -> None:
         self._session: Session | None = None
         self._examination: Examination | None = None
+        self._warm = False
 
     def do(self, job: Job) -> Reply:
         match job:
@@ -82,24 +83,32 @@ class Worker:
 
     def _evaluate(self, job: Evaluate) -> Evaluated:
         assert self._examination is not None
-        clocked = ClockedSession(self._load(job.load))
+        session, build_sec = self._load(job.load)
+        clocked = ClockedSession(session)
         results = list(self._examination.evaluate(clocked, job.tasks))
-        return Evaluated(results, clocked.busy_sec)
+        return Evaluated(results, clocked.busy_sec, build_sec)
 
     def _time(self, job: Time) -> Timed:
-        session = self._load(job.load)
+        session, build_sec = self._load(job.load)
         device = session.shape.device
-        if job.warm_up:
-            shortest = min(job.workloads, key=lambda one: one.prompt_tokens + one.output_tokens)
-            _run_all(session, [shortest], seed=job.seed)
+        if not self._warm:  # kernels are prepared for each size of batch when it first comes
+            _run_all(session, job.workloads, seed=job.seed)
+            self._warm = True
         memory.reset_peak(device)
         rounds = _run_all(session, job.workloads, seed=job.seed)
-        return Timed(rounds, memory.peak_bytes(device), memory.device_bytes_in_use(device))
+        in_use = memory.device_bytes_in_use(device)
+        return Timed(rounds, memory.peak_bytes(device), in_use, build_sec)
 
-    def _load(self, load: Load) -> "Session":
+    def _load(self, load: Load) -> "tuple[Session, float | None]":
         assert self._session is not None
-        self._session.load(load.checkpoint, load.mix, load.roles)
-        return self._session
+        if load.streamed is None:
+            self._session.load(load.checkpoint, load.mix, load.members)
+            return self._session, None
+        from baselines.artifacts import stream
+
+        start = time.perf_counter()
+        self._session.load_state(load.streamed.name, stream(*load.streamed))
+        return self._session, time.perf_counter() - start
 
 
 class ClockedSession:
@@ -140,10 +149,12 @@ def _run_all(session: "Session", workloads: Sequence[Workload], *, seed: int) ->
 
 
 def _take_cores(cores: tuple[int, ...]) -> None:
-    """Must come before torch is imported: OpenMP reads the number of threads once."""
+    """OpenMP has read its number of threads already where the process was forked."""
     if cores:
         os.sched_setaffinity(0, cores)
         os.environ["OMP_NUM_THREADS"] = str(len(cores))
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(len(cores))
 
 
 def _reason(error: Exception) -> str:

@@ -12,7 +12,14 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 ZOO = os.environ.get("MELANGE_TEST_ZOO", "pocket-mini")
 """The parity tests also run on the whole pocket zoo: MELANGE_TEST_ZOO=pocket."""
-ROLES = ("small_base", "small_mix", "large_base", "large_mix", "mixture_base")
+ROLES = (
+    "small_base",
+    "small_mix",
+    "lora_small_mix",
+    "large_base",
+    "large_mix",
+    "mixture_base",
+)
 
 
 @pytest.fixture(scope="session")

@@ -58,9 +58,10 @@ def write_samples(folder: Path, candidate: str, task: str, rows: list[dict[str, 
 def _candidate(i: int) -> dict[str, Any]:
     family = FAMILIES[i % len(FAMILIES)]
     if family == "proxy-tuning":
+        members = [{"role": "small_base", "coefficient": 1.0},
+                   {"role": "small_math", "coefficient": i / 10}]  # fmt: skip
         recipe: dict[str, Any] = {"kind": "logit_mix", "method": "proxy_tuning",
-                                  "base": "small_base", "expert": "small_math",
-                                  "antiexpert": "small_base", "alpha": 1.0 + i / 10}  # fmt: skip
+                                  "members": members}  # fmt: skip
     elif family == "checkpoint":
         role = "small_base" if i == 0 else f"small_{DOMAINS[i // len(FAMILIES) % 5]}"
         recipe = {"kind": "weights", "method": "checkpoint", "inputs": [role]}

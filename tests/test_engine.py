@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from baselines.checkpoints import inspect
+from baselines.proxy.tuning import Pair, mix_members
 from harness.errors import HarnessError
 from harness.records import EngineShape, LogitMix
 from harness.requests import Generation, Request
@@ -19,9 +20,14 @@ pytestmark = pytest.mark.slow
 NUM_PROMPTS = 200
 NEW_TOKENS = 16
 SERVED = ("small_mix", "large_base", "large_mix", "mixture_base")
-MIX = LogitMix(
-    method="proxy", base="large_base", expert="small_mix", antiexpert="small_base", alpha=1.0
-)
+
+
+def proxy(alpha: float) -> LogitMix:
+    pair = Pair(expert="small_mix", antiexpert="small_base", alpha=alpha)
+    return LogitMix(method="proxy", members=mix_members("large_base", [pair]))
+
+
+MIX = proxy(1.0)
 
 
 def open_session(folder: Path) -> Any:
@@ -132,10 +138,10 @@ def test_logprobs_are_those_of_transformers(served: Any, prompts: list[str]) -> 
 def test_proxy_tuning_is_the_three_model_loop(
     large: Any, zoo_folders: Mapping[str, Path], prompts: list[str], alpha: float
 ) -> None:
-    mix = MIX.model_copy(update={"alpha": alpha})
-    folders = [zoo_folders[role] for role in mix.inputs]
+    mix = proxy(alpha)
+    folders = [zoo_folders[member.role] for member in mix.members]
     ids = encode(folders[0], prompts)[:60]
-    large.load(folders[0], mix, zoo_folders)
+    large.load(folders[0], mix, folders)
     assert_same_greedy_tokens(large, folders, ids, alpha)
     assert_same_logprobs(large, folders, requests_of(ids), alpha)
 
@@ -144,7 +150,8 @@ def test_reloaded_weights_are_served_and_experts_leave_with_their_candidate(
     large: Any, zoo_folders: Mapping[str, Path], prompts: list[str]
 ) -> None:
     ids = encode(zoo_folders["large_mix"], prompts)[:20]
-    large.load(zoo_folders["large_base"], MIX, zoo_folders)
+    members = [zoo_folders[member.role] for member in MIX.members]
+    large.load(members[0], MIX, members)
     large.generate([Generation(ids[0], 2)])
     for role in ("large_mix", "large_base"):
         large.load(zoo_folders[role])
@@ -155,13 +162,53 @@ def test_requests_that_join_late_change_no_token(
     large: Any, zoo_folders: Mapping[str, Path], prompts: list[str]
 ) -> None:
     """More requests than the batch holds, of many lengths, so that they come and go."""
-    folders = [zoo_folders[role] for role in MIX.inputs]
+    folders = [zoo_folders[member.role] for member in MIX.members]
     ids = [one[: 3 + at % 9] for at, one in enumerate(encode(folders[0], prompts) * 2)]
-    large.load(folders[0], MIX, zoo_folders)
+    large.load(folders[0], MIX, folders)
     asked = [Generation(one, 1 + at % 7, ignore_eos=True) for at, one in enumerate(ids)]
     together = [completion.token_ids for completion in large.generate(asked)]
     alone = [large.generate([one])[0].token_ids for one in asked[:40]]
     assert together[:40] == alone
+
+
+def test_weights_from_memory_are_served(
+    large: Any, zoo_folders: Mapping[str, Path], prompts: list[str]
+) -> None:
+    from safetensors.torch import load_file
+
+    ids = encode(zoo_folders["large_mix"], prompts)[:20]
+    large.load(zoo_folders["large_base"])
+    large.load_state("mine", load_file(zoo_folders["large_mix"] / "model.safetensors"))
+    assert_same_greedy_tokens(large, [zoo_folders["large_mix"]], ids, 0.0)
+    large.load(zoo_folders["large_base"])
+    assert_same_greedy_tokens(large, [zoo_folders["large_base"]], ids, 0.0)
+
+
+def test_a_member_may_see_prompts_through_its_own_chat_template(
+    large: Any, zoo_folders: Mapping[str, Path]
+) -> None:
+    from transformers import AutoTokenizer
+
+    pair = Pair(expert="small_mix", antiexpert="small_base", own_prompt=True)
+    mix = LogitMix(method="proxy", members=mix_members("large_base", [pair]))
+    folders = [zoo_folders[member.role] for member in mix.members]
+    tokenizer = AutoTokenizer.from_pretrained(folders[0])
+    text = "anna has 3 shells, finds 4."
+    plain, chat = tokenizer(f"{text}")["input_ids"], f"question: {text}\nanswer:"
+    prompts = [plain, tokenizer(chat)["input_ids"], plain]
+    given: list[int] = []
+    for _ in range(NEW_TOKENS):
+        base, expert, antiexpert = (
+            logits_TV([folder], (*prompt, *given), 0.0)[-1]
+            for folder, prompt in zip(folders, prompts, strict=True)
+        )
+        given.append(int((base + expert - antiexpert).argmax()))
+    large.load(folders[0], mix, folders)
+    (completion,) = large.generate([Generation(tuple(plain), NEW_TOKENS, ignore_eos=True)])
+    assert list(completion.token_ids) == given
+    continuation = tuple(given[:3])
+    (score,) = large.score([Request(tuple(plain), continuation)])
+    assert score.greedy
 
 
 def test_weights_that_hold_nan_are_refused_and_the_engine_stays_usable(

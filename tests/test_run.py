@@ -143,10 +143,10 @@ def test_a_worker_that_is_killed_fails_its_job_and_the_next_one_starts_anew(
     process = EngineProcess(Start(shape, folder, {}, None, 0), tmp_path / "log")
     work = Workload(name="w", prompt_tokens=8, output_tokens=8, num_requests=2)
     endless = work.model_copy(update={"output_tokens": 240, "num_requests": 512})
-    assert isinstance(process.ask(Time(Load(folder), [work], 0, False)), Timed)
+    assert isinstance(process.ask(Time(Load(folder), [work], 0)), Timed)
     threading.Timer(0.5, lambda: os.kill(process.pid or 0, signal.SIGKILL)).start()
-    reply = process.ask(Time(Load(folder), [endless], 0, False))
+    reply = process.ask(Time(Load(folder), [endless], 0))
     assert isinstance(reply, Failed)
     assert "killed" in reply.reason
-    assert isinstance(process.ask(Time(Load(folder), [work], 0, False)), Timed)
+    assert isinstance(process.ask(Time(Load(folder), [work], 0)), Timed)
     process.close()

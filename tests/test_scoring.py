@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.engines.scoring import NodeResult, plan_nodes, read_scores
+from harness.engines.scoring import NodeResult, Prefix, plan_nodes, read_scores
 from harness.requests import Request, Score, Tokens
 
 VOCABULARY = 5
@@ -23,9 +23,11 @@ def best(prefix: Tokens) -> int:
     return max(range(VOCABULARY), key=lambda token: logprob(prefix, token))
 
 
-def ask(wanted: dict[Tokens, set[int]]) -> dict[Tokens, NodeResult]:
+def ask(wanted: dict[Prefix, set[int]]) -> dict[Prefix, NodeResult]:
     return {
-        prefix: NodeResult({token: logprob(prefix, token) for token in asked}, best(prefix))
+        prefix: NodeResult(
+            {token: logprob(sum(prefix, ()), token) for token in asked}, best(sum(prefix, ()))
+        )
         for prefix, asked in wanted.items()
     }
 
@@ -48,4 +50,4 @@ def test_scores_are_those_of_each_request_alone(asked: list[Request]) -> None:
 @given(tokens, st.sets(st.integers(0, VOCABULARY - 1), min_size=1))
 def test_one_token_choices_of_a_question_are_one_node(context: Tokens, choices: set[int]) -> None:
     nodes = plan_nodes([Request(context, (choice,)) for choice in choices])
-    assert nodes.wanted == {context: choices}
+    assert nodes.wanted == {Prefix(context): choices}

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import Field
 
-from baselines.checkpoints import check_compatible, copy_companions, inspect
+from baselines.checkpoints import check_compatible, inspect
 from baselines.entries import OneOrMore, candidate_name
-from baselines.weight_files import INDEX
 from harness.records import Candidate, Record, Weights
 
 if TYPE_CHECKING:
@@ -81,27 +80,26 @@ class TrajectoryAverage(ABC):
                     source=self.source,
                 )
 
-    def build(self, recipe: Weights, inputs: Mapping[str, Path], out: Path) -> None:
-        """Average the inputs, one weight file at a time, and write it as the last one is written.
+    def like(self, recipe: Weights) -> str:
+        return recipe.inputs[-1]
+
+    def tensors(
+        self, recipe: Weights, inputs: Mapping[str, Path]
+    ) -> "Iterator[tuple[str, Tensor]]":
+        """The average of the inputs, one weight file at a time.
 
         Raises:
             HarnessError: the inputs differ in shape or vocabulary.
         """
-        from safetensors.torch import save_file
-
         from baselines.tensors import read_tensors, tensor_names
 
         folders = [inputs[role] for role in recipe.inputs]
         last = inspect(folders[-1])
         for folder in folders[:-1]:
             check_compatible(last, inspect(folder))
-        for file, names in tensor_names(last.path).items():
+        for names in tensor_names(last.path).values():
             states = (read_tensors(folder, names) for folder in folders)
-            average = dict(self.average(states, recipe.options))
-            save_file(average, out / file.name, metadata={"format": "pt"})
-        copy_companions(last.path, out)
-        if (last.path / INDEX).is_file():
-            (out / INDEX).write_bytes((last.path / INDEX).read_bytes())
+            yield from self.average(states, recipe.options).items()
 
 
 def trajectory(

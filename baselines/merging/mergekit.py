@@ -5,8 +5,9 @@ candidate: its first comment line becomes the summary, `# Source: URL` names the
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import ValidationInfo, field_validator
@@ -15,6 +16,9 @@ from baselines.checkpoints import check_compatible, copy_companions, inspect
 from baselines.entries import OneOrMore
 from harness.errors import HarnessError
 from harness.records import Candidate, Record, Weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RECIPES = Path(__file__).parent / "recipes"
 SUFFIXES = {".yaml", ".yml"}
@@ -74,23 +78,28 @@ class Mergekit:
                 source=source or self.source,
             )
 
-    def build(self, recipe: Weights, inputs: Mapping[str, Path], out: Path) -> None:
-        """Merge in float32 and store in the inputs' type, unless the YAML has a dtype.
+    def like(self, recipe: Weights) -> str | None:
+        config = recipe.options["config"]
+        base = named_base(config) or recipe.inputs[0]
+        keeps_dtype = not {"dtype", "out_dtype"} & config.keys()
+        return base if keeps_shapes(config) and keeps_dtype else None
 
-        In bfloat16 the small differences between fine-tunes would be rounded away.
-
+    def tensors(
+        self, recipe: Weights, inputs: Mapping[str, Path]
+    ) -> "Iterator[tuple[str, Tensor]]":
+        """
         Raises:
             HarnessError: the inputs do not fit each other, or mergekit refuses the recipe.
         """
-        config = recipe.options["config"]
-        base = inputs[named_base(config) or recipe.inputs[0]]
-        check_inputs(config, base, inputs)
-        dtypes = {"dtype": "float32", "out_dtype": inspect(base).dtype}
-        resolved = map_models(config, lambda role: {"model": {"path": str(inputs[role])}})
-        if "dtype" not in config and "out_dtype" not in config:
-            resolved |= dtypes
-        run_mergekit(resolved, out, seed=recipe.options["seed"])
-        copy_companions(base, out)
+        return merged_tensors(resolved_config(recipe, inputs), seed=recipe.options["seed"])
+
+    def build(self, recipe: Weights, inputs: Mapping[str, Path], out: Path) -> None:
+        """
+        Raises:
+            HarnessError: the inputs do not fit each other, or mergekit refuses the recipe.
+        """
+        run_mergekit(resolved_config(recipe, inputs), out, seed=recipe.options["seed"])
+        copy_companions(inputs[named_base(recipe.options["config"]) or recipe.inputs[0]], out)
 
 
 def parse_recipe(text: str, file: Path) -> dict[str, Any]:
@@ -155,25 +164,78 @@ def named_base(config: Mapping[str, Any]) -> str | None:
     return base if isinstance(base, str) else None
 
 
-def check_inputs(config: Mapping[str, Any], base: Path, inputs: Mapping[str, Path]) -> None:
+def keeps_shapes(config: Mapping[str, Any]) -> bool:
     """Layer slices and tokenizer merges combine unequal models; nothing else here does."""
-    if "models" in config and not {"tokenizer", "tokenizer_source"} & config.keys():
-        expected = inspect(base)
+    return "models" in config and not {"tokenizer", "tokenizer_source"} & config.keys()
+
+
+def resolved_config(recipe: Weights, inputs: Mapping[str, Path]) -> dict[str, Any]:
+    """The recipe over folders: merge in float32, result in the inputs' type, unless it says so.
+
+    In bfloat16 the small differences between fine-tunes would be rounded away. Models are given as
+    mappings: in a string mergekit takes `@` for a revision, and the folder of `large_base@500` has
+    one.
+
+    Raises:
+        HarnessError: the inputs do not fit each other.
+    """
+    config = recipe.options["config"]
+    base = inspect(inputs[named_base(config) or recipe.inputs[0]])
+    if keeps_shapes(config):
         for role in dict.fromkeys(model_names(config)):
-            check_compatible(expected, inspect(inputs[role]))
+            check_compatible(base, inspect(inputs[role]))
+    resolved = map_models(config, lambda role: {"model": {"path": str(inputs[role])}})
+    if "dtype" not in config and "out_dtype" not in config:
+        resolved |= {"dtype": "float32", "out_dtype": base.dtype}
+    return dict(resolved)
 
 
 def run_mergekit(config: Mapping[str, Any], out: Path, *, seed: int) -> None:
-    """
-    Models are given as mappings: in a string mergekit takes `@` for a revision, and the folder of
-    `large_base@500` has one. No model card: writing it asks the hub.
-    """
+    """No model card: writing it asks the hub."""
     from mergekit.config import MergeConfiguration
     from mergekit.merge import MergeOptions, run_merge
 
     options = MergeOptions(write_model_card=False, quiet=True, random_seed=seed)
-    try:
+    with explained(config):
         run_merge(MergeConfiguration.model_validate(config), str(out), options)
+
+
+def merged_tensors(config: Mapping[str, Any], *, seed: int) -> "Iterator[tuple[str, Tensor]]":
+    """The steps of mergekit's `run_merge` up to its tensors, none of which touches the disk."""
+    from mergekit.architecture import get_architecture_info
+    from mergekit.common import dtype_from_name
+    from mergekit.config import MergeConfiguration
+    from mergekit.graph import Executor
+    from mergekit.io.tasks import LoaderCache
+    from mergekit.merge import MergeOptions
+    from mergekit.plan import MergePlanner
+    from transformers import AutoConfig
+    from transformers.trainer_utils import set_seed
+
+    set_seed(seed)
+    options = MergeOptions(quiet=True, random_seed=seed)
+    with explained(config):
+        parsed = MergeConfiguration.model_validate(config)
+        LoaderCache().setup(options=options)
+        template = parsed.base_model or parsed.referenced_models()[0]
+        planner = MergePlanner(
+            parsed,
+            get_architecture_info(parsed, options),
+            options=options,
+            out_model_config=AutoConfig.from_pretrained(template.model.path),
+        )
+        # Not `plan_in_memory`: its tasks fail pydantic's check of an abstract field (0.1.5).
+        planner._plan()
+        weights = {task: info for info, task in planner._tensors}
+        for task, tensor in Executor(list(weights)).run(quiet=True):
+            dtype = weights[task].force_dtype or parsed.out_dtype
+            yield weights[task].name, tensor.to(dtype_from_name(dtype)) if dtype else tensor
+
+
+@contextmanager
+def explained(config: Mapping[str, Any]) -> Iterator[None]:
+    try:
+        yield
     except (RuntimeError, ValueError, TypeError, KeyError, NotImplementedError) as error:
         reason = " ".join(str(error).split())[:300]
         method = config["merge_method"]

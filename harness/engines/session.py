@@ -1,27 +1,24 @@
 """One vLLM engine in this process: weights come and go, the engine stays.
 
-Import this module before vllm: it sets the environment that an in-process engine needs.
+Import this module before torch and vllm: it sets the environment that they need.
 """
 
 import gc
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from harness.engines.scoring import NodeResult, plan_nodes, read_scores
+import harness.engines.environment  # noqa: F401 (first)
+from harness.engines.mixing import Mixing
+from harness.engines.reload import reload_weights
+from harness.engines.scoring import NodeResult, Prefix, plan_nodes, read_scores
 from harness.errors import HarnessError
 from harness.records import EngineShape, LogitMix
-from harness.requests import Completion, Generation, Request, Score, Timing, Tokens
+from harness.requests import Completion, Generation, Request, Score, Timing
 
-# In process and without compilation an engine of a small model is ready in 4 s instead of 32 s.
-os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-if not os.path.exists("/proc/driver/nvidia"):
-    # On a CPU the compiled sampler kernels cost 15 s per machine and gain nothing.
-    os.environ.setdefault("TORCH_COMPILE_DISABLE", "1")
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LONG_CONTINUATION = 4
 """From this many tokens on, one pass with prompt log-probabilities beats a request per token."""
@@ -43,8 +40,8 @@ class Session:
     def __init__(self, checkpoint: Path, shape: EngineShape) -> None:
         self.shape = shape
         self._llm = _start(checkpoint, shape)
-        self._loaded = checkpoint
-        self._mix: dict[str, Any] | None = None
+        self._loaded: Path | None = checkpoint
+        self._mixing: Mixing | None = None
 
     @property
     def max_model_len(self) -> int:
@@ -60,34 +57,40 @@ class Session:
         self._llm.reset_prefix_cache()
 
     def load(
-        self, checkpoint: Path, mix: LogitMix | None = None, roles: Mapping[str, Path] | None = None
+        self, checkpoint: Path, mix: LogitMix | None = None, members: Sequence[Path] = ()
     ) -> None:
-        """Serve these weights from now on, with the experts of `mix` on top if there are any.
+        """Serve these weights from now on, mixed with the members of `mix` if there is one.
+
+        `members` are the folders of all of the mix's members, the base's first.
 
         Raises:
             HarnessError: the checkpoint lacks tensors of the running engine, or holds NaN.
         """
         if checkpoint != self._loaded:
             self._reload(checkpoint)
-        self._mix = None
-        if mix is not None:
-            paths = roles or {}
-            self._mix = {
-                "expert": str(paths[mix.expert]),
-                "antiexpert": str(paths[mix.antiexpert]),
-                "alpha": mix.alpha,
-            }
-        self._check_finite(checkpoint)
+        self._mixing = Mixing(mix, members) if mix is not None else None
+        self._check_finite(checkpoint.name)
+
+    def load_state(self, name: str, state: "Mapping[str, Tensor]") -> None:
+        """Serve weights from memory, by their names on disk; whole and of the engine's shapes.
+
+        Raises:
+            HarnessError: log-probabilities are not finite.
+        """
+        self._loaded = None
+        reload_weights(self._llm, state.items())
+        self._mixing = None
+        self._check_finite(name)
 
     def generate(self, generations: Sequence[Generation]) -> list[Completion]:
         """Continue each prompt; the stop string, if met, is not part of the text."""
         params = [self._params(generation) for generation in generations]
-        outputs = self._run([generation.prompt for generation in generations], params)
+        outputs = self._run([Prefix(generation.prompt) for generation in generations], params)
         return [_completion(output) for output in outputs]
 
     def score(self, requests: Sequence[Request]) -> list[Score]:
         """Log-likelihood of each continuation, as the loaded candidate would decode it."""
-        by_prompt = self._mix is None
+        by_prompt = self._mixing is None
         long = {r for r in requests if by_prompt and len(r.continuation) >= LONG_CONTINUATION}
         scores = dict(self._score_long(list(long)))
         short = list({r for r in requests if r not in long})
@@ -101,39 +104,40 @@ class Session:
         del self._llm
         gc.collect()
 
-    def _check_finite(self, checkpoint: Path) -> None:
+    def _check_finite(self, name: str) -> None:
         probe = self.score([Request(PROBE, PROBE)])[0]
         if not math.isfinite(probe.logprob):
             raise HarnessError(
-                f"{checkpoint.name}: log-probabilities are not finite; the weights hold NaN or inf"
+                f"{name}: log-probabilities are not finite; the weights hold NaN or inf"
             )
 
     def _reload(self, checkpoint: Path) -> None:
-        self._llm.collective_rpc("reload_weights", kwargs={"weights_path": str(checkpoint)})
-        self.forget_prefixes()
+        self._loaded = None
+        reload_weights(self._llm, checkpoint)
         self._loaded = checkpoint
 
     def _params(self, generation: Generation, **more: Any) -> Any:
         from vllm import SamplingParams
 
-        values = generation._asdict() | {"stop": list(generation.stop)}
+        # Each request has parameters of its own: vLLM need not copy them deeply.
+        values = generation._asdict() | {"stop": list(generation.stop), "skip_clone": True}
         del values["prompt"]
-        return SamplingParams(**(values | {"extra_args": self._extra()} | more))
+        return SamplingParams(**(values | more))
 
-    def _extra(self) -> dict[str, Any] | None:
-        return {"proxy": self._mix} if self._mix else None
-
-    def _run(self, prompts: Iterable[Tokens], params: Sequence[Any]) -> list[Any]:
-        inputs = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
+    def _run(self, prompts: Sequence[Prefix], params: Sequence[Any]) -> list[Any]:
+        if self._mixing is not None:
+            for prompt, one in zip(prompts, params, strict=True):
+                one.extra_args = {"mix": self._mixing.arguments(prompt)}
+        inputs = [{"prompt_token_ids": [*prompt.context, *prompt.given]} for prompt in prompts]
         return self._llm.generate(inputs, list(params), use_tqdm=False) if inputs else []
 
-    def _ask(self, wanted: Mapping[Tokens, set[int]]) -> dict[Tokens, NodeResult]:
+    def _ask(self, wanted: Mapping[Prefix, set[int]]) -> dict[Prefix, NodeResult]:
         prompts, params = [], []
         for prefix, tokens in wanted.items():
             for part in _parts(sorted(tokens), MAX_TOKENS_PER_NODE):
                 prompts.append(prefix)
                 params.append(self._params(ONE_TOKEN, logprob_token_ids=part, detokenize=False))
-        results: dict[Tokens, NodeResult] = {}
+        results: dict[Prefix, NodeResult] = {}
         for prefix, output in zip(prompts, self._run(prompts, params), strict=True):
             known = results.get(prefix)
             found = _node_result(output)
@@ -165,22 +169,24 @@ class Session:
             detokenize=False,
             skip_reading_prefix_cache=skip_cache,
         )
-        prompts = [request.context + request.continuation for request in requests]
+        prompts = [Prefix(*request) for request in requests]
         return self._run(prompts, [params] * len(prompts))
 
 
 def _start(checkpoint: Path, shape: EngineShape) -> Any:
     from vllm import LLM
 
-    from harness.engines.proxy_processor import ProxyTuning
+    from harness.engines.fused.plugin import register
+    from harness.engines.mix_processor import LogitMixing
 
+    register()
     options: dict[str, Any] = {
         "dtype": shape.dtype,
         "max_model_len": shape.max_model_len,
         "max_num_seqs": shape.max_num_seqs,
         # Without log-probabilities of what was sampled from, a processor would not show in scores.
         "logprobs_mode": "processed_logprobs",
-        "logits_processors": [ProxyTuning],
+        "logits_processors": [LogitMixing],
         # The processor reads the tokens sampled so far, which async scheduling has not yet.
         "async_scheduling": False,
         "disable_log_stats": False,
@@ -192,7 +198,11 @@ def _start(checkpoint: Path, shape: EngineShape) -> Any:
             "distributed_executor_backend": "uni",
             "kv_cache_memory_bytes": shape.kv_cache_bytes,
         }
-    return LLM(str(checkpoint), **options)
+    gc.freeze()  # vLLM collects garbage while it starts: what is imported need not be looked at
+    llm = LLM(str(checkpoint), **options)
+    # Requests keep their timings. Prometheus counters, which nobody reads, are a tenth of the time.
+    llm.llm_engine.logger_manager = None
+    return llm
 
 
 def _completion(output: Any) -> Completion:

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from harness.records import Candidate, LogitMix
+from harness.records import Candidate, LogitMix, Member
 from reports.report import Report
 from reports.sections import Block
 
@@ -34,14 +34,17 @@ def _described(candidate: Candidate) -> dict[str, Any]:
 def _parts(candidate: Candidate) -> list[tuple[str, str]]:
     recipe = candidate.recipe
     if isinstance(recipe, LogitMix):
-        return [
-            ("Logits", f"base + {recipe.alpha:g} × (expert − antiexpert), at every token"),
-            ("Base", recipe.base),
-            ("Expert", recipe.expert),
-            ("Antiexpert", recipe.antiexpert),
-        ]
+        combined = {"logits": "sum of logits", "probabilities": "mean of probabilities"}
+        members = [(f"{one.coefficient:+g} ×", _member(one)) for one in recipe.members]
+        return [("At every token", combined[recipe.combine]), *members]
     options = [(name.replace("_", " "), _plain(value)) for name, value in recipe.options.items()]
     return [("Inputs", ", ".join(recipe.inputs)), *options]
+
+
+def _member(member: Member) -> str:
+    adapter = f" with the adapter {member.adapter}" if member.adapter else ""
+    prompt = ", prompts in its own chat template" if member.own_prompt else ""
+    return f"{member.role}{adapter}{prompt}"
 
 
 def _plain(value: Any) -> str:

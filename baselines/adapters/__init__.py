@@ -1,0 +1,1 @@
+"""PEFT adapters, merged into the model that they were trained over."""

@@ -1,0 +1,61 @@
+"""A PEFT adapter as a model: its low-rank updates added to the weights of its base.
+
+Source: Hu et al. 2021, https://arxiv.org/abs/2106.09685.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from baselines.adapters.files import check_adapter
+from baselines.checkpoints import copy_companions
+from baselines.entries import OneOrMore
+from harness.records import Candidate, Record, Weights
+
+
+class AdapterOptions(Record):
+    base: str
+    adapters: OneOrMore[str]
+    """A role or an absolute folder each."""
+
+
+class Adapter:
+    name = "adapter"
+    family = "single"
+    source = "https://arxiv.org/abs/2106.09685"
+    options = AdapterOptions
+
+    def candidates(self, options: AdapterOptions, roles: Sequence[str]) -> Iterator[Candidate]:
+        for adapter in options.adapters:
+            yield Candidate(
+                name=Path(adapter).name,
+                family=self.family,
+                recipe=adapted(options.base, adapter),
+                summary=f"{options.base} with the adapter {Path(adapter).name}",
+                source=self.source,
+            )
+
+    def build(self, recipe: Weights, inputs: Mapping[str, Path], out: Path) -> None:
+        """Write the merged checkpoint.
+
+        Raises:
+            HarnessError: the adapter was made for a base of another shape.
+        """
+        import torch
+        from peft import PeftModel
+        from transformers import AutoModelForCausalLM
+
+        base, adapter = (inputs[role] for role in recipe.inputs)
+        check_adapter(base, adapter)
+        model = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
+        with torch.inference_mode():
+            merged = PeftModel.from_pretrained(model, adapter).merge_and_unload(safe_merge=True)
+        merged.save_pretrained(out)
+        copy_companions(base, out)
+
+
+def adapted(base: str, adapter: str) -> Weights:
+    """The recipe of a base with an adapter merged into it."""
+    return Weights(method=Adapter.name, inputs=(base, adapter))
+
+
+METHOD = Adapter()

@@ -1,0 +1,1 @@
+"""Models that answer together, each at full cost."""

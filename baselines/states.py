@@ -1,0 +1,46 @@
+"""States of checkpoints (tensors by name) on their way into an engine or a folder."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from baselines.checkpoints import copy_companions, inspect
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def checked_state(
+    name: str, tensors: "Iterable[tuple[str, Tensor]]", like: Path
+) -> "dict[str, Tensor]":
+    """All tensors of a state that is to replace that of the checkpoint `like`, in its order.
+
+    Raises:
+        HarnessError: a tensor is missing or of another shape, or holds NaN or infinity.
+    """
+    import torch
+
+    state = dict(tensors)
+    shapes = inspect(like).shapes
+    for tensor, shape in shapes.items():
+        if tensor not in state:
+            raise HarnessError(f"{name}: {tensor} is missing in the result; check the recipe.")
+        if tuple(state[tensor].shape) != shape:
+            raise HarnessError(
+                f"{name}: {tensor} is {list(state[tensor].shape)} in the result and {list(shape)} "
+                f"in {like}; check the recipe."
+            )
+        if state[tensor].is_floating_point() and not torch.isfinite(state[tensor]).all():
+            raise HarnessError(
+                f"{name}: {tensor} holds NaN or infinity; merge with smaller weights or in float32."
+            )
+    return {tensor: state[tensor] for tensor in shapes}
+
+
+def write_state(state: "Mapping[str, Tensor]", like: Path, out: Path) -> None:
+    """Write a state to the folder `out`, with the configuration and tokenizer of `like`."""
+    from huggingface_hub import save_torch_state_dict
+
+    save_torch_state_dict(dict(state), out)
+    copy_companions(like, out)

@@ -1,0 +1,43 @@
+"""Other weights for a running engine, in place."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+NamedTensors = Iterable[tuple[str, Tensor]]
+
+
+def reload_weights(llm: Any, weights: Path | NamedTensors) -> None:
+    """Serve other weights of the same shapes: a checkpoint's or a fused candidate's folder.
+
+    Tensors may come by name instead. Those, and any reload on a CPU, need the engine in this
+    process.
+    """
+    from vllm.platforms import current_platform
+
+    if isinstance(weights, Path):
+        llm.collective_rpc("reload_weights", kwargs={"weights_path": str(weights)})
+    else:
+        llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
+    if current_platform.is_cpu():
+        llm.apply_model(repack)
+    llm.reset_prefix_cache()
+
+
+def repack(model: nn.Module) -> None:
+    """Do for a CPU what vLLM 0.32 leaves out when it reloads: without it, scores are wrong.
+
+    CPU kernels multiply with packed copies of the weights. A reload does not pack the copies of
+    a head that is tied to the embedding, and of a mixture's experts.
+    """
+    from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
+
+    for module in model.modules():
+        method = getattr(module, "quant_method", None)
+        kernel = getattr(method, "moe_kernel", None)
+        if kernel is not None:
+            kernel.fused_experts.process_weights_after_loading(module)
+        elif method is not None and isinstance(module, ParallelLMHead):
+            method.process_weights_after_loading(module)

@@ -1,0 +1,103 @@
+"""Experts given as PEFT adapters, and candidates as folders that vLLM serves."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.testing import assert_close
+
+from baselines.adapters.files import check_adapter
+from baselines.adapters.lora import adapted
+from baselines.artifacts import artifact
+from baselines.checkpoints import inspect
+from baselines.entries import candidate_name
+from baselines.proxy.tuning import Pair, mix_members
+from baselines.zoo.catalog import open_zoo
+from harness.engines.fused.folder import read_folder
+from harness.errors import HarnessError
+from harness.export import export
+from harness.records import Candidate, LogitMix, Weights
+
+pytestmark = pytest.mark.slow
+
+ADAPTER = "lora_small_mix"
+
+
+def candidate(recipe: Weights | LogitMix) -> Candidate:
+    return Candidate(name=candidate_name("it", True), family="any", recipe=recipe)
+
+
+def proxy(**pair: object) -> Candidate:
+    members = mix_members("large_base", [Pair(antiexpert="small_base", **pair)])
+    return candidate(LogitMix(method="proxy", members=members))
+
+
+@torch.inference_mode()
+def test_a_merged_adapter_answers_as_peft_does(zoo_folders: Mapping[str, Path]) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    prints = {role: role for role in zoo_folders}
+    merged = artifact(candidate(adapted("small_base", ADAPTER)), zoo_folders, prints)
+    ids = torch.arange(5, 60)[None]
+    base = AutoModelForCausalLM.from_pretrained(zoo_folders["small_base"], dtype=torch.float32)
+    plain = base(ids).logits
+    expected = PeftModel.from_pretrained(base, zoo_folders[ADAPTER])(ids).logits
+    found = AutoModelForCausalLM.from_pretrained(merged, dtype=torch.float32)(ids).logits
+    assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    assert (plain - expected).abs().max() > 0.1
+
+
+def test_an_adapter_of_another_base_is_refused(zoo_folders: Mapping[str, Path]) -> None:
+    check_adapter(zoo_folders["small_base"], zoo_folders[ADAPTER])
+    with pytest.raises(HarnessError, match="trained over"):
+        check_adapter(zoo_folders["large_base"], zoo_folders[ADAPTER])
+
+
+def test_a_folder_without_an_adapter_is_refused(
+    zoo_folders: Mapping[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(HarnessError, match="lacks adapter_config"):
+        check_adapter(zoo_folders["small_base"], zoo_folders["small_mix"])
+    other = shutil.copytree(zoo_folders[ADAPTER], tmp_path / "prompt")
+    config = json.loads((other / "adapter_config.json").read_text())
+    (other / "adapter_config.json").write_text(json.dumps(config | {"peft_type": "IA3"}))
+    with pytest.raises(HarnessError, match="'IA3'; only LORA"):
+        check_adapter(zoo_folders["small_base"], other)
+
+
+def test_a_mix_is_exported_as_a_folder_of_its_members(
+    zoo_folders: Mapping[str, Path], tmp_path: Path
+) -> None:
+    zoo = open_zoo("pocket-mini")
+    export(proxy(adapter=ADAPTER, alpha=0.5), zoo, tmp_path / "served")
+    folder = read_folder(tmp_path / "served")
+    assert folder.coefficients == (1.0, 0.5, -0.5)
+    base, expert, antiexpert = folder.members
+    assert (base, antiexpert) == (zoo.path("large_base"), zoo.path("small_base"))
+    assert inspect(expert).shapes == inspect(antiexpert).shapes
+
+
+def test_an_average_is_exported_as_a_checkpoint(
+    zoo_folders: Mapping[str, Path], tmp_path: Path
+) -> None:
+    zoo = open_zoo("pocket-mini")
+    steps = [role for role in zoo.roles if role.startswith("large_base@")][-2:]
+    export(candidate(Weights(method="lawa", inputs=tuple(steps))), zoo, tmp_path / "served")
+    mean = load_file(tmp_path / "served" / "model.safetensors")["model.norm.weight"]
+    each = [load_file(zoo.path(one) / "model.safetensors")["model.norm.weight"] for one in steps]
+    assert_close(mean, (each[0] + each[1]) / 2)
+
+
+def test_what_cannot_be_exported_is_told(zoo_folders: Mapping[str, Path], tmp_path: Path) -> None:
+    zoo = open_zoo("pocket-mini")
+    with pytest.raises(HarnessError, match="prompts of its own"):
+        export(proxy(expert="small_mix", own_prompt=True), zoo, tmp_path / "out")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    with pytest.raises(HarnessError, match="not empty"):
+        export(proxy(expert="small_mix"), zoo, tmp_path / "full")

@@ -1,0 +1,348 @@
+"""Fused models say what their members say in transformers, combined by the formula."""
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from fused_models import draw_case, draw_prompts, same_shapes
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.testing import assert_close
+
+from harness.engines.fused.folder import write_folder
+from harness.engines.fused.formulas import mask_implausible
+from harness.engines.logit_arithmetic import COMBINE
+from harness.engines.reload import reload_weights
+from harness.errors import HarnessError
+
+NUM_CASES = 10
+PROMPTS_PER_CASE = 50
+NEW_TOKENS = 64
+MEBIBYTE = 2**20
+OPTIONS: dict[str, Any] = {
+    "dtype": "float32",
+    "max_model_len": 192,
+    "enforce_eager": True,
+    "distributed_executor_backend": "uni",
+    "kv_cache_memory_bytes": 64 * MEBIBYTE,
+    "logprobs_mode": "processed_logprobs",
+    "enable_prefix_caching": True,
+    "block_size": 32,
+    "disable_log_stats": False,
+}
+
+
+class Answer(NamedTuple):
+    prompt: list[int]
+    token_ids: list[int]
+    logprobs: list[float]
+    """Of the tokens after the prompt's first, those of the prompt included if they were asked."""
+
+
+@contextmanager
+def engine(folder: Path, **options: Any) -> Iterator[Any]:
+    import harness.engines.session  # noqa: F401 (sets the environment that vllm reads)
+    from harness.engines.fused.plugin import register
+
+    register()
+    from vllm import LLM
+
+    # vLLM collects garbage as it starts, half a second each time; it unfreezes when it shuts down.
+    gc.freeze()
+    yield LLM(str(folder), **(OPTIONS | options))
+
+
+def ask(
+    llm: Any, prompts: Sequence[list[int]], tokens: int, *, score: bool = False
+) -> list[Answer]:
+    inputs = [{"prompt_token_ids": prompt} for prompt in prompts]
+    return [
+        _answer(output) for output in llm.generate(inputs, greedy(tokens, score), use_tqdm=False)
+    ]
+
+
+def greedy(tokens: int, score: bool) -> Any:
+    from vllm import SamplingParams
+
+    return SamplingParams(
+        temperature=0.0,
+        max_tokens=tokens,
+        ignore_eos=True,
+        detokenize=False,
+        logprobs=0,
+        prompt_logprobs=0 if score else None,
+    )
+
+
+def _answer(output: Any) -> Answer:
+    prompt, first = list(output.prompt_token_ids), output.outputs[0]
+    tokens = [*(prompt if output.prompt_logprobs else []), *first.token_ids]
+    rows = [*(output.prompt_logprobs or []), *first.logprobs]
+    logprobs = [row[token].logprob for row, token in zip(rows, tokens, strict=True) if row]
+    return Answer(prompt, list(first.token_ids), logprobs)
+
+
+@cache
+def model_of(folder: Path) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+
+
+@torch.inference_mode()
+def member_logits(folder: Path, rows: Sequence[list[int]]) -> Tensor:
+    """Logits of transformers after each token, shape [rows, tokens, V], float64."""
+    longest = max(map(len, rows))
+    # Attention is causal: what fills a row up behind its end changes nothing before it.
+    padded = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows])
+    return model_of(folder)(padded).logits.double()
+
+
+Formula = Callable[[list[Tensor]], Tensor]
+
+
+def proxy_tuned(alpha: float) -> Formula:
+    return lambda each: each[0] + alpha * (each[1] - each[2])
+
+
+def assert_answers(answers: Sequence[Answer], members: Sequence[Path], formula: Formula) -> None:
+    """The answers are those of a loop that runs every member, adds one token, and starts again.
+
+    Every token being the most likely after those before it, the loop yields the same tokens.
+    """
+    rows = [[*answer.prompt, *answer.token_ids] for answer in answers]
+    each = [member_logits(folder, rows) for folder in members]
+    combined = formula([logits[..., : each[0].shape[-1]] for logits in each])
+    same = 0
+    for answer, row, logits_TV in zip(answers, rows, combined, strict=True):
+        new = slice(len(answer.prompt) - 1, len(row) - 1)
+        same += logits_TV[new].argmax(-1).tolist() == answer.token_ids
+        expected = logits_TV[: len(row) - 1].log_softmax(-1).gather(-1, torch.tensor([row[1:]]).T)
+        last = expected[-len(answer.logprobs) :, 0]
+        assert_close(torch.tensor(answer.logprobs).double(), last, atol=1e-3, rtol=0)
+    assert same >= 0.99 * len(answers)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(NUM_CASES))
+def test_tokens_and_logprobs_are_those_of_a_three_model_loop(number: int, tmp_path: Path) -> None:
+    case = draw_case(number, tmp_path)
+    prompts = draw_prompts(number, PROMPTS_PER_CASE, tokens=(2, 64))
+    with engine(case.folder) as llm:
+        scored = ask(llm, prompts, NEW_TOKENS, score=True)
+        cached = ask(llm, prompts, 4)
+    assert_answers(scored, case.members, proxy_tuned(case.alpha))
+    assert_answers(cached, case.members, proxy_tuned(case.alpha))
+    model_of.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def members(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return same_shapes(tmp_path_factory.mktemp("members"), seed=1, count=5)
+
+
+@pytest.fixture(scope="module")
+def fused(members: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Proxy-tuning with alpha = 1.5."""
+    out = tmp_path_factory.mktemp("candidate")
+    return write_folder(out / "fused", members[:3], [1, 1.5, -1.5]).path
+
+
+@pytest.fixture(scope="module")
+def prompts() -> list[list[int]]:
+    """They share more than a block of the cache, and together need more than the small pool."""
+    return draw_prompts(0, 24, tokens=(1, 60), start=draw_prompts(1, 1, tokens=(40, 40))[0])
+
+
+@pytest.fixture(scope="module")
+def plain(fused: Path, prompts: list[list[int]]) -> list[Answer]:
+    """One request at a time, without a prefix cache."""
+    with engine(fused, enable_prefix_caching=False, max_num_seqs=1) as llm:
+        return ask(llm, prompts, 32)
+
+
+def assert_same(answers: Sequence[Answer], expected: Sequence[Answer]) -> None:
+    assert [answer.token_ids for answer in answers] == [answer.token_ids for answer in expected]
+    for answer, other in zip(answers, expected, strict=True):
+        assert answer.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+
+
+def counted(llm: Any, name: str) -> float:
+    return sum(metric.value for metric in llm.get_metrics() if metric.name == f"vllm:{name}")
+
+
+@pytest.mark.slow
+def test_one_request_at_a_time_is_the_three_model_loop(
+    plain: list[Answer], members: list[Path]
+) -> None:
+    assert_answers(plain, members[:3], proxy_tuned(1.5))
+
+
+@pytest.mark.slow
+def test_prefix_caching_changes_no_token(
+    fused: Path, prompts: list[list[int]], plain: list[Answer]
+) -> None:
+    with engine(fused) as llm:
+        assert_same(ask(llm, prompts, 32), plain)
+        assert_same(ask(llm, prompts, 32), plain)
+        assert counted(llm, "prefix_cache_hits") > 0
+
+
+@pytest.mark.slow
+def test_chunked_prefill_changes_no_token(
+    fused: Path, prompts: list[list[int]], plain: list[Answer]
+) -> None:
+    with engine(fused, max_num_batched_tokens=32, max_num_seqs=8) as llm:
+        assert_same(ask(llm, prompts, 32), plain)
+
+
+@pytest.mark.slow
+def test_preemption_changes_no_token(
+    fused: Path, prompts: list[list[int]], plain: list[Answer]
+) -> None:
+    with engine(fused, num_gpu_blocks_override=12) as llm:
+        assert_same(ask(llm, prompts, 32), plain)
+        assert counted(llm, "num_preemptions") > 0
+
+
+@pytest.mark.slow
+def test_requests_that_join_late_change_no_token(
+    fused: Path, prompts: list[list[int]], plain: list[Answer]
+) -> None:
+    """A request joins at every step, so that prompts are computed beside decoding rows."""
+    finished: dict[str, Any] = {}
+    with engine(fused, max_num_seqs=16) as llm:
+        waiting = dict(enumerate(prompts))
+        while waiting or llm.llm_engine.has_unfinished_requests():
+            if waiting:
+                number = min(waiting)
+                inputs = {"prompt_token_ids": waiting.pop(number)}
+                llm.llm_engine.add_request(str(number), inputs, greedy(32, score=False))
+            finished |= {o.request_id: o for o in llm.llm_engine.step() if o.finished}
+    assert_same([_answer(finished[str(number)]) for number in range(len(prompts))], plain)
+
+
+def two_pairs(each: list[Tensor]) -> Tensor:
+    return each[0] + 0.7 * (each[1] - each[2]) - 0.4 * (each[3] - each[4])
+
+
+@pytest.mark.slow
+def test_several_pairs_add_up(
+    members: list[Path], prompts: list[list[int]], tmp_path: Path
+) -> None:
+    write_folder(tmp_path, members, [1, 0.7, -0.7, -0.4, 0.4])
+    with engine(tmp_path) as llm:
+        answers = ask(llm, prompts, 16, score=True)
+    assert_answers(answers, members, two_pairs)
+
+
+@pytest.mark.slow
+def test_mean_of_probabilities_is_its_formula(
+    members: list[Path], prompts: list[list[int]], tmp_path: Path
+) -> None:
+    write_folder(tmp_path, members[:3], [0.5, 0.2, 0.3], "probabilities")
+    with engine(tmp_path) as llm:
+        answers = ask(llm, prompts, 16, score=True)
+
+    def formula(each: list[Tensor]) -> Tensor:
+        p = [logits.softmax(-1) for logits in each]
+        return (0.5 * p[0] + 0.2 * p[1] + 0.3 * p[2]).log()
+
+    assert_answers(answers, members[:3], formula)
+
+
+@pytest.mark.slow
+def test_contrastive_decoding_rules_out_what_the_base_finds_implausible(
+    members: list[Path], prompts: list[list[int]], tmp_path: Path
+) -> None:
+    write_folder(tmp_path, members[:2], [1.5, -0.5], plausibility=0.1)
+    with engine(tmp_path) as llm:
+        answers = ask(llm, prompts, 16)
+
+    def formula(each: list[Tensor]) -> Tensor:
+        p = each[0].softmax(-1)
+        plausible = p >= 0.1 * p.max(-1, keepdim=True).values
+        return (1.5 * each[0] - 0.5 * each[1]).where(plausible, -torch.inf)
+
+    assert_answers(answers, members[:2], formula)
+
+
+@pytest.mark.slow
+def test_a_reloaded_engine_is_a_fresh_one(
+    fused: Path, prompts: list[list[int]], members: list[Path], tmp_path: Path
+) -> None:
+    """Other weights and another alpha, in place; then alpha = 0, which is the base alone."""
+    from harness.engines.fused.weights import iterate_weights
+
+    others = same_shapes(tmp_path, seed=7)
+    other = write_folder(tmp_path / "other", others, [1, -0.5, 0.5]).path
+    base = write_folder(tmp_path / "base", members[:3], [1, 0, 0]).path
+    with engine(other) as fresh:
+        expected = ask(fresh, prompts, 32)
+    with engine(fused) as llm:
+        ask(llm, prompts, 2)
+        reload_weights(llm, other)
+        assert_same(ask(llm, prompts, 32), expected)
+        reload_weights(llm, iterate_weights(base))
+        assert_answers(ask(llm, prompts, 16, score=True), members[:1], lambda each: each[0])
+        reload_weights(llm, iterate_weights(other))
+        assert_same(ask(llm, prompts, 32), expected)
+        averaged = write_folder(tmp_path / "mean", members[:3], [0.4, 0.3, 0.3], "probabilities")
+        with pytest.raises(HarnessError, match="engine runs logits of 3 models; start an engine"):
+            reload_weights(llm, averaged.path)
+    assert_answers(expected, others, proxy_tuned(-0.5))
+
+
+logits = st.lists(st.floats(-20, 20, width=32), min_size=4, max_size=4).map(
+    lambda row: torch.tensor([row])
+)
+
+
+@settings(deadline=None)
+@given(base_BV=logits, expert_BV=logits, antiexpert_BV=logits)
+def test_alpha_of_zero_is_the_base(
+    base_BV: Tensor, expert_BV: Tensor, antiexpert_BV: Tensor
+) -> None:
+    combined = COMBINE["logits"]([base_BV, expert_BV, antiexpert_BV], [1.0, 0.0, 0.0])
+    assert_close(combined, base_BV)
+
+
+@settings(deadline=None)
+@given(base_BV=logits, tuned_BV=logits, alpha=st.floats(-2, 2, width=32))
+def test_equal_experts_leave_the_base_unchanged(
+    base_BV: Tensor, tuned_BV: Tensor, alpha: float
+) -> None:
+    padded_BV = torch.cat([tuned_BV, torch.full((1, 3), 99.0)], dim=-1)
+    combined = COMBINE["logits"]([base_BV, tuned_BV, padded_BV], [1.0, alpha, -alpha])
+    assert_close(combined, base_BV, atol=1e-4, rtol=0)
+
+
+@settings(deadline=None)
+@given(one_BV=logits, other_BV=logits, share=st.floats(0.01, 0.99))
+def test_a_mean_of_probabilities_is_a_distribution_between_its_members(
+    one_BV: Tensor, other_BV: Tensor, share: float
+) -> None:
+    mixed_BV = COMBINE["probabilities"]([one_BV, other_BV], [share, 1 - share]).exp()
+    both = torch.stack([one_BV.softmax(-1), other_BV.softmax(-1)])
+    assert_close(mixed_BV.sum(-1), torch.ones(1), atol=1e-5, rtol=0)
+    assert (mixed_BV <= both.amax(0) + 1e-5).all()
+    assert (mixed_BV >= both.amin(0) - 1e-5).all()
+
+
+@settings(deadline=None)
+@given(combined_BV=logits, base_BV=logits, plausibility=st.floats(0.01, 1))
+def test_the_mask_keeps_the_bases_best_token(
+    combined_BV: Tensor, base_BV: Tensor, plausibility: float
+) -> None:
+    masked_BV = mask_implausible(combined_BV, base_BV, torch.tensor([plausibility]))
+    assert masked_BV[0, base_BV.argmax()] == combined_BV[0, base_BV.argmax()]
+    kept = masked_BV.isfinite()
+    p_BV = base_BV.softmax(-1)
+    assert_close(masked_BV[kept], combined_BV[kept])
+    assert (p_BV[kept] >= plausibility * p_BV.max() * 0.999).all()
