@@ -1,8 +1,8 @@
 """Plan -> records: one worker process per engine shape, candidates one after the other."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
@@ -123,18 +123,26 @@ class Runner:
             },
         )
 
+        # An engine starts on its next candidate while the results of the last are written.
         def work(slot: int) -> None:
             while (member := queue.next(slot)) is not None:
+                for one in kept:
+                    if one.done():
+                        one.result()  # a full disk ends the run now, not after the last candidate
                 began = time.perf_counter()
                 tasks = self._pending_tasks(member)
-                self._evaluate(pool.engine(member.shape, slot), member, tasks)
+                for reply in self._evaluate(pool.engine(member.shape, slot), member, tasks):
+                    kept.append(keeper.submit(self._keep, member.candidate, reply))
                 seconds = time.perf_counter() - began
                 self.say(f"{member.candidate.name}: {len(tasks)} tasks in {seconds:.1f} s")
 
+        kept: list[Future[None]] = []
         try:
-            with ThreadPoolExecutor(pool.num_slots) as slots:
+            with ThreadPoolExecutor(1) as keeper, ThreadPoolExecutor(pool.num_slots) as slots:
                 for _ in slots.map(work, range(pool.num_slots)):
                     pass
+            for one in kept:
+                one.result()
         finally:
             self.spent.engine_start_sec += pool.start_sec
             pool.close()
@@ -144,16 +152,18 @@ class Runner:
         pending = self.plan.pending(member.candidate.name)
         return [cell.task for cell in pending if cell.task is not None]
 
-    def _evaluate(self, process: EngineProcess, member: Prepared, tasks: Sequence[str]) -> None:
+    def _evaluate(
+        self, process: EngineProcess, member: Prepared, tasks: Sequence[str]
+    ) -> Iterator[Evaluated]:
         reply = process.ask(Evaluate(member.load, tasks))
         if isinstance(reply, Evaluated):
-            self._keep(member.candidate, reply)
+            yield reply
         elif isinstance(reply, Failed):
-            self._evaluate_apart(process, member, tasks, reply.reason)
+            yield from self._evaluate_apart(process, member, tasks, reply.reason)
 
     def _evaluate_apart(
         self, process: EngineProcess, member: Prepared, tasks: Sequence[str], reason: str
-    ) -> None:
+    ) -> Iterator[Evaluated]:
         """Together, tasks are faster; apart, only the culprit fails.
 
         Two that fail for the reason that all failed for say that it is the candidate.
@@ -165,7 +175,7 @@ class Runner:
                 continue
             reply = process.ask(Evaluate(member.load, [task]))
             if isinstance(reply, Evaluated):
-                self._keep(member.candidate, reply)
+                yield reply
             elif isinstance(reply, Failed):
                 num_alike += reply.reason == reason
                 self._fail(member.candidate, reply.reason, task)

@@ -107,3 +107,10 @@ def test_planning_and_listing_import_neither_torch_nor_vllm(tmp_path: Path) -> N
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
     assert done.returncode == 0
     assert not (tmp_path / "new").exists()
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    command = f"{sys.executable} run_all.py --suite smoke --plan | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.startswith("smoke on the zoo pocket-mini")
+    assert done.stderr == ""
