@@ -34,7 +34,13 @@ from harness.engine_pool import ENGINE_BYTES  # noqa: E402
 from harness.errors import HarnessError, unknown  # noqa: E402
 from harness.export import export  # noqa: E402
 from harness.manifest import check_resumable, make_manifest  # noqa: E402
-from harness.plan import estimate_bytes, estimate_seconds, make_plan, needed_roles  # noqa: E402
+from harness.plan import (  # noqa: E402
+    estimate_bytes,
+    estimate_seconds,
+    make_plan,
+    needed_roles,
+    served_by,
+)
 from harness.records import Plan, Suite  # noqa: E402
 from harness.runner import Runner  # noqa: E402
 from harness.store import RunFolder  # noqa: E402
@@ -235,10 +241,10 @@ def describe(plan: Plan, zoo: Zoo, folder: RunFolder) -> str:
         f"  memory: up to {weights:,.0f} MiB of weights and {engine:.0f} GiB beside them an engine",
         f"  done: {sum(cell.done for cell in plan.cells)} cells",
     ]
-    lines += [
-        f"  {name}: {sum(cell.candidate == name for cell in pending)} cells"
-        for name in dict.fromkeys(cell.candidate for cell in pending)
-    ]
+    for name in dict.fromkeys(cell.candidate for cell in pending):
+        served = served_by(plan.candidate(name), zoo)
+        number = sum(cell.candidate == name for cell in pending)
+        lines.append(f"  {name}: {number} cells" + (f" ({served})" if served else ""))
     lines += [f"  refused: {candidate}: {reason}" for candidate, reason in sorted(refused)]
     return "\n".join(lines)
 

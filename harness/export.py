@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from baselines.artifacts import artifact
+from baselines.artifacts import DONE, artifact
 from harness.contracts import Zoo
 from harness.engines.fused.folder import write_folder
 from harness.errors import HarnessError
@@ -36,4 +36,5 @@ def export(candidate: Candidate, zoo: Zoo, out: Path) -> None:
         folders = mix_folders(recipe, paths, prints)
         write_folder(out, folders, recipe.coefficients, recipe.combine)
         return
-    shutil.copytree(artifact(candidate, paths, prints), out, dirs_exist_ok=True)
+    built = artifact(candidate, paths, prints)
+    shutil.copytree(built, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns(DONE))

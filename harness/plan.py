@@ -9,6 +9,7 @@ from baselines.adapters.files import check_adapter, is_adapter
 from baselines.catalog import expand
 from baselines.checkpoints import check_vocabulary, inspect
 from harness.contracts import Zoo
+from harness.engines.fused.checks import can_fuse
 from harness.errors import HarnessError, unknown
 from harness.records import Candidate, Cell, LogitMix, Plan, Suite, Task
 
@@ -142,6 +143,15 @@ def _check_pair(check: Callable[[Path, Path], None], one: Path | None, other: Pa
 
 def _folder(role: str, zoo: Zoo) -> Path | None:
     return Path(role) if Path(role).is_absolute() else zoo.folder(role)
+
+
+def served_by(candidate: Candidate, zoo: Zoo) -> str:
+    """How several models are run at once; empty for a candidate that is one model."""
+    recipe = candidate.recipe
+    if not isinstance(recipe, LogitMix):
+        return ""
+    folders = [folder for one in recipe.members if (folder := _folder(one.role, zoo)) is not None]
+    return "fused" if recipe.fusible and can_fuse(folders) else "logits processor"
 
 
 def needed_roles(candidates: Iterable[Candidate]) -> list[str]:

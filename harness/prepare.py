@@ -11,6 +11,7 @@ from baselines.adapters.lora import adapted
 from baselines.artifacts import artifact, build_seconds, input_folders, streamed_like
 from baselines.cache import cache_dir
 from baselines.checkpoints import CheckpointInfo, inspect
+from harness.engines.fused.checks import can_fuse
 from harness.engines.fused.folder import is_fused, read_folder, write_folder
 from harness.errors import HarnessError
 from harness.jobs import Load, Streamed
@@ -105,7 +106,7 @@ def mix_folders(
 
 def _mix_load(recipe: LogitMix, folders: Sequence[Path]) -> Load:
     """One fused model where all members see the same tokens, else a logits processor."""
-    if not recipe.fusible:
+    if not (recipe.fusible and can_fuse(folders)):
         return Load(folders[0], recipe, folders)
     content = [recipe.combine, recipe.coefficients, [str(folder) for folder in folders]]
     key = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from baselines.proxy.tuning import Pair, mix_members
 from harness.errors import HarnessError
-from harness.plan import make_plan
-from harness.records import Plan, Suite, Task
+from harness.plan import make_plan, served_by
+from harness.records import Candidate, LogitMix, Plan, Suite, Task
 
 TASKS = {
     name: Task(
@@ -110,3 +111,12 @@ def test_a_suite_without_tasks_for_the_zoo_says_for_which_it_has_some() -> None:
         HarnessError, match="has no tasks for a pocket zoo; it has them for: public"
     ):
         make_plan(suite, Roles(), TASKS, where=Path("s.yaml"))
+
+
+def test_a_plan_says_how_a_mix_is_served() -> None:
+    pair = Pair(expert="small_chat", antiexpert="small_base", own_prompt=True)
+    for own_prompt, served in ((False, "fused"), (True, "logits processor")):
+        members = mix_members("large_base", [pair.model_copy(update={"own_prompt": own_prompt})])
+        mix = Candidate(name="x", family="proxy", recipe=LogitMix(method="proxy", members=members))
+        assert served_by(mix, Roles()) == served
+    assert served_by(plan().candidate("large_base"), Roles()) == ""

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,16 @@ def check(folder: "FusedFolder") -> None:
                 f"{folder.members[0]} has {base['vocab_size']}; use models with at least as many."
             )
         check_same_tokens(folder.members[0], path)
+
+
+def can_fuse(members: Iterable[Path]) -> bool:
+    """Whether a fused model knows what is in these folders; it may still refuse how they fit."""
+    configs = [read_json(path / "config.json") for path in members]
+    return all(
+        (config.get("architectures") or [None])[0] in MEMBER_ARCHITECTURES
+        and not config.get("quantization_config")
+        for config in configs
+    )
 
 
 def _check_numbers(folder: "FusedFolder") -> None:
