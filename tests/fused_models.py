@@ -36,10 +36,10 @@ class Case(NamedTuple):
 def draw_case(number: int, out: Path) -> Case:
     """The base's architecture goes round with `number`, so that ten cases have each one twice."""
     rng = random.Random(number)
-    vocab_size = len(TOKENIZER) + rng.choice((0, 32))
-    shapes = [draw_shape(rng, ARCHITECTURES[number % len(ARCHITECTURES)], vocab_size)]
+    columns = len(TOKENIZER) + rng.choice((0, 32))
+    shapes = [draw_shape(rng, ARCHITECTURES[number % len(ARCHITECTURES)], columns)]
     shapes += [
-        draw_shape(rng, rng.choice(ARCHITECTURES), vocab_size + rng.choice((0, 8, 64)))
+        draw_shape(rng, rng.choice(ARCHITECTURES), len(TOKENIZER) + rng.choice((0, 8, 64)))
         for _ in range(2)
     ]
     alpha = rng.uniform(-1, 2)

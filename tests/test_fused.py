@@ -118,7 +118,8 @@ def assert_answers(answers: Sequence[Answer], members: Sequence[Path], formula: 
     """
     rows = [[*answer.prompt, *answer.token_ids] for answer in answers]
     each = [member_logits(folder, rows) for folder in members]
-    combined = formula([logits[..., : each[0].shape[-1]] for logits in each])
+    common = min(logits.shape[-1] for logits in each)
+    combined = formula([logits[..., :common] for logits in each])
     same = 0
     for answer, row, logits_TV in zip(answers, rows, combined, strict=True):
         new = slice(len(answer.prompt) - 1, len(row) - 1)

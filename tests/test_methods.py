@@ -318,9 +318,13 @@ def test_padding_columns_are_dropped(base_BV, expert_BV, antiexpert_BV, alpha):
     assert_close(proxy_tune_logits(base_BV, *padded, alpha=alpha), expected)
 
 
-def test_an_expert_with_fewer_tokens_is_refused():
-    with pytest.raises(HarnessError, match="a member has 4 tokens, the base 5"):
-        proxy_tune_logits(torch.zeros(1, 5), torch.zeros(1, 5), torch.zeros(1, 4))
+@given(base_BV=rows, expert_BV=rows, antiexpert_BV=rows, alpha=numbers)
+def test_columns_that_a_member_lacks_are_never_chosen(base_BV, expert_BV, antiexpert_BV, alpha):
+    padded_BV = torch.cat([base_BV, torch.full((2, 3), 9.0)], dim=1)
+    found_BV = proxy_tune_logits(padded_BV, expert_BV, antiexpert_BV, alpha=alpha)
+    expected_BV = proxy_tune_logits(base_BV, expert_BV, antiexpert_BV, alpha=alpha)
+    assert_close(found_BV[:, :-3], expected_BV)
+    assert (found_BV[:, -3:] == -torch.inf).all()
 
 
 # Averages

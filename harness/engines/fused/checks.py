@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.engines.fused.tokens import check_same_tokens
+from harness.engines.fused.tokens import check_same_tokens, num_tokens
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -28,14 +28,16 @@ def check(folder: "FusedFolder") -> None:
         HarnessError: the numbers make no sense, or a member has other tokens than the base.
     """
     _check_numbers(folder)
-    base = folder.configs[0]
+    base = folder.members[0]
+    # Columns behind the tokenizer's last token are padding, of which models have more or less.
+    needed = num_tokens(base) or folder.configs[0]["vocab_size"]
     for path, config in zip(folder.members[1:], folder.configs[1:], strict=True):
-        if config["vocab_size"] < base["vocab_size"]:
+        if config["vocab_size"] < needed:
             raise HarnessError(
-                f"{path}: {config['vocab_size']} tokens in the vocabulary, the base "
-                f"{folder.members[0]} has {base['vocab_size']}; use models with at least as many."
+                f"{path}: {config['vocab_size']} tokens in the vocabulary, the base {base} has "
+                f"{needed}; use models with at least as many."
             )
-        check_same_tokens(folder.members[0], path)
+        check_same_tokens(base, path)
 
 
 def can_fuse(members: Iterable[Path]) -> bool:

@@ -39,6 +39,12 @@ def check_same_tokens(base: Path, other: Path) -> None:
         )
 
 
+def num_tokens(path: Path) -> int | None:
+    """Token ids that the tokenizer uses, from 0 on; None where there is no tokenizer.json."""
+    vocabulary = _vocabulary(path)
+    return max(vocabulary.values()) + 1 if vocabulary else None
+
+
 def _vocabulary(path: Path) -> dict[str, int] | None:
     """Token to id, added tokens included; None where there is no tokenizer.json."""
     file = path / "tokenizer.json"
