@@ -1,0 +1,59 @@
+"""Engines of the benchmarks. They live until the process ends: in one process vLLM's engines share
+distributed state, and closing one breaks the others."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from baselines.checkpoints import inspect
+from baselines.proxy.tuning import Pair, mix_members
+from harness.engines.fused.folder import is_fused, read_folder
+from harness.prepare import shape_of
+from harness.records import LogitMix, Task
+from tasks.registry import load_tasks
+from tasks.sources import task_sources
+
+Entries = Mapping[str, tuple[Task, Sequence[Any]]]
+
+
+@cache
+def open_session(folder: Path) -> Any:
+    """A session that serves the folder, with the options of a run."""
+    from harness.engines.session import Session
+
+    members = read_folder(folder).members if is_fused(folder) else [folder]
+    return Session(folder, shape_of([inspect(one) for one in members], folder, "cpu"))
+
+
+@cache
+def open_plain(folder: Path) -> Any:
+    """vLLM without our options, in this process and uncompiled like ours."""
+    from vllm import LLM
+
+    import harness.engines.environment  # noqa: F401 (before vllm)
+
+    return LLM(
+        str(folder),
+        dtype="float32",
+        max_model_len=inspect(folder).context_length,
+        enforce_eager=True,
+        distributed_executor_backend="uni",
+        kv_cache_memory_bytes=256 * 2**20,
+    )
+
+
+def proxy_mix(base: str, expert: str, antiexpert: str) -> LogitMix:
+    pair = Pair(expert=expert, antiexpert=antiexpert)
+    return LogitMix(method="proxy", members=mix_members(base, [pair]))
+
+
+def pocket_entries(rows: Path, *names: str, **changes: Any) -> Entries:
+    """Pocket tasks as an examination takes them, all where no name is given."""
+    tasks = [
+        task.model_copy(update=changes)
+        for task in load_tasks().values()
+        if task.scale == "pocket" and (not names or task.name in names)
+    ]
+    sources = task_sources(tasks, rows)
+    return {task.name: (task, sources[task.name]) for task in tasks}

@@ -1,0 +1,32 @@
+"""Evaluate thirty merges in one engine: `python one_engine.py ROWS LIMIT TASK...`, all in all."""
+
+import sys
+from pathlib import Path
+
+from engines import pocket_entries
+from merges import BASE, TUNED, merges
+
+from baselines.checkpoints import inspect
+from baselines.zoo.catalog import open_zoo
+from harness.jobs import Evaluate, Evaluated, Load, Start, Streamed
+from harness.prepare import shape_of
+from harness.worker import Worker
+
+
+def main(rows: str, limit: str, *tasks: str) -> None:
+    folders = dict(open_zoo("pocket").build((BASE, *TUNED)))
+    base = folders[BASE]
+    worker = Worker()
+    shape = shape_of([inspect(base)], base, "cpu")
+    worker.do(Start(shape, base, pocket_entries(Path(rows), *tasks), int(limit), 0))
+    for name, recipe in merges().items():
+        load = Load(base, streamed=Streamed(name, recipe, folders))
+        evaluated = worker.do(Evaluate(load, tasks))
+        assert isinstance(evaluated, Evaluated)
+        scores = [result.samples for result in evaluated.results]
+        means = [sum(sample.score for sample in samples) / len(samples) for samples in scores]
+        print(name, *(f"{mean:.3f}" for mean in means))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
