@@ -71,7 +71,9 @@ def draw_shape(
     return architecture(**shape)
 
 
-def make_member(out: Path, config: PreTrainedConfig, *, seed: int) -> Path:
+def make_member(
+    out: Path, config: PreTrainedConfig, *, seed: int, dtype: torch.dtype = torch.float32
+) -> Path:
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -81,12 +83,14 @@ def make_member(out: Path, config: PreTrainedConfig, *, seed: int) -> Path:
                 parameter.copy_(noise * SPREAD / parameter.shape[-1] ** 0.5)
             else:
                 parameter.copy_(0.2 * noise + (0.0 if name.endswith("bias") else 1.0))
-    model.save_pretrained(out)
+    model.to(dtype).save_pretrained(out)
     TOKENIZER.save_pretrained(out)
     return out
 
 
-def same_shapes(out: Path, *, seed: int, count: int = 3) -> list[Path]:
+def same_shapes(
+    out: Path, *, seed: int, count: int = 3, dtype: torch.dtype = torch.float32
+) -> list[Path]:
     """A base and small models; other seeds change their weights and no shape.
 
     Tied embeddings and experts are what a CPU reloads with difficulty.
@@ -101,7 +105,7 @@ def same_shapes(out: Path, *, seed: int, count: int = 3) -> list[Path]:
     mixture = MixtralConfig(**sizes, num_local_experts=4, num_experts_per_tok=2)
     shapes = [base, mixture, Qwen3Config(**sizes), mixture, Qwen3Config(**sizes)]
     return [
-        make_member(out / f"{seed}-{i}", shape, seed=seed + i)
+        make_member(out / f"{seed}-{i}", shape, seed=seed + i, dtype=dtype)
         for i, shape in enumerate(shapes[:count])
     ]
 

@@ -1,7 +1,7 @@
 """Fused models say what their members say in transformers, combined by the formula."""
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -59,15 +59,19 @@ def engine(folder: Path, **options: Any) -> Iterator[Any]:
 
 
 def ask(
-    llm: Any, prompts: Sequence[list[int]], tokens: int, *, score: bool = False
+    llm: Any,
+    prompts: Sequence[list[int]],
+    tokens: int,
+    *,
+    score: bool = False,
+    mix: Mapping[str, Any] | None = None,
 ) -> list[Answer]:
     inputs = [{"prompt_token_ids": prompt} for prompt in prompts]
-    return [
-        _answer(output) for output in llm.generate(inputs, greedy(tokens, score), use_tqdm=False)
-    ]
+    params = greedy(tokens, score, mix)
+    return [answer_of(output) for output in llm.generate(inputs, params, use_tqdm=False)]
 
 
-def greedy(tokens: int, score: bool) -> Any:
+def greedy(tokens: int, score: bool, mix: Mapping[str, Any] | None = None) -> Any:
     from vllm import SamplingParams
 
     return SamplingParams(
@@ -77,10 +81,11 @@ def greedy(tokens: int, score: bool) -> Any:
         detokenize=False,
         logprobs=0,
         prompt_logprobs=0 if score else None,
+        extra_args={"mix": dict(mix)} if mix else None,
     )
 
 
-def _answer(output: Any) -> Answer:
+def answer_of(output: Any) -> Answer:
     prompt, first = list(output.prompt_token_ids), output.outputs[0]
     tokens = [*(prompt if output.prompt_logprobs else []), *first.token_ids]
     rows = [*(output.prompt_logprobs or []), *first.logprobs]
@@ -143,6 +148,26 @@ def test_tokens_and_logprobs_are_those_of_a_three_model_loop(number: int, tmp_pa
     model_of.cache_clear()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(NUM_CASES))
+def test_the_logits_processor_says_the_same(number: int, tmp_path: Path) -> None:
+    from harness.engines.mix_processor import LogitMixing
+
+    case = draw_case(number, tmp_path)
+    prompts = draw_prompts(number, 8, tokens=(2, 64))
+    mix = {
+        "combine": "logits",
+        "coefficients": [1.0, case.alpha, -case.alpha],
+        "folders": [str(folder) for folder in case.members[1:]],
+        "prompts": [None, None],
+    }
+    with engine(case.folder) as llm:
+        fused = ask(llm, prompts, 16)
+    with engine(case.members[0], logits_processors=[LogitMixing], async_scheduling=False) as llm:
+        processed = ask(llm, prompts, 16, mix=mix)
+    assert_same(processed, fused, atol=1e-3)
+
+
 @pytest.fixture(scope="module")
 def members(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return same_shapes(tmp_path_factory.mktemp("members"), seed=1, count=5)
@@ -168,10 +193,12 @@ def plain(fused: Path, prompts: list[list[int]]) -> list[Answer]:
         return ask(llm, prompts, 32)
 
 
-def assert_same(answers: Sequence[Answer], expected: Sequence[Answer]) -> None:
+def assert_same(
+    answers: Sequence[Answer], expected: Sequence[Answer], *, atol: float = 1e-4
+) -> None:
     assert [answer.token_ids for answer in answers] == [answer.token_ids for answer in expected]
     for answer, other in zip(answers, expected, strict=True):
-        assert answer.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+        assert answer.logprobs == pytest.approx(other.logprobs, abs=atol)
 
 
 def counted(llm: Any, name: str) -> float:
@@ -226,7 +253,7 @@ def test_requests_that_join_late_change_no_token(
                 inputs = {"prompt_token_ids": waiting.pop(number)}
                 llm.llm_engine.add_request(str(number), inputs, greedy(32, score=False))
             finished |= {o.request_id: o for o in llm.llm_engine.step() if o.finished}
-    assert_same([_answer(finished[str(number)]) for number in range(len(prompts))], plain)
+    assert_same([answer_of(finished[str(number)]) for number in range(len(prompts))], plain)
 
 
 def two_pairs(each: list[Tensor]) -> Tensor:
