@@ -6,10 +6,11 @@ for all tasks in one batch. What a response is worth is decided by the lm-eval t
 """
 
 import contextlib
+import functools
 import os
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from lm_eval.models.utils import (
     postprocess_generated_text,
 )
 from lm_eval.tasks import TaskManager
+from lm_eval.utils import env as template_environment
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from harness.contracts import Session
@@ -34,6 +36,9 @@ DEFAULT_MAX_NEW_TOKENS = 256
 FEWSHOT_SEED = 1234
 """lm-eval's own default: with seed 0 the shots are those of its command line."""
 
+# lm-eval compiles a task's template anew for each row, which is four fifths of building requests.
+template_environment.from_string = functools.cache(template_environment.from_string)
+
 
 class SessionLM(TemplateLM):
     """An engine session as lm-eval sees a model; also usable with `lm_eval.simple_evaluate`."""
@@ -44,6 +49,7 @@ class SessionLM(TemplateLM):
         self.tokenizer = tokenizer
         self.seed = seed
         self._token_ids: dict[tuple[str, bool | None], list[int]] = {}
+        self._requests: dict[tuple[str, str], Request] = {}
 
     @property
     def eot_token_id(self) -> int:
@@ -73,24 +79,54 @@ class SessionLM(TemplateLM):
     def tok_encode(
         self, string: str, add_special_tokens: bool | None = None, **kwargs: Any
     ) -> list[int]:
+        if add_special_tokens is None:
+            add_special_tokens = self._adds_special_tokens(string)
         key = (string, add_special_tokens)
         if key not in self._token_ids:
-            self._token_ids[key] = self._encode(string, add_special_tokens)
+            ids = self.tokenizer.encode(string, add_special_tokens=add_special_tokens)
+            self._token_ids[key] = list(ids)
         return self._token_ids[key]
 
-    def _encode(self, string: str, add_special_tokens: bool | None) -> list[int]:
+    def _adds_special_tokens(self, string: str) -> bool:
         bos = self.tokenizer.bos_token
-        if add_special_tokens is None and bos and string.startswith(bos):
-            add_special_tokens = False
-        special = True if add_special_tokens is None else add_special_tokens
-        return list(self.tokenizer.encode(string, add_special_tokens=special))
+        return not (bos and string.startswith(bos))
 
-    def _loglikelihood_tokens(
-        self, requests: list[tuple[Any, list[int], list[int]]], **_: Any
+    def _remember(self, strings: Iterable[str]) -> None:
+        """Tokenize what is new in one go: string by string takes many times as long."""
+        keys = {(string, self._adds_special_tokens(string)) for string in strings if string}
+        for special in (True, False):
+            new = [key for key in keys if key[1] == special and key not in self._token_ids]
+            if new:
+                texts = [string for string, _ in new]
+                ids = self.tokenizer(texts, add_special_tokens=special, verbose=False)["input_ids"]
+                self._token_ids.update(zip(new, ids, strict=True))
+
+    def loglikelihood(
+        self, requests: list[Instance], disable_tqdm: bool = False
     ) -> list[tuple[float, bool]]:
+        pairs = [request.args for request in requests]
+        new = [pair for pair in pairs if pair not in self._requests]
+        self._remember(text for context, rest in new for text in (context.rstrip(), context + rest))
         window = self.engine.max_model_len - 1  # the engine adds one token to every prompt
-        scored = [_clip(context, continuation, window) for _, context, continuation in requests]
+        scored = [_clip(self._request(*pair), window) for pair in pairs]
         return [(score.logprob, score.greedy) for score in self.engine.score(scored)]
+
+    def _loglikelihood_tokens(self, *_: Any, **__: Any) -> list[tuple[float, bool]]:
+        raise AssertionError("`loglikelihood` does it")
+
+    def _request(self, context: str, continuation: str) -> Request:
+        """Tokens of a pair as `TemplateLM.loglikelihood` makes them; candidates ask again."""
+        pair = (context, continuation)
+        if pair not in self._requests:
+            self._requests[pair] = Request(*map(tuple, self._encode_any(*pair)))
+        return self._requests[pair]
+
+    def _encode_any(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        if context:
+            return self._encode_pair(context, continuation)
+        tokens = self.tok_encode(continuation, add_special_tokens=False)
+        prefix = [self.prefix_token_id]
+        return (tokens[:1], tokens[1:]) if tokens[:1] == prefix else (prefix, tokens)
 
     def loglikelihood_rolling(
         self, requests: list[Instance], disable_tqdm: bool = False
@@ -116,6 +152,7 @@ class SessionLM(TemplateLM):
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         eos = self.tokenizer.decode(self.eot_token_id)
+        self._remember(request.args[0] for request in requests)
         generations = [
             self._generation(*request.args, eos=eos, draw=draw)
             for draw, request in enumerate(requests)
@@ -306,11 +343,14 @@ def _sample(
     )
 
 
-def _clip(context: Sequence[int], continuation: Sequence[int], window: int) -> Request:
+def _clip(request: Request, window: int) -> Request:
     """The last `window` tokens, as lm-eval's own backends keep them."""
-    kept = [*context, *continuation][-window:]
+    context, continuation = request
+    if len(context) + len(continuation) <= window:
+        return request
+    kept = (context + continuation)[-window:]
     at = max(1, len(kept) - len(continuation))
-    return Request(tuple(kept[:at]), tuple(kept[at:]))
+    return Request(kept[:at], kept[at:])
 
 
 @contextlib.contextmanager

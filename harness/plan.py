@@ -32,10 +32,13 @@ def make_plan(
     limit: int | None = None,
     seed: int | None = None,
     device: Literal["cpu", "cuda"] = "cpu",
+    device_bytes: int | None = None,
     done: Collection[tuple[str, str | None]] = (),
     unavailable: Callable[[Task], str] = lambda task: "",
 ) -> Plan:
     """Decide every cell. `done` are the cells that the run's folder holds already.
+
+    `device_bytes` is all the memory that the device has; None where nobody knows.
 
     Raises:
         HarnessError: a name is unknown, or a checkpoint that is there is damaged or does not fit.
@@ -45,14 +48,15 @@ def make_plan(
     reasons = {task.name: unavailable(task) for task in chosen}
     cells: list[Cell] = []
     for candidate in candidates:
-        refusal = refuse(candidate, zoo)
-        for name in [*(task.name for task in chosen), None]:
-            reason = refusal or reasons.get(name or "", "")
+        refusal = refuse(candidate, zoo) or too_large(candidate, zoo, device_bytes)
+        for task in [*chosen, None]:
+            name = task.name if task else None
+            reason = refusal or (task and (reasons[task.name] or rendered_twice(candidate, task)))
             cells.append(
                 Cell(
                     candidate=candidate.name,
                     task=name,
-                    refused=reason,
+                    refused=reason or "",
                     done=(candidate.name, name) in done,
                 )
             )
@@ -88,7 +92,7 @@ def choose_tasks(
         if not matches:
             raise HarnessError(f"suite {suite.name}: {unknown('task', pattern, tasks)}")
         names |= {task.name: task for task in matches if task.name not in names}
-    if not names:
+    if scale not in suite.tasks:
         raise HarnessError(
             f"suite {suite.name} has no tasks for a {scale} zoo; it has them for: "
             f"{', '.join(suite.tasks)}"
@@ -118,6 +122,28 @@ def refuse(candidate: Candidate, zoo: Zoo) -> str:
             return reason
     _check_inputs(candidate, zoo)
     return ""
+
+
+def too_large(candidate: Candidate, zoo: Zoo, device_bytes: int | None) -> str:
+    """Why the device cannot hold the candidate's weights; empty where it can, or nobody knows."""
+    needed = _served_bytes(candidate, zoo)
+    if device_bytes is None or needed <= device_bytes:
+        return ""
+    return f"needs {_gib(needed)} for weights, the device has {_gib(device_bytes)}"
+
+
+def rendered_twice(candidate: Candidate, task: Task) -> str:
+    """Why the task's prompts do not fit the candidate's own; empty where they do."""
+    if task.chat and isinstance(candidate.recipe, LogitMix) and not candidate.recipe.fusible:
+        return (
+            f"{task.name} renders its prompts through the base's chat template, "
+            "own_prompt would through the expert's as well; leave one of them out"
+        )
+    return ""
+
+
+def _gib(num_bytes: int) -> str:
+    return f"{num_bytes / 2**30:.1f} GiB"
 
 
 def _check_inputs(candidate: Candidate, zoo: Zoo) -> None:
@@ -182,9 +208,15 @@ def estimate_bytes(plan: Plan, zoo: Zoo) -> int:
 
 
 def _weights_bytes(candidate: Candidate, zoo: Zoo) -> int:
+    """At most."""
     known = [zoo.weights_bytes(role) or 0 for role in needed_roles([candidate])]
-    together = isinstance(candidate.recipe, LogitMix) or candidate.family == "moe"
-    return sum(known) if together else max(known, default=0)
+    return sum(known) if candidate.family == "moe" else _served_bytes(candidate, zoo)
+
+
+def _served_bytes(candidate: Candidate, zoo: Zoo) -> int:
+    """At least: a mixture assembled from its inputs may hold more than the largest of them."""
+    known = [zoo.weights_bytes(role) or 0 for role in needed_roles([candidate])]
+    return sum(known) if isinstance(candidate.recipe, LogitMix) else max(known, default=0)
 
 
 def _matches(candidate: Candidate, globs: Sequence[str]) -> bool:

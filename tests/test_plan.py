@@ -113,6 +113,16 @@ def test_a_suite_without_tasks_for_the_zoo_says_for_which_it_has_some() -> None:
         make_plan(suite, Roles(), TASKS, where=Path("s.yaml"))
 
 
+def test_a_chat_task_is_refused_where_the_expert_has_a_prompt_of_its_own() -> None:
+    entry = SUITE.candidates[1] | {"expert": "small_base", "name": "own", "own_prompt": True}
+    suite = SUITE.model_copy(update={"candidates": (*SUITE.candidates[:1], entry)})
+    tasks = TASKS | {"sums": TASKS["sums"].model_copy(update={"chat": True})}
+    made = make_plan(suite, Roles(), tasks, where=Path("s.yaml"))
+    refused = {(cell.candidate, cell.task): cell.refused for cell in made.cells if cell.refused}
+    assert list(refused) == [(made.candidates[-1].name, "sums")]
+    assert "own_prompt" in refused[made.candidates[-1].name, "sums"]
+
+
 def test_a_plan_says_how_a_mix_is_served() -> None:
     pair = Pair(expert="small_chat", antiexpert="small_base", own_prompt=True)
     for own_prompt, served in ((False, "fused"), (True, "logits processor")):

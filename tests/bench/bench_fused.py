@@ -1,6 +1,7 @@
 """Proxy-tuning as one engine: against its parts, a logits processor, and the authors' loop.
 
-32 requests sent at once, greedy, prompts and outputs of 1 to 96 tokens.
+128 requests, greedy, prompts and outputs of 1 to 96 tokens. Engines get all of them at once; the
+loop takes 32 at a time, and its batch lasts as long as its longest output.
 """
 
 import gc
@@ -18,7 +19,8 @@ from harness.measure.speed import requests_of
 from harness.records import LogitMix, Workload
 from harness.requests import Generation
 
-LOAD = Workload(name="mixed", prompt_tokens=96, output_tokens=96, num_requests=32, mixed=True)
+BATCH_SIZE = 32
+LOAD = Workload(name="mixed", prompt_tokens=96, output_tokens=96, num_requests=128, mixed=True)
 
 
 def measure(
@@ -31,7 +33,7 @@ def measure(
     fused = open_session(write_folder(out / "fused", folders, mix.coefficients).path)
     solos = [open_session(folder) for folder in folders]
     generations = requests_of(LOAD, vocabulary=solos[0].vocabulary, seed=0)
-    loop = ThreeModels(folders)
+    loop = ThreeModels(folders, batch_size=BATCH_SIZE)
     gc.freeze()  # the engines stay; looking at them again and again is no side's work
     assert_same(generate(fused, generations), loop.generate(generations))
 
@@ -59,8 +61,8 @@ def generate(session: Any, generations: Sequence[Generation]) -> list[tuple[int,
 
 
 def assert_same(ours: Sequence[object], theirs: Sequence[object]) -> None:
-    """Random prompts make near ties: one row of 32 may take another turn."""
-    assert sum(map(lambda one, other: one == other, ours, theirs)) >= len(ours) - 1
+    """Random prompts make near ties: a row or two of a hundred may take another turn."""
+    assert sum(map(lambda one, other: one == other, ours, theirs)) >= 0.97 * len(ours)
 
 
 def ratios(seconds: Mapping[str, Sequence[float]], floor: float, suffix: str) -> list[Ratio]:
@@ -80,7 +82,7 @@ def ratios(seconds: Mapping[str, Sequence[float]], floor: float, suffix: str) ->
         ),
         times_faster(
             f"fused_vs_transformers{suffix}", fused | {"three models": seconds["transformers"]},
-            bar=3.0, note="batch of 32",
+            bar=3.0, note=f"batches of {BATCH_SIZE}",
         ),
         times_faster(
             f"processor_vs_fused{suffix}", {"processor": seconds["processor"]} | fused
@@ -101,7 +103,7 @@ def test_fused_pocket(
 
 @pytest.mark.usefixtures("pocket")  # which skips where several engines do not fit
 def test_fused_25m(keep: Callable[[Ratio], None], tmp_path: Path) -> None:
-    from random_trio import make_trio
+    from random_models import make_trio
 
     mix = proxy_mix("base", "expert", "antiexpert")
     for ratio in ratios(*measure(make_trio(tmp_path), mix, tmp_path, rounds=5), "_25m"):

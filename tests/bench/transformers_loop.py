@@ -19,7 +19,7 @@ PAD = 0
 
 
 class ThreeModels:
-    def __init__(self, folders: Sequence[Path], *, alpha: float = 1.0) -> None:
+    def __init__(self, folders: Sequence[Path], *, batch_size: int, alpha: float = 1.0) -> None:
         """`folders`: base, expert, anti-expert."""
         from transformers import AutoModelForCausalLM
 
@@ -27,11 +27,18 @@ class ThreeModels:
             AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
             for folder in folders
         ]
+        self._batch_size = batch_size
         self._coefficients = (1.0, alpha, -alpha)
 
-    @torch.inference_mode()
     def generate(self, generations: Sequence[Generation]) -> list[tuple[int, ...]]:
-        """Greedy; the batch runs until its longest output is done, then each is cut to its own."""
+        """Greedy, batch after batch in the order given."""
+        starts = range(0, len(generations), self._batch_size)
+        batches = [generations[start : start + self._batch_size] for start in starts]
+        return [row for batch in batches for row in self._generate(batch)]
+
+    @torch.inference_mode()
+    def _generate(self, generations: Sequence[Generation]) -> list[tuple[int, ...]]:
+        """A batch runs until its longest output is done, then each is cut to its own."""
         tokens_BP, mask_BT = _pad_left([generation.prompt for generation in generations])
         caches: list[Any] = [None] * len(self._models)
         new_tokens: list[Tensor] = []
