@@ -75,3 +75,14 @@ clean:
 bench: env
 	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest tests/bench/bench_*.py -q -p no:cacheprovider \
 	    --benchmark-columns=min,mean,stddev,rounds
+
+# make gpu-check where there is an NVIDIA GPU: the tests that need one, then what the true sizes
+#                cost on it; docs/gpu keeps the numbers
+.PHONY: gpu-check has-gpu
+gpu-check: has-gpu env
+	@$(VENV)/bin/python -m pytest -m gpu
+	@$(VENV)/bin/python run_all.py --suite gpu-check --device cuda; code=$$?; \
+	    $(VENV)/bin/python -m reports.archive runs/gpu-check-true-shapes docs/gpu && exit $$code
+
+has-gpu:
+	@[ $(ACCELERATOR) = gpu ] || { echo "gpu-check: nvidia-smi finds no NVIDIA GPU; run it where there is one"; exit 2; }

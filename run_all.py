@@ -34,6 +34,7 @@ from harness.engine_pool import ENGINE_BYTES  # noqa: E402
 from harness.errors import HarnessError, unknown  # noqa: E402
 from harness.export import export  # noqa: E402
 from harness.manifest import check_resumable, make_manifest  # noqa: E402
+from harness.measure.memory import total_bytes  # noqa: E402
 from harness.plan import (  # noqa: E402
     estimate_bytes,
     estimate_seconds,
@@ -111,6 +112,7 @@ def execute(options: argparse.Namespace) -> int:
         limit=options.limit,
         seed=options.seed,
         device=device,
+        device_bytes=total_bytes(device),
         done=folder.completed(),
         unavailable=availability,
     )

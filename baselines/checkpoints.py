@@ -14,10 +14,10 @@ from typing import Any
 
 from pydantic import Field
 
-from baselines.layouts import Shapes, head_dim, kv_heads
+from baselines.layouts import Shapes, expected_shapes, head_dim, kv_heads
 from baselines.weight_files import TensorHeader, read_header, read_json, weight_files
 from harness.errors import HarnessError
-from harness.records import Record
+from harness.records import LoadFormat, Record
 
 DTYPES = {
     "F64": ("float64", 8),
@@ -53,6 +53,7 @@ class CheckpointInfo(Record):
     context_length: int
     tokenizer: str | None
     """Hash of the vocabulary; None where the folder has no tokenizer."""
+    load_format: LoadFormat = "auto"
 
 
 def inspect(path: Path) -> CheckpointInfo:
@@ -61,9 +62,8 @@ def inspect(path: Path) -> CheckpointInfo:
         HarnessError: the folder or config.json is missing, or a weight file is missing or damaged.
     """
     config = read_config(path)
-    headers = {
-        name: header for file in weight_files(path) for name, header in read_header(file).items()
-    }
+    load_format: LoadFormat = "dummy" if config.get("load_format") == "dummy" else "auto"
+    headers = promised_headers(config) if load_format == "dummy" else read_headers(path)
     shapes = {name: headers[name].shape for name in sorted(headers)}
     dtype, dtype_bytes = most_common_dtype(headers)
     num_parameters = sum(prod(shape) for shape in shapes.values())
@@ -80,7 +80,29 @@ def inspect(path: Path) -> CheckpointInfo:
         kv_bytes_per_token=kv_bytes_per_token(config, dtype_bytes),
         context_length=config["max_position_embeddings"],
         tokenizer=tokenizer_fingerprint(path),
+        load_format=load_format,
     )
+
+
+def read_headers(path: Path) -> dict[str, TensorHeader]:
+    files = weight_files(path)
+    return {name: header for file in files for name, header in read_header(file).items()}
+
+
+def promised_headers(config: Mapping[str, Any]) -> dict[str, TensorHeader]:
+    """What a whole checkpoint of this config.json holds, all of it in the config's dtype."""
+    codes = {name: (code, num_bytes) for code, (name, num_bytes) in DTYPES.items()}
+    shapes, dtype = expected_shapes(config), config.get("dtype")
+    if shapes is None or dtype not in codes:
+        raise HarnessError(
+            f"{config['architectures'][0]} in {dtype}: nobody knows its tensors without their "
+            "files; use a shape of Llama or Mixtral with a dtype."
+        )
+    code, num_bytes = codes[dtype]
+    return {
+        name: TensorHeader(dtype=code, shape=shape, num_bytes=prod(shape) * num_bytes)
+        for name, shape in shapes.items()
+    }
 
 
 def read_config(path: Path) -> dict[str, Any]:

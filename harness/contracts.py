@@ -22,7 +22,7 @@ class Zoo(Protocol):
 
     @property
     def scale(self) -> str:
-        """`pocket` or `public`: decides which of a suite's tasks are run."""
+        """`pocket`, `public` or `shapes`: decides which of a suite's tasks are run."""
 
     @property
     def roles(self) -> tuple[str, ...]: ...

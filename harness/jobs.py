@@ -47,7 +47,8 @@ class Evaluate(NamedTuple):
 
 
 class Time(NamedTuple):
-    """One round of every workload; the engine's first is preceded by one that does not count."""
+    """One round of every workload; the engine's first is preceded by a short one that does not
+    count."""
 
     load: Load
     workloads: Sequence[Workload]

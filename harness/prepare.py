@@ -15,7 +15,7 @@ from harness.engines.fused.checks import can_fuse
 from harness.engines.fused.folder import is_fused, read_folder, write_folder
 from harness.errors import HarnessError
 from harness.jobs import Load, Streamed
-from harness.records import Candidate, EngineShape, LogitMix, Member
+from harness.records import Candidate, EngineShape, LoadFormat, LogitMix, Member
 
 TINY_PARAMETERS = 20_000_000
 MAX_SLOTS = 4
@@ -70,7 +70,22 @@ def shape_of(served: Sequence[CheckpointInfo], checkpoint: Path, device: str) ->
         max_model_len=length,
         dtype=served[0].dtype,
         device="cuda" if device == "cuda" else "cpu",
+        load_format=_load_format(served),
     )
+
+
+def _load_format(served: Sequence[CheckpointInfo]) -> LoadFormat:
+    """
+    Raises:
+        HarnessError: only some have weights; an engine would draw those of the others too.
+    """
+    without = [one for one in served if one.load_format == "dummy"]
+    if without and len(without) < len(served):
+        raise HarnessError(
+            f"{without[0].path}: has a config and no weights, other members of the mix have "
+            "weights; take all of them from one zoo."
+        )
+    return served[0].load_format
 
 
 def group_by_shape(
@@ -83,6 +98,20 @@ def group_by_shape(
     for one in prepared:
         groups.setdefault(one.shape, []).append(one)
     return groups
+
+
+def longest_first(prepared: Sequence[Prepared]) -> list[Prepared]:
+    """Shape by shape, the one with the most to compute first.
+
+    Slots that take them in this order end together; a long one at the end would keep one waiting.
+    """
+    groups = group_by_shape(prepared, None).values()
+    ordered = sorted(groups, key=lambda group: -sum(map(_active_parameters, group)))
+    return [one for group in ordered for one in group]
+
+
+def _active_parameters(one: Prepared) -> int:
+    return sum(info.num_active_parameters for info in one.infos)
 
 
 def num_slots(prepared: Sequence[Prepared], device: str) -> int:

@@ -11,6 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SCHEMA_VERSION = 1
 
+LoadFormat = Literal["auto", "dummy"]
+"""In vLLM's words: weights from files, or random ones for a folder without any.
+
+Such a folder's config.json says `"load_format": "dummy"`: one that merely lacks its files is
+refused.
+"""
+
 
 class Record(BaseModel):
     """Frozen; unknown keys are refused, so that a misspelt key cannot pass unseen."""
@@ -149,7 +156,7 @@ class Suite(Record):
     description: str = ""
     zoo: str = "auto"
     tasks: dict[str, tuple[str, ...]]
-    """Task names or globs, by the scale of the zoo."""
+    """Task names or globs, by the scale of the zoo; none where only costs are asked for."""
     candidates: tuple[dict[str, Any], ...]
     """Entries that a method of baselines/ expands into candidates."""
     workloads: tuple[Workload, ...] = ()
@@ -170,6 +177,7 @@ class EngineShape(Record):
     """Context length in tokens."""
     dtype: str = "float32"
     device: Literal["cpu", "cuda"] = "cpu"
+    load_format: LoadFormat = "auto"
     kv_cache_bytes: int = 256 * 2**20
     max_num_seqs: int = 256
 

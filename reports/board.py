@@ -9,7 +9,7 @@ from harness.records import Task
 from reports.aggregate import Mean, mean_over_tasks
 from reports.load import Reading, Run
 from reports.metrics import describe
-from reports.units import PERCENT, Scale, scale_for, unit_kind
+from reports.units import PERCENT, Scale, plural, scale_for, unit_kind
 
 MEAN_SPLITS = ("held_out", "shifted")
 DECODE_WORKLOADS = ("8/512", "mixed", "8/8")
@@ -307,7 +307,7 @@ def workload_words(run: Run, name: str) -> str:
         return f"workload {name}"
     upto = "up to " if load.mixed else ""
     return (
-        f"{load.num_requests} requests at once, {upto}{load.prompt_tokens} prompt "
+        f"{plural(load.num_requests, 'request')} at once, {upto}{load.prompt_tokens} prompt "
         f"and {upto}{load.output_tokens} output tokens each"
     )
 

@@ -76,6 +76,29 @@ def test_a_page_for_the_run_each_candidate_and_each_task(pages):
     assert len(pages) == 1 + 8 + 6
 
 
+def test_the_page_of_costs_has_every_candidate_on_every_workload(run, pages):
+    frame = pd.read_csv(pages[0].parent / "data" / "speed.csv")
+    loaded = load_run(run)
+    rows = set(zip(frame["candidate"], frame["workload"], strict=True))
+    assert rows == {(one, load) for one in loaded.families for load in loaded.workloads}
+    for row in frame.to_dict("records"):
+        found = loaded.read(row["candidate"], "tpot_sec", workload=row["workload"])
+        assert found.value is None or found.value == row["tpot_sec"]
+        assert found.value is not None or found.reason == row["tpot_sec_gap"]
+    text = text_of(pages[0].with_name("costs.html"))
+    assert all(name in text for name in (*loaded.families, *loaded.workloads))
+
+
+def test_a_run_without_tasks_points_at_its_costs(run, tmp_path):
+    manifest = json.loads((run / "manifest.json").read_text()) | {"tasks": []}
+    manifest["cells"] = [cell for cell in manifest["cells"] if cell["task"] is None]
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    write_lines(tmp_path, [line for line in lines_of(run) if not line.get("task")])
+    index = render(tmp_path)
+    assert "What its candidates cost is on the page of costs" in text_of(index)
+    assert "What accuracy costs" not in text_of(index)
+
+
 def test_no_page_shows_a_hole(pages):
     for page in pages:
         assert not re.search(r"\b(nan|none|null|undefined|inf)\b", text_of(page), re.I), page

@@ -97,6 +97,23 @@ def test_an_old_python_is_refused_in_one_line(tmp_path: Path) -> None:
     assert ended.stdout.count("\n") == 1
 
 
+def test_the_gpu_check_tests_measures_and_keeps_what_it_measured(
+    dry_run: Callable[..., str],
+) -> None:
+    commands = dry_run("gpu-check", gpu=True)
+    steps = ("pytest -m gpu", "--suite gpu-check --device cuda", "reports.archive runs/gpu-check")
+    assert sorted(steps, key=commands.index) == list(steps)
+    assert "docs/gpu" in commands
+
+
+def test_the_gpu_check_is_refused_without_a_gpu_in_one_line() -> None:
+    command = ["make", "--no-print-directory", "gpu-check", "ACCELERATOR=cpu"]
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert "gpu-check: nvidia-smi finds no NVIDIA GPU" in ended.stdout
+    assert ended.stdout.count("\n") == 1
+
+
 def test_ci_runs_check_test_and_smoke() -> None:
     script = (REPOSITORY / ".ci" / "run").read_text()
     steps = re.findall(r"^step make (.+)$", script, flags=re.MULTILINE)

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from baselines.zoo.public import PublicZoo
+from baselines.zoo.shapes import ShapesZoo
 from baselines.zoo.train import open_zoo as open_trained
 from harness.contracts import Zoo
 from harness.errors import HarnessError, unknown
 from harness.yaml_file import read_yaml
 
 FOLDER = Path(__file__).parent
-TRAINED, PUBLIC = "trained", "public"
+TRAINED, PUBLIC, SHAPES = "trained", "public", "shapes"
 
 
 def zoo_names() -> list[str]:
@@ -30,4 +31,6 @@ def open_zoo(name: str) -> Zoo:
         return open_trained(path)
     if kind == PUBLIC:
         return PublicZoo.read(path)
-    raise HarnessError(f"{path}: kind={kind!r}; allowed: {PUBLIC}, {TRAINED}")
+    if kind == SHAPES:
+        return ShapesZoo.read(path)
+    raise HarnessError(f"{path}: kind={kind!r}; allowed: {PUBLIC}, {SHAPES}, {TRAINED}")

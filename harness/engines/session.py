@@ -182,6 +182,7 @@ def _start(checkpoint: Path, shape: EngineShape) -> Any:
     register()
     options: dict[str, Any] = {
         "dtype": shape.dtype,
+        "load_format": shape.load_format,
         "max_model_len": shape.max_model_len,
         "max_num_seqs": shape.max_num_seqs,
         # Without log-probabilities of what was sampled from, a processor would not show in scores.
@@ -197,6 +198,9 @@ def _start(checkpoint: Path, shape: EngineShape) -> Any:
             "enforce_eager": True,
             "distributed_executor_backend": "uni",
             "kv_cache_memory_bytes": shape.kv_cache_bytes,
+            # Contexts are shared in whole blocks; vLLM's own choice for a CPU is 128 tokens, of
+            # which a short context fills none. The CPU's attention takes multiples of 32.
+            "block_size": 32,
         }
     gc.freeze()  # vLLM collects garbage while it starts: what is imported need not be looked at
     llm = LLM(str(checkpoint), **options)

@@ -1,7 +1,10 @@
-"""Peak memory of the process that serves a candidate."""
+"""Memory of the device, and of the process that serves a candidate."""
 
 import contextlib
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 STATUS = Path("/proc/self/status")
 CLEAR_REFS = Path("/proc/self/clear_refs")
@@ -42,10 +45,16 @@ def device_bytes_in_use(device: str) -> int | None:
 
     vLLM preallocates its KV pool, so this says what must be free, not what a candidate needs.
     """
-    if device != "cuda":
-        return None
+    return int(_first_gpu().used) if device == "cuda" else None
+
+
+def total_bytes(device: str) -> int:
+    """All that the device has: the first GPU's memory, or the machine's."""
+    return int(_first_gpu().total if device == "cuda" else psutil.virtual_memory().total)
+
+
+def _first_gpu() -> Any:
     import pynvml
 
     pynvml.nvmlInit()
-    handle = pynvml.nvmlDeviceGetHandleByIndex(0)
-    return int(pynvml.nvmlDeviceGetMemoryInfo(handle).used)
+    return pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(0))

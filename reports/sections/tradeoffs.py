@@ -25,7 +25,9 @@ class Tradeoffs:
     title = "What accuracy costs"
     template = "sections/tradeoffs.html"
 
-    def block(self, report: Report, subject: str) -> Block:
+    def block(self, report: Report, subject: str) -> Block | None:
+        if not report.run.tasks:
+            return None
         columns = [column for key in COSTS if (column := report.column(key)) is not None]
         plots = [_plot(report, column) for column in columns]
         return Block(

@@ -1,0 +1,36 @@
+"""All candidates' memory and size, on the page of costs."""
+
+from reports.cost_tables import cost_frame, cost_table
+from reports.report import Report
+from reports.sections import Block
+
+MEMORY = (
+    "weights_bytes",
+    "kv_bytes_per_token",
+    "peak_memory_bytes",
+    "device_memory_bytes",
+    "total_params",
+    "active_params",
+)
+ON_A_GPU = (
+    "On a GPU the peak includes the pool of keys and values, for which the engine takes what the "
+    "weights leave: weights and KV per token say what a candidate needs."
+)
+
+
+class Footprints:
+    page = "costs"
+    order = 20
+    title = "Memory and size"
+    template = "sections/cost_tables.html"
+
+    def block(self, report: Report, subject: str) -> Block:
+        table = cost_table(report, MEMORY)
+        note = ON_A_GPU if report.run.manifest.device == "cuda" else ""
+        return Block(
+            data={"tables": [("What serving a candidate takes", table)], "note": note},
+            tables={"memory": cost_frame(table)},
+        )
+
+
+SECTION = Footprints()
