@@ -55,7 +55,13 @@ def engine(folder: Path, **options: Any) -> Iterator[Any]:
 
     # vLLM collects garbage as it starts, half a second each time; it unfreezes when it shuts down.
     gc.freeze()
-    yield LLM(str(folder), **(OPTIONS | options))
+    llm = LLM(str(folder), **(OPTIONS | options))
+    try:
+        yield llm
+    finally:
+        # An engine ends the process's distributed groups with itself, a later engine's included.
+        # So it ends here, and not whenever the last reference to it goes.
+        llm.llm_engine.engine_core.shutdown()
 
 
 def ask(

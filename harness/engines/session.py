@@ -101,6 +101,8 @@ class Session:
 
     def close(self) -> None:
         """Free the engine; the process can start another."""
+        # Not left to the collector: an engine ends the process's distributed groups with itself.
+        self._llm.llm_engine.engine_core.shutdown()
         del self._llm
         gc.collect()
 
