@@ -1,14 +1,54 @@
-"""Intervals against statsmodels and scipy."""
+"""Intervals, paired tests, corrections and ranks: laws, and values of scipy and statsmodels."""
 
+import math
+
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
+from statsmodels.regression.linear_model import OLS
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import NormalIndPower
 from statsmodels.stats.proportion import proportion_confint
+from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
-from harness.stats import mean_interval, quantile, ratio_interval, wilson_interval
+from harness.stats import (
+    Means,
+    TaskScores,
+    adjusted_pairs,
+    aggregate,
+    combine,
+    gap_closed,
+    holm,
+    mean_interval,
+    paired_difference,
+    quantile,
+    rank_groups,
+    ratio_interval,
+    retained,
+    score_interval,
+    sign_flip_p,
+    smallest_effect,
+    task_means,
+    welch_log_ratio,
+    wilson_interval,
+)
 
 positive = st.floats(0.01, 1000)
+bits = st.lists(st.sampled_from([0.0, 1.0]), min_size=2, max_size=60)
+fractions = st.lists(st.floats(0, 1), min_size=2, max_size=60)
+p_values = st.lists(st.floats(0, 1), min_size=1, max_size=30)
+seeds = st.integers(0, 10_000)
+
+
+def drawn(seed: int, *, candidates: int, n: int = 40, share_a_cluster: int = 1) -> TaskScores:
+    rng = np.random.default_rng(seed)
+    skill_K1 = rng.uniform(0.1, 0.9, (candidates, 1))
+    clusters_N = np.array([f"fact {i // share_a_cluster}" for i in range(n)])
+    return TaskScores(scores_KN=1.0 * (rng.random((candidates, n)) < skill_K1),
+                      clusters_N=clusters_N)  # fmt: skip
 
 
 @given(st.integers(1, 2000), st.data())
@@ -18,10 +58,60 @@ def test_wilson_is_that_of_statsmodels(n: int, data: st.DataObject) -> None:
     assert wilson_interval(successes / n, n) == pytest.approx(expected, abs=1e-9)
 
 
+@given(bits)
+def test_independent_0_1_scores_have_wilsons_interval(values: list[float]) -> None:
+    found = score_interval(values)
+    assert (found.low, found.high) == wilson_interval(found.mean, found.n)
+    assert found == score_interval(values, [""] * len(values))
+
+
+@given(fractions, st.data())
+def test_the_interval_of_scores_holds_their_mean_inside_0_and_1(
+    values: list[float], data: st.DataObject
+) -> None:
+    clusters = data.draw(st.lists(st.sampled_from("abcde"), min_size=len(values),
+                                  max_size=len(values)))  # fmt: skip
+    found = score_interval(values, clusters)
+    assert 0 <= found.low <= found.mean + 1e-12
+    assert found.mean - 1e-12 <= found.high <= 1
+    assert found.low < found.high
+
+
+@given(bits)
+def test_examples_told_twice_tell_nothing_new(values: list[float]) -> None:
+    """Except that only a few clusters stand behind Wilson's interval then, so it is wider."""
+    names = [f"fact {i}" for i in range(len(values))]
+    once = score_interval(values)
+    twice = score_interval([*values, *values], [*names, *names])
+    assert twice.high - twice.low >= once.high - once.low - 1e-9
+
+
+@settings(deadline=None)
+@given(st.integers(2, 12), st.integers(1, 5), seeds)
+def test_clusters_of_one_size_have_the_variance_of_statsmodels(
+    num_clusters: int, size: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    values_N = rng.normal(size=num_clusters * size)
+    groups_N = np.repeat(np.arange(num_clusters), size)
+    found = task_means(TaskScores(scores_KN=values_N[None], clusters_N=groups_N.astype(str)))
+    fit = OLS(values_N, np.ones(len(values_N))).fit(cov_type="cluster",
+                                                    cov_kwds={"groups": groups_N})  # fmt: skip
+    expected = float(fit.cov_params()[0, 0])
+    assert found.covariance_KK[0, 0] == pytest.approx(expected, abs=1e-9)
+    assert found.degrees == pytest.approx(num_clusters - 1)
+
+
 @given(st.lists(positive, min_size=2, max_size=9, unique=True))
 def test_the_mean_interval_is_that_of_scipy(values: list[float]) -> None:
     expected = scipy_stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert mean_interval(values) == pytest.approx((expected.low, expected.high))
+
+
+def test_scores_outside_0_and_1_have_students_interval() -> None:
+    values = [3.0, -1.0, 4.0, 1.5]
+    found = score_interval(values)
+    assert (found.low, found.high) == pytest.approx(mean_interval(values), abs=1e-9)
 
 
 @given(st.lists(st.tuples(positive, positive), min_size=2, max_size=9))
@@ -39,3 +129,270 @@ def test_one_round_has_a_ratio_and_no_interval() -> None:
 
 def test_quantiles_are_linear_between_neighbours() -> None:
     assert [quantile([1.0, 2.0, 4.0], share) for share in (0, 0.5, 0.75, 1)] == [1, 2, 3, 4]
+
+
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 30), st.integers(1, 30))
+def test_the_paired_test_of_0_1_scores_is_mcnemars(
+    left_only: int, right_only: int, both: int, neither: int
+) -> None:
+    left = [1.0] * left_only + [0.0] * right_only + [1.0] * both + [0.0] * neither
+    right = [0.0] * left_only + [1.0] * right_only + [1.0] * both + [0.0] * neither
+    found = paired_difference(left, right)
+    expected = mcnemar([[both, left_only], [right_only, neither]], exact=True).pvalue
+    assert found.p_value == pytest.approx(expected, abs=1e-9)
+    assert (found.left_only, found.right_only) == (left_only, right_only)
+    assert found.difference == pytest.approx((left_only - right_only) / len(left))
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(-4, 4), min_size=2, max_size=11))
+def test_the_sign_flip_test_is_scipys_over_all_flips(totals: list[int]) -> None:
+    expected = scipy_stats.permutation_test(
+        (np.array(totals, dtype=float),), np.sum, permutation_type="samples", n_resamples=np.inf
+    )
+    assert sign_flip_p(totals) == pytest.approx(expected.pvalue, abs=1e-9)
+
+
+@given(st.lists(st.integers(-64, 64), min_size=2, max_size=10).filter(any))
+def test_fractions_are_tested_like_whole_numbers(totals: list[int]) -> None:
+    """Fractions go onto a grid, which loses nothing here: their sizes add up to a power of two."""
+    rest = 1024 - sum(map(abs, totals))
+    whole = [*totals, rest]
+    assert sign_flip_p([total / 1024 for total in whole]) == pytest.approx(sign_flip_p(whole))
+
+
+@pytest.mark.parametrize("num_totals", [60, 400, 600])
+def test_many_fractions_are_tested_as_by_random_flips(num_totals: int) -> None:
+    rng = np.random.default_rng(num_totals)
+    totals_M = rng.normal(0.1, 1, num_totals)
+    flips_RM = rng.choice([-1.0, 1.0], (20_000, num_totals))
+    drawn = np.mean(np.abs(flips_RM @ totals_M) >= abs(totals_M.sum()))
+    assert sign_flip_p(totals_M) == pytest.approx(drawn, abs=0.012)
+
+
+@given(fractions, st.data())
+def test_a_paired_difference_changes_sign_with_its_sides(
+    left: list[float], data: st.DataObject
+) -> None:
+    same = {"min_size": len(left), "max_size": len(left)}
+    right = data.draw(st.lists(st.floats(0, 1), **same))
+    clusters = data.draw(st.lists(st.sampled_from(["", "a", "b", "c"]), **same))
+    there = paired_difference(left, right, clusters)
+    back = paired_difference(right, left, clusters)
+    assert (back.difference, back.low, back.high) == pytest.approx(
+        (-there.difference, -there.high, -there.low)
+    )
+    assert back.p_value == pytest.approx(there.p_value)
+    assert (back.left_only, back.right_only) == (there.right_only, there.left_only)
+
+
+@given(fractions)
+def test_equal_scores_differ_by_nothing_and_never_significantly(values: list[float]) -> None:
+    found = paired_difference(values, values)
+    assert (found.difference, found.p_value) == (0, 1)
+    assert found.low == pytest.approx(-found.high)
+    assert 0 < found.high <= 1
+
+
+def test_the_paired_interval_is_near_students_where_many_examples_differ() -> None:
+    left, right = [1.0] * 12 + [0.0] * 88, [1.0] * 3 + [0.0] * 97
+    found = paired_difference(left, right)
+    wald = scipy_stats.ttest_rel(left, right).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((wald.low, wald.high), abs=0.006)
+
+
+@given(st.lists(st.integers(0, 1), min_size=4, max_size=40))
+def test_clusters_that_flip_together_count_once(flips: list[int]) -> None:
+    left, right = np.repeat(flips, 4), np.zeros(4 * len(flips))
+    names = [f"fact {i // 4}" for i in range(len(left))]
+    together = paired_difference(left, right, names).p_value
+    assert together == pytest.approx(paired_difference(flips, np.zeros(len(flips))).p_value)
+
+
+@settings(deadline=None, max_examples=15)  # statsmodels collects garbage in every call
+@given(p_values)
+def test_holm_is_that_of_statsmodels(values: list[float]) -> None:
+    assert holm(values) == pytest.approx(multipletests(values, method="holm")[1], abs=1e-9)
+
+
+@given(p_values)
+def test_holm_keeps_the_order_and_lowers_nothing(values: list[float]) -> None:
+    adjusted = holm(values)
+    assert all(after >= before for before, after in zip(values, adjusted, strict=True))
+    order = np.argsort(values, kind="stable")
+    assert list(np.array(adjusted)[order]) == sorted(adjusted)
+    assert holm([]) == []
+
+
+@given(st.integers(2, 5000), st.floats(0.05, 2), st.floats(0.5, 0.95))
+def test_the_smallest_effect_has_the_power_it_promises(n: int, sd: float, power: float) -> None:
+    found = smallest_effect(n, sd, power=power)
+    reached = NormalIndPower(ddof=0).power(found / sd, nobs1=n, alpha=0.05, ratio=0)
+    assert reached == pytest.approx(power, abs=2e-3)  # statsmodels counts the far tail too
+
+
+def test_the_smallest_effect_is_that_of_the_books() -> None:
+    assert smallest_effect(100, 1.0) == pytest.approx((1.959964 + 0.841621) / 10, abs=1e-6)
+
+
+@settings(deadline=None)
+@given(st.lists(positive, min_size=2, max_size=9, unique=True),
+       st.lists(positive, min_size=2, max_size=9, unique=True))  # fmt: skip
+def test_the_ratio_of_unpaired_times_is_welchs(left: list[float], right: list[float]) -> None:
+    found = welch_log_ratio(left, right)
+    logs = np.log(left), np.log(right)
+    expected = CompareMeans(*map(DescrStatsW, logs))
+    low, high = expected.tconfint_diff(usevar="unequal")
+    assert (math.log(found.low), math.log(found.high)) == pytest.approx((low, high), abs=1e-9)
+    reference = scipy_stats.ttest_ind(*logs, equal_var=False).pvalue
+    assert found.p_value == pytest.approx(reference, abs=1e-9)
+
+
+def test_times_without_any_spread_have_their_ratio() -> None:
+    found = welch_log_ratio([2.0, 2.0], [1.0, 1.0])
+    assert (found.value, found.low, found.p_value) == (pytest.approx(2), pytest.approx(2), 0)
+    assert welch_log_ratio([2.0, 2.0], [2.0, 2.0]).p_value == 1
+
+
+@given(seeds, st.integers(2, 8))
+def test_the_mean_of_one_task_is_that_task(seed: int, candidates: int) -> None:
+    task = drawn(seed, candidates=candidates, share_a_cluster=3)
+    means = aggregate([task])
+    for k, row in enumerate(task.scores_KN):
+        alone = score_interval(row, task.clusters_N)
+        found = means.interval(k)
+        assert (found.mean, found.low, found.high) == pytest.approx(
+            (alone.mean, alone.low, alone.high)
+        )
+
+
+@given(seeds)
+def test_tasks_weigh_the_same_whatever_their_size(seed: int) -> None:
+    small, large = drawn(seed, candidates=2, n=10), drawn(seed + 1, candidates=2, n=400)
+    means = aggregate([small, large])
+    by_task_TK = [task.scores_KN.mean(axis=1) for task in (small, large)]
+    assert means.values_K == pytest.approx(np.mean(by_task_TK, axis=0))
+    assert means.n == 410
+
+
+@given(seeds, st.integers(1, 4))
+def test_a_difference_of_means_has_the_variance_of_the_paired_scores(seed: int, size: int) -> None:
+    tasks = [drawn(seed + i, candidates=3, share_a_cluster=size) for i in range(3)]
+    means = aggregate(tasks)
+    differences = [
+        TaskScores(scores_KN=task.scores_KN[:1] - task.scores_KN[1:2], clusters_N=task.clusters_N)
+        for task in tasks
+    ]
+    alone = aggregate(differences).covariance_KK[0, 0]
+    assert means.variance_KK[0, 1] - means.floor == pytest.approx(alone, abs=1e-12)
+
+
+@given(seeds, st.integers(0, 4), st.integers(0, 4))
+def test_the_interval_of_a_difference_and_its_p_value_agree(
+    seed: int, left: int, right: int
+) -> None:
+    found = aggregate([drawn(seed, candidates=5), drawn(seed + 1, candidates=5)])
+    gap = found.difference(left, right)
+    assert (gap.low <= 0 <= gap.high) == (gap.p_value >= 0.05)
+    assert gap.verdict == ("unclear" if gap.p_value >= 0.05
+                           else "higher" if gap.difference > 0 else "lower")  # fmt: skip
+
+
+@given(seeds, st.integers(2, 9))
+def test_identical_candidates_are_one_group(seed: int, candidates: int) -> None:
+    one = drawn(seed, candidates=1)
+    same = TaskScores(scores_KN=np.repeat(one.scores_KN, candidates, axis=0))
+    assert rank_groups(aggregate([same, same])) == [1] * candidates
+
+
+@given(seeds)
+def test_nobody_outranks_the_best(seed: int) -> None:
+    means = aggregate([drawn(seed, candidates=6)])
+    assert rank_groups(means)[int(np.argmax(means.values_K))] == 1
+    adjusted_KK = adjusted_pairs(means)
+    assert (adjusted_KK == adjusted_KK.T).all()
+    assert (np.diag(adjusted_KK) == 1).all()
+
+
+def test_ranks_count_those_that_are_better_beyond_doubt() -> None:
+    means = Means(
+        values_K=np.array([0.5, 0.9, 0.51, 0.7]),
+        covariance_KK=np.eye(4) * 1e-4,
+        low_K=np.zeros(4),
+        high_K=np.ones(4),
+        degrees=1000,
+        n=2000,
+        effective=2000,
+        effective_clusters=2000,
+        floor=0.0,
+    )
+    assert rank_groups(means) == [3, 1, 3, 2]
+
+
+@given(seeds, st.permutations(range(5)))
+def test_ranks_do_not_depend_on_the_order_of_candidates(seed: int, order: list[int]) -> None:
+    means = aggregate([drawn(seed, candidates=5, n=200), drawn(seed + 1, candidates=5, n=200)])
+    ranks = rank_groups(means)
+    assert rank_groups(means.select(order)) == [ranks[k] for k in order]
+
+
+def test_a_gap_is_closed_by_tuning_and_left_open_by_the_base() -> None:
+    rng = np.random.default_rng(5)
+    scores_KN = 1.0 * (rng.random((3, 400)) < np.array([[0.3], [0.5], [0.7]]))
+    means = aggregate([TaskScores(scores_KN=scores_KN)])
+    ends = {candidate: gap_closed(means, base=0, tuned=2, candidate=candidate)
+            for candidate in range(3)}  # fmt: skip
+    assert [ends[0].mean, ends[2].mean] == pytest.approx([0, 1])
+    assert ends[1].low < ends[1].mean < ends[1].high
+    assert gap_closed(means, base=2, tuned=0, candidate=1) is None
+    assert gap_closed(means, base=0, tuned=0, candidate=1) is None
+    kept = retained(means, whole=2, candidate=2)
+    assert (kept.mean, kept.low, kept.high) == pytest.approx((1, 1, 1), abs=1e-7)
+
+
+def test_fiellers_interval_is_that_of_the_literature() -> None:
+    """Unrelated 10 +- 1 and 5 +- 0.5, degrees so many that t is the normal quantile."""
+    means = Means(
+        values_K=np.array([10.0, 5.0]),
+        covariance_KK=np.diag([1.0, 0.25]),
+        low_K=np.zeros(2),
+        high_K=np.zeros(2),
+        degrees=1e9,
+        n=100,
+        effective=100,
+        effective_clusters=100,
+        floor=0.0,
+    )
+    g = 1.959964**2 * 0.25 / 25
+    half = 1.959964 / 5 * math.sqrt(1 * (1 - g) + 4 * 0.25) / (1 - g)
+    found = retained(means, whole=1, candidate=0)
+    assert (found.low, found.high) == pytest.approx((2 / (1 - g) - half, 2 / (1 - g) + half),
+                                                    abs=1e-5)  # fmt: skip
+
+
+def test_candidates_without_scores_stay_without_a_mean() -> None:
+    first = task_means(drawn(1, candidates=2)).spread([0, 2], 3)
+    second = task_means(drawn(2, candidates=3))
+    means = combine([first, second])
+    assert np.isnan(means.values_K).tolist() == [False, True, False]
+    rows = TaskScores(scores_KN=drawn(2, candidates=3).scores_KN[[0, 2]])
+    complete = aggregate([drawn(1, candidates=2), rows])
+    kept = means.select([0, 2])
+    assert kept.values_K == pytest.approx(complete.values_K)
+    assert kept.covariance_KK == pytest.approx(complete.covariance_KK)
+
+
+def test_a_mean_on_other_examples_is_unrelated_to_the_rest() -> None:
+    means = task_means(drawn(1, candidates=2)).spread([0, 1], 3)
+    known = means.with_unrelated(2, score_interval([0.0, 1.0, 1.0, 1.0]))
+    assert known.covariance_KK[2, :2].tolist() == [0, 0]
+    assert known.variance_KK[0, 2] > known.covariance_KK[2, 2]
+    assert known.interval(2).mean == 0.75
+
+
+@pytest.mark.parametrize("values", [[1.0], [0.0], [0.5]])
+def test_one_example_tells_next_to_nothing(values: list[float]) -> None:
+    found = score_interval(values)
+    assert found.high - found.low > 0.75
+    means = aggregate([TaskScores(scores_KN=np.array([values, [0.5]]))])
+    assert means.difference(0, 1).verdict == "unclear"

@@ -1,0 +1,64 @@
+"""Intervals, paired tests, corrections, ranks: pure functions of numbers.
+
+Why these and not others: docs/decisions/intervals.md and docs/decisions/paired-tests.md.
+"""
+
+from harness.stats.intervals import (
+    Z95,
+    Interval,
+    mean_interval,
+    quantile,
+    ratio_interval,
+    score_bounds,
+    score_interval,
+    share_interval,
+    wilson_interval,
+)
+from harness.stats.means import (
+    Means,
+    TaskScores,
+    adjusted_pairs,
+    aggregate,
+    combine,
+    gap_closed,
+    rank_groups,
+    retained,
+    task_means,
+)
+from harness.stats.paired import (
+    Paired,
+    RatioOfMeans,
+    holm,
+    paired_difference,
+    sign_flip_p,
+    smallest_effect,
+    welch_log_ratio,
+)
+
+__all__ = [
+    "Z95",
+    "Interval",
+    "Means",
+    "Paired",
+    "RatioOfMeans",
+    "TaskScores",
+    "adjusted_pairs",
+    "aggregate",
+    "combine",
+    "gap_closed",
+    "holm",
+    "mean_interval",
+    "paired_difference",
+    "quantile",
+    "rank_groups",
+    "ratio_interval",
+    "retained",
+    "score_bounds",
+    "score_interval",
+    "share_interval",
+    "sign_flip_p",
+    "smallest_effect",
+    "task_means",
+    "welch_log_ratio",
+    "wilson_interval",
+]
