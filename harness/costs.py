@@ -2,11 +2,12 @@
 
 import statistics
 from collections.abc import Sequence
+from operator import attrgetter
 
 from harness.jobs import Timed
 from harness.measure.speed import Round, summarize
 from harness.prepare import Prepared
-from harness.records import Candidate, Measurement, Workload
+from harness.records import Candidate, Measurement, Outcome, RoundLine, Workload
 
 
 def cost_records(
@@ -20,7 +21,8 @@ def cost_records(
     `reference` are the rounds of the reference candidate; without as many, there is no ratio.
     """
     comparable = reference if len(reference) == len(timed) else []
-    records = static_records(member) + memory_records(member, timed)
+    # A skipped record must not come last: the last one says whether the cell is done.
+    records = missing_energy(member, timed) + static_records(member) + memory_records(member, timed)
     built = [one.build_sec for one in timed if one.build_sec is not None]
     if built:
         median = statistics.median(built)
@@ -34,6 +36,41 @@ def cost_records(
             _rounds(comparable, workload),
         )
     return records
+
+
+def round_lines(
+    member: Prepared, timed: Sequence[Timed], reference: Sequence[Timed]
+) -> list[RoundLine]:
+    """A line for each workload and round; `reference` as for `cost_records`."""
+    comparable = reference if len(reference) == len(timed) else [None] * len(timed)
+    return [
+        _line(member.candidate.name, workload, number, one, beside)
+        for number, (one, beside) in enumerate(zip(timed, comparable, strict=True))
+        for workload in one.rounds
+    ]
+
+
+def _line(
+    candidate: str, workload: str, number: int, timed: Timed, reference: Timed | None
+) -> RoundLine:
+    mine = timed.rounds[workload]
+    return RoundLine(
+        candidate=candidate,
+        workload=workload,
+        round=number,
+        started=mine.started,
+        prompt_tokens=mine.prompt_tokens,
+        output_tokens=mine.output_tokens,
+        wall_sec=mine.wall_sec,
+        prefill_tokens_per_sec=mine.prefill_tokens_per_sec,
+        decode_tokens_per_sec=mine.decode_tokens_per_sec,
+        ttft_sec=mine.ttft_sec,
+        latency_sec=mine.latency_sec,
+        tpot_sec=mine.tpot_sec,
+        reference_wall_sec=reference.rounds[workload].wall_sec if reference else None,
+        yardstick_sec=timed.yardstick_sec,
+        energy_joules=mine.energy_joules,
+    )
 
 
 def static_records(member: Prepared) -> list[Measurement]:
@@ -53,16 +90,41 @@ def static_records(member: Prepared) -> list[Measurement]:
     ]
 
 
+def missing_energy(member: Prepared, timed: Sequence[Timed]) -> list[Measurement]:
+    """Why a GPU's rounds tell no energy. Of a CPU nobody expects it: a report says so once."""
+    reasons = {one.no_energy for one in timed if one.no_energy}
+    if member.shape.device == "cpu" or not reasons:
+        return []
+    return [
+        Measurement(
+            candidate=member.candidate.name,
+            family=member.candidate.family,
+            metric="joules_per_token",
+            unit="J/token",
+            higher_is_better=False,
+            outcome=Outcome.SKIPPED,
+            reason="; ".join(sorted(reasons)),
+        )
+    ]
+
+
 def memory_records(member: Prepared, timed: Sequence[Timed]) -> list[Measurement]:
-    """The highest of all rounds."""
+    """The highest of all rounds; what each means says harness.measure.memory.
+
+    Of activations, the lowest: what an engine makes in its first rounds and keeps is none.
+    """
+    footprints = [one.memory for one in timed]
     records = []
-    for metric, peaks in (
-        ("peak_memory_bytes", [one.peak_bytes for one in timed]),
-        ("device_memory_bytes", [one.device_bytes for one in timed]),
+    for metric, read, of_rounds in (
+        ("peak_memory_bytes", attrgetter("peak_bytes"), max),
+        ("activation_bytes", attrgetter("activation_bytes"), min),
+        ("kv_pool_bytes", attrgetter("kv_pool_bytes"), max),
+        ("device_memory_bytes", attrgetter("device_bytes"), max),
     ):
-        known = [peak for peak in peaks if peak is not None]
+        known = [value for one in footprints if (value := read(one)) is not None]
         if known:
-            records.append(_cost(member.candidate, metric, max(known), "bytes", n=len(known)))
+            value = of_rounds(known)
+            records.append(_cost(member.candidate, metric, value, "bytes", n=len(known)))
     return records
 
 

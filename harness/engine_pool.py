@@ -32,8 +32,9 @@ Member = TypeVar("Member", bound=Shaped)
 class EnginePool:
     """At most one engine per shape and slot, started when first asked for.
 
-    A slot owns a share of the cores. Idle engines are kept for the timings that follow where
-    memory allows.
+    A slot owns a share of the cores, for work that goes on side by side. A home engine is timed
+    while the others wait, and has a core for each slot: models that are served in several slots
+    are too small for more threads.
     """
 
     start: Callable[[EngineShape, tuple[int, ...]], Start]
@@ -46,13 +47,7 @@ class EnginePool:
     _homes: dict[EngineShape, int] = field(default_factory=dict)
 
     def engine(self, shape: EngineShape, slot: int) -> EngineProcess:
-        if (shape, slot) not in self._engines:
-            if not self.fits_all():
-                self.clear_slot(slot)
-            self._engines[shape, slot] = EngineProcess(
-                self.start(shape, self._cores(slot)), self.log
-            )
-        return self._engines[shape, slot]
+        return self._engine(shape, slot, tuple(_all_cores()[slot :: self.num_slots]))
 
     def fits_all(self) -> bool:
         """All shapes' engines can be alive at once."""
@@ -66,7 +61,9 @@ class EnginePool:
 
     def home_engine(self, shape: EngineShape) -> EngineProcess:
         """The shape's only engine, in a slot that it keeps; the shapes share out the slots."""
-        return self.engine(shape, self._homes.setdefault(shape, len(self._homes) % self.num_slots))
+        slot = self._homes.setdefault(shape, len(self._homes) % self.num_slots)
+        cores = _all_cores() if self.num_slots == 1 else _all_cores()[: self.num_slots]
+        return self._engine(shape, slot, tuple(cores))
 
     def close(self) -> None:
         for engine in self._engines.values():
@@ -82,9 +79,16 @@ class EnginePool:
     def start_sec(self) -> float:
         return sum(engine.start_sec for engine in self._engines.values())
 
-    def _cores(self, slot: int) -> tuple[int, ...]:
-        cores = sorted(os.sched_getaffinity(0))
-        return tuple(cores[slot :: self.num_slots])
+    def _engine(self, shape: EngineShape, slot: int, cores: tuple[int, ...]) -> EngineProcess:
+        if (shape, slot) not in self._engines:
+            if not self.fits_all():
+                self.clear_slot(slot)
+            self._engines[shape, slot] = EngineProcess(self.start(shape, cores), self.log)
+        return self._engines[shape, slot]
+
+
+def _all_cores() -> list[int]:
+    return sorted(os.sched_getaffinity(0))
 
 
 class Queue(Generic[Member]):

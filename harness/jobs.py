@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from harness.measure.memory import Footprint
 from harness.measure.speed import Round
 from harness.records import EngineShape, LogitMix, Sample, Task, Weights, Workload
 
@@ -80,8 +81,12 @@ class Evaluated(NamedTuple):
 
 class Timed(NamedTuple):
     rounds: Mapping[str, Round]
-    peak_bytes: int | None
-    device_bytes: int | None
+    memory: Footprint
+    """Of all workloads together."""
+    yardstick_sec: float
+    """See harness.measure.yardstick."""
+    no_energy: str = ""
+    """Why the rounds tell no energy; empty where they do."""
     build_sec: float | None = None
     """Seconds that streamed weights took until they were loaded."""
 

@@ -28,6 +28,7 @@ from lm_eval.utils import env as template_environment
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from harness.contracts import Session
+from harness.errors import HarnessError
 from harness.jobs import TaskResult
 from harness.records import Sample, Task
 from harness.requests import Completion, Generation, Request, Score
@@ -50,6 +51,7 @@ class SessionLM(TemplateLM):
         self.seed = seed
         self._token_ids: dict[tuple[str, bool | None], list[int]] = {}
         self._requests: dict[tuple[str, str], Request] = {}
+        self._settings: dict[str, Generation] = {}
 
     @property
     def eot_token_id(self) -> int:
@@ -151,11 +153,9 @@ class SessionLM(TemplateLM):
         return totals
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        eos = self.tokenizer.decode(self.eot_token_id)
         self._remember(request.args[0] for request in requests)
         generations = [
-            self._generation(*request.args, eos=eos, draw=draw)
-            for draw, request in enumerate(requests)
+            self._generation(*request.args, draw=draw) for draw, request in enumerate(requests)
         ]
         completions = self.engine.generate(generations)
         return [
@@ -163,21 +163,31 @@ class SessionLM(TemplateLM):
             for completion, generation in zip(completions, generations, strict=True)
         ]
 
-    def _generation(
-        self, context: str, gen_kwargs: dict[str, Any], *, eos: str, draw: int
-    ) -> Generation:
-        kwargs = normalize_gen_kwargs(gen_kwargs, DEFAULT_MAX_NEW_TOKENS)
-        max_tokens = min(kwargs["max_gen_toks"], self.engine.max_model_len - 1)
-        prompt = tuple(self.tok_encode(context))[max_tokens - self.engine.max_model_len :]
-        return Generation(
-            prompt=prompt,
+    def _generation(self, context: str, gen_kwargs: dict[str, Any], *, draw: int) -> Generation:
+        key = repr(gen_kwargs)  # a task's requests have equal ones, each a copy
+        if key not in self._settings:
+            self._settings[key] = self._normalized(gen_kwargs)
+        settings = self._settings[key]
+        max_tokens = min(settings.max_tokens, self.engine.max_model_len - 1)
+        return settings._replace(
+            prompt=tuple(self.tok_encode(context)[max_tokens - self.engine.max_model_len :]),
             max_tokens=max_tokens,
+            # Repeats of one prompt must differ, and a run must repeat.
+            seed=None if settings.seed is None else settings.seed + draw,
+        )
+
+    def _normalized(self, gen_kwargs: dict[str, Any]) -> Generation:
+        """What is asked for, of any prompt; with the seed of the first draw where it samples."""
+        kwargs = normalize_gen_kwargs(gen_kwargs, DEFAULT_MAX_NEW_TOKENS)
+        eos = self.tokenizer.decode(self.eot_token_id)
+        return Generation(
+            prompt=(),
+            max_tokens=kwargs["max_gen_toks"],
             stop=tuple(handle_stop_sequences(list(kwargs["until"]), eos=eos)),
             temperature=float(kwargs.get("temperature") or 0.0),
             top_p=float(kwargs.get("top_p") or 1.0),
             top_k=int(kwargs.get("top_k") or 0),
-            # Repeats of one prompt must differ, and a run must repeat.
-            seed=self.seed * 1_000_003 + draw if kwargs.get("do_sample") else None,
+            seed=self.seed * 1_000_003 if kwargs.get("do_sample") else None,
         )
 
 
@@ -294,13 +304,31 @@ def _result(task: Task, parts: Sequence[LmEvalTask]) -> TaskResult:
                 if name == task.filter and isinstance(
                     metrics.get(task.primary_metric), int | float
                 ):
-                    score = float(metrics[task.primary_metric])
-                    samples.append(_sample(len(samples), part, doc, instances, responses, score))
+                    common = {
+                        "example": len(samples),
+                        "score": float(metrics[task.primary_metric]),
+                        "cluster": _cluster(task, doc),
+                    }
+                    samples.append(_sample(part, doc, instances, responses, common))
     return TaskResult(task.name, values, samples)
 
 
 def _key(metric: str, filter_name: str, task: Task) -> str:
     return metric if filter_name == task.filter else f"{metric},{filter_name}"
+
+
+def _cluster(task: Task, doc: Mapping[str, Any]) -> str:
+    """What the example shares with others that are not independent of it.
+
+    Raises:
+        HarnessError: the examples have no such column.
+    """
+    if task.cluster_by and task.cluster_by not in doc:
+        raise HarnessError(
+            f"{task.name}: cluster_by={task.cluster_by!r}, but its examples have no such column; "
+            f"they have {', '.join(doc)}."
+        )
+    return str(doc[task.cluster_by]) if task.cluster_by else ""
 
 
 def _examples(part: LmEvalTask) -> Iterator[tuple[dict[str, Any], list[Instance]]]:
@@ -313,33 +341,30 @@ def _examples(part: LmEvalTask) -> Iterator[tuple[dict[str, Any], list[Instance]
 
 
 def _sample(
-    example: int,
     part: LmEvalTask,
     doc: dict[str, Any],
     instances: Sequence[Instance],
     responses: Sequence[Any],
-    score: float,
+    common: Mapping[str, Any],
 ) -> Sample:
     # Thousands for each candidate, all of them ours: not validated again.
     target = part.doc_to_target(doc)
     if part.OUTPUT_TYPE != "multiple_choice":
         return Sample.model_construct(
-            example=example,
             prompt=str(instances[0].args[0]),
             target=str(target),
             response=str(responses[0]),
-            score=score,
+            **common,
         )
     choices = part.doc_to_choice(doc)
     logprobs = tuple(float(response[0]) for response in responses[: len(choices)])
     best = max(range(len(logprobs)), key=logprobs.__getitem__)
     return Sample.model_construct(
-        example=example,
         prompt=str(instances[0].args[0]),
         target=str(choices[target]) if isinstance(target, int) and target >= 0 else str(target),
         response=str(choices[best]),
         logprobs=logprobs,
-        score=score,
+        **common,
     )
 
 

@@ -24,11 +24,13 @@ def make_manifest(
     before: Mapping[str, Any] | None,
     command: Sequence[str],
     fingerprints: Mapping[str, str],
+    definitions: Mapping[str, str],
     timings: Mapping[str, float],
     started: datetime,
     context_length: int | None,
 ) -> dict[str, Any]:
-    """Plain data, ready for JSON. `fingerprints` are the zoo's, by role.
+    """Plain data, ready for JSON. `fingerprints` are the zoo's, by role; `definitions` are
+    hashes of the tasks', by name.
 
     `before` is the manifest of the run that this one resumes: what it names stays named, since
     `--only` and `--tasks` narrow a plan but not what the folder holds.
@@ -49,6 +51,7 @@ def make_manifest(
         "command": " ".join(command),
         "candidates": _union(before.get("candidates", []), plan.candidates, "name"),
         "tasks": _union(before.get("tasks", []), plan.tasks, "name"),
+        "task_definitions": before.get("task_definitions", {}) | dict(definitions),
         "workloads": [one.model_dump(mode="json") for one in workloads],
         "cells": _union(before.get("cells", []), plan.cells, "candidate", "task"),
         "versions": versions(),
@@ -72,9 +75,13 @@ def _union(
 
 
 def check_resumable(
-    manifest: Mapping[str, Any], plan: Plan, fingerprints: Mapping[str, str], folder: Path
+    manifest: Mapping[str, Any],
+    plan: Plan,
+    fingerprints: Mapping[str, str],
+    definitions: Mapping[str, str],
+    folder: Path,
 ) -> None:
-    """A folder holds one run: the same suite, zoo, limit, seed and device throughout.
+    """A folder holds one run: the same suite, zoo, tasks, limit, seed and device throughout.
 
     Raises:
         HarnessError: the folder's records would not be comparable with the new ones.
@@ -104,6 +111,12 @@ def check_resumable(
             raise HarnessError(
                 f"{folder} holds a run with another {role} (its recipe or files have changed); "
                 "pass another --out"
+            )
+    for task, definition in manifest.get("task_definitions", {}).items():
+        if definitions.get(task, definition) != definition:
+            raise HarnessError(
+                f"{folder} holds a run with another version of {task} (its YAML or code has "
+                "changed); pass another --out"
             )
 
 

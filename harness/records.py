@@ -5,7 +5,7 @@ Records are frozen and validated when constructed; they import nothing of ours.
 """
 
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -17,6 +17,9 @@ LoadFormat = Literal["auto", "dummy"]
 Such a folder's config.json says `"load_format": "dummy"`: one that merely lacks its files is
 refused.
 """
+
+
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Record(BaseModel):
@@ -52,6 +55,8 @@ class Task(Record):
     split: Literal["held_out", "tuning", "shifted"] = "held_out"
     shifted_of: str | None = None
     source: str = ""
+    cluster_by: str = ""
+    """The column that examples about one thing share (a fact, a passage); empty if none do."""
     unsafe_code: bool = False
     """Scoring executes what the model wrote."""
 
@@ -205,6 +210,34 @@ class Measurement(Record):
         return (self.candidate, self.task or self.workload)
 
 
+class RoundLine(Record):
+    """One line of rounds.jsonl: a candidate on a workload in one round; times in seconds."""
+
+    schema_version: int = SCHEMA_VERSION
+    candidate: str
+    workload: str
+    round: int = Field(ge=0)
+    """From 0. Candidates take turns: each runs its first round before any runs its second."""
+    started: str
+    """ISO 8601, in UTC."""
+    prompt_tokens: int
+    output_tokens: int
+    wall_sec: Amount
+    prefill_tokens_per_sec: Amount
+    decode_tokens_per_sec: Amount | None
+    ttft_sec: tuple[Amount, ...]
+    """Of each request, until its first token; `latency_sec` until its last."""
+    latency_sec: tuple[Amount, ...]
+    tpot_sec: tuple[Amount, ...]
+    """Per token after the first, of each request with more than one."""
+    reference_wall_sec: Amount | None = None
+    """The reference candidate's, on this workload in this round."""
+    yardstick_sec: Amount | None = None
+    """Of a fixed piece of work outside the engine, beside this round: a machine that is slower
+    takes longer over it, an engine that is slower does not change it."""
+    energy_joules: Amount | None = None
+
+
 class Cell(Record):
     """A unit of work: one candidate on one task, or its speed and memory (`task` is None)."""
 
@@ -251,3 +284,5 @@ class Sample(Record):
     logprobs: tuple[float, ...] | None = None
     """Log-probability of each choice (nats); None for generation."""
     score: float
+    cluster: str = ""
+    """What the example shares with others that are not independent of it; empty if nothing."""

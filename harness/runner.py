@@ -8,7 +8,7 @@ from threading import Lock
 from typing import Any
 
 from harness.contracts import Zoo
-from harness.costs import cost_records
+from harness.costs import cost_records, round_lines
 from harness.engine_pool import EnginePool, Queue
 from harness.engine_process import EngineProcess, preload
 from harness.jobs import Evaluate, Evaluated, Failed, Start, Time, Timed
@@ -186,7 +186,8 @@ class Runner:
             for result in reply.results:
                 task = next(task for task in self.plan.tasks if task.name == result.task)
                 self.folder.write_samples(candidate.name, task.name, result.samples)
-                self.folder.append(quality_records(candidate, task, result.values))
+                clusters = [sample.cluster for sample in result.samples]
+                self.folder.append(quality_records(candidate, task, result.values, clusters))
 
     def _time_all(
         self, groups: Mapping[EngineShape, Sequence[Prepared]], reference: Prepared | None
@@ -236,6 +237,8 @@ class Runner:
         reference_rounds = rounds.get(self.plan.suite.reference, []) if reference else []
         for member in due:
             if timed := rounds.get(member.candidate.name):
+                # The records say that the cell is done, so they come last.
+                self.folder.append_rounds(round_lines(member, timed, reference_rounds))
                 self.folder.append(cost_records(member, workloads, timed, reference_rounds))
 
     def _speed_due(self, candidate: Candidate) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from harness.errors import HarnessError
-from harness.records import SCHEMA_VERSION, Measurement, Outcome, Sample
+from harness.records import SCHEMA_VERSION, Measurement, Outcome, Record, RoundLine, Sample
 
 
 class RunFolder:
@@ -45,7 +45,8 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.path) as probe:
                 probe.write(b"\0" * 65_536)
-        self._mend()
+        for name in ("measurements.jsonl", "rounds.jsonl"):
+            self._mend(name)
 
     def manifest(self) -> dict[str, Any] | None:
         try:
@@ -70,11 +71,15 @@ class RunFolder:
 
     def append(self, measurements: Iterable[Measurement]) -> None:
         """Add the records to measurements.jsonl and force them to disk."""
-        lines = "".join(one.model_dump_json() + "\n" for one in measurements)
-        with _writing(self.path), open(self._measurements, "a") as file:
-            file.write(lines)
-            file.flush()
-            os.fsync(file.fileno())
+        self._append("measurements.jsonl", measurements)
+
+    def append_rounds(self, rounds: Iterable[RoundLine]) -> None:
+        """Add the lines to rounds.jsonl and force them to disk.
+
+        A candidate that is timed again begins with round 0, which replaces its earlier rounds of
+        that workload when read.
+        """
+        self._append("rounds.jsonl", rounds)
 
     def measurements(self) -> list[Measurement]:
         """All records in the order they were written, superseded ones included.
@@ -108,13 +113,21 @@ class RunFolder:
     def _measurements(self) -> Path:
         return self.path / "measurements.jsonl"
 
-    def _mend(self) -> None:
+    def _append(self, name: str, records: Iterable[Record]) -> None:
+        lines = "".join(one.model_dump_json() + "\n" for one in records)
+        with _writing(self.path), open(self.path / name, "a") as file:
+            file.write(lines)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _mend(self, name: str) -> None:
         """End a last line that was cut short, so that the next record starts on its own line."""
-        if not self._measurements.exists() or not self._measurements.stat().st_size:
+        path = self.path / name
+        if not path.exists() or not path.stat().st_size:
             return
-        content = self._measurements.read_bytes()
+        content = path.read_bytes()
         if not content.endswith(b"\n"):
-            self._replace("measurements.jsonl", content[: content.rfind(b"\n") + 1])
+            self._replace(name, content[: content.rfind(b"\n") + 1])
 
     def _replace(self, name: str, content: bytes) -> None:
         """Write a file whole or not at all."""

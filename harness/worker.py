@@ -24,8 +24,10 @@ from harness.jobs import (
     Time,
     Timed,
 )
-from harness.measure import memory
+from harness.measure.energy import EnergyMeter, spent
+from harness.measure.memory import Gauge
 from harness.measure.speed import Round, requests_of, time_workload
+from harness.measure.yardstick import yardstick_sec
 from harness.records import Workload
 from harness.requests import Completion, Generation, Request, Score
 
@@ -95,12 +97,16 @@ class Worker:
         session, build_sec = self._load(job.load)
         device = session.shape.device
         if not self._warm:
-            _run_all(session, [_shortened(one) for one in job.workloads], seed=job.seed)
+            shortened = [_shortened(one) for one in job.workloads]
+            _run_all(session, shortened, seed=job.seed, meter=EnergyMeter(device))
             self._warm = True
-        memory.reset_peak(device)
-        rounds = _run_all(session, job.workloads, seed=job.seed)
-        in_use = memory.device_bytes_in_use(device)
-        return Timed(rounds, memory.peak_bytes(device), in_use, build_sec)
+        meter = EnergyMeter(device)
+        before = yardstick_sec(device)
+        gauge = Gauge(device)
+        rounds = _run_all(session, job.workloads, seed=job.seed, meter=meter)
+        footprint = gauge.read(session.kv_pool_bytes)
+        beside = (before + yardstick_sec(device)) / 2
+        return Timed(rounds, footprint, beside, meter.missing, build_sec)
 
     def _load(self, load: Load) -> "tuple[Session, float | None]":
         assert self._session is not None
@@ -142,12 +148,16 @@ class ClockedSession:
             self.busy_sec += time.perf_counter() - start
 
 
-def _run_all(session: "Session", workloads: Sequence[Workload], *, seed: int) -> dict[str, Round]:
+def _run_all(
+    session: "Session", workloads: Sequence[Workload], *, seed: int, meter: EnergyMeter
+) -> dict[str, Round]:
     rounds = {}
     for workload in workloads:
         generations = requests_of(workload, vocabulary=session.vocabulary, seed=seed)
         session.forget_prefixes()  # a cached prompt would make prefill look free
-        rounds[workload.name] = time_workload(session, generations)
+        before = meter.joules()
+        timed = time_workload(session, generations)
+        rounds[workload.name] = timed._replace(energy_joules=spent(before, meter.joules()))
     return rounds
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from harness.errors import HarnessError
 from reports.cost_tables import CostTable, cost_table
 from reports.load import load_run
-from reports.render import to_csv
 from reports.report import Report, slugs
 from reports.sections import footprints, workloads
+from reports.tables import to_csv
 
 RECORDS = ("manifest.json", "measurements.jsonl")
 USER_MISTAKE = 2

@@ -14,7 +14,14 @@ from harness.records import SCHEMA_VERSION, Measurement, Outcome
 SPEED_FAILURE = "throughput"
 MEMORY_FAILURE = "memory"
 MEMORY_METRICS = frozenset(
-    {MEMORY_FAILURE, "peak_memory_bytes", "device_memory_bytes", "kv_bytes_per_token"}
+    {
+        MEMORY_FAILURE,
+        "peak_memory_bytes",
+        "activation_bytes",
+        "kv_pool_bytes",
+        "device_memory_bytes",
+        "kv_bytes_per_token",
+    }
 )
 Key = tuple[str, str | None, str | None, str]
 """Candidate, task, workload, metric."""

@@ -36,6 +36,7 @@ class PocketEntry(Record):
     split: Literal["held_out", "tuning", "shifted"] = "held_out"
     shifted_of: str | None = None
     source: str = ""
+    cluster_by: str = ""
 
 
 class PublicEntry(Record):
@@ -53,6 +54,7 @@ class PublicEntry(Record):
     split: Literal["held_out", "tuning", "shifted"] = "held_out"
     shifted_of: str | None = None
     source: str = ""
+    cluster_by: str = ""
     unsafe_code: bool = False
     needs: tuple[str, ...] = ()
     """What lm-eval's scorer imports beyond lm-eval: a module, or `nltk:<resource>`."""

@@ -1,6 +1,7 @@
 """Where lm-eval loads each task from: its YAML, and what stands in for the dataset it names."""
 
 import hashlib
+import json
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -42,6 +43,27 @@ def pocket_data(world_seed: int, cache: Path) -> Path:
         except OSError:  # another run was faster
             shutil.rmtree(scratch)
     return folder
+
+
+def definition_hash(task: Task) -> str:
+    """Changes when the task would ask or score otherwise.
+
+    Of its YAML with what that includes, and of the code beside a public one. The rows of pocket
+    tasks are not in it: a comparison looks at the prompts and targets themselves.
+    """
+    digest = hashlib.sha256()
+    for part in members(task):
+        path = Path(part.lm_eval)
+        if path.suffix != ".yaml":
+            digest.update(part.lm_eval.encode())
+            continue
+        definition = dict(read_definition(path))
+        metadata = definition.pop("metadata", None) or {}  # the rest of it is for reports
+        digest.update(json.dumps([definition, metadata.get("version")], sort_keys=True).encode())
+        if task.scale == "public":
+            for code in sorted(path.parent.glob("*.py")):
+                digest.update(code.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def _pocket_source(task: Task, folder: Path) -> Source:

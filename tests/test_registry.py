@@ -1,6 +1,7 @@
 """The task registry: one YAML adds a task, and public tasks run from local files."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +13,14 @@ import yaml
 
 from harness.errors import HarnessError
 from harness.records import Task
+from tasks import sources
+from tasks.pocket.data import write_task_data
 from tasks.public import hub
 from tasks.public.definitions import lm_eval_folder, read_definition
 from tasks.public.humaneval import scorer
 from tasks.public.local import availability, local_dataset, members
 from tasks.registry import load_tasks, select
+from tasks.sources import pocket_data
 
 DATA = Path(__file__).parent / "data" / "public"
 TASKS = load_tasks()
@@ -254,6 +258,35 @@ def test_parquet_files_serve_as_well(load: Any, tmp_path: Path) -> None:
     (tmp_path / "piqa").mkdir()
     rows.to_parquet(tmp_path / "piqa" / "validation.parquet")
     assert len(load(TASKS["piqa"], tmp_path).eval_docs) == len(rows)
+
+
+@pytest.mark.parametrize("name", [task.name for task in PUBLIC if task.cluster_by])
+def test_what_examples_share_is_a_column_that_lm_eval_keeps(load: Any, name: str) -> None:
+    docs = list(load(TASKS[name]).eval_docs)
+    assert all(doc[TASKS[name].cluster_by] for doc in docs)
+
+
+def test_what_examples_share_is_a_column_of_every_pocket_row(tmp_path: Path) -> None:
+    write_task_data(0, tmp_path)
+    clustered = [task for task in TASKS.values() if task.scale == "pocket" and task.cluster_by]
+    assert len(clustered) == 16
+    for task in clustered:
+        rows = [json.loads(line) for line in (tmp_path / f"{task.name}.jsonl").open()]
+        shared = {row[task.cluster_by] for row in rows}
+        assert len(shared) < len(rows)
+
+
+def test_cached_rows_are_written_again_when_their_generator_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = pocket_data(0, tmp_path / "cache")
+    assert pocket_data(0, tmp_path / "cache") == before
+    monkeypatch.setattr(sources, "POCKET", shutil.copytree(sources.POCKET, tmp_path / "pocket"))
+    with (tmp_path / "pocket" / "data.py").open("a") as file:
+        file.write("# Another column.\n")
+    after = pocket_data(0, tmp_path / "cache")
+    assert after != before
+    assert {path.name for path in after.iterdir()} == {path.name for path in before.iterdir()}
 
 
 # What cannot run says why

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from harness.engine_process import EngineProcess
 from harness.jobs import Failed, Load, Start, Time, Timed
 from harness.records import EngineShape, Measurement, Outcome, Workload
 from harness.store import RunFolder
+from reports.rounds import read_rounds
 
 pytestmark = pytest.mark.slow
 
@@ -106,7 +108,21 @@ def test_every_other_cell_has_a_value_with_n_and_an_interval(finished: Finished)
         assert {
             "weights_bytes", "kv_bytes_per_token", "peak_memory_bytes", "total_params",
             "active_params", "relative_throughput", "total_tokens_per_sec", "latency_sec",
+            "tpot_sec_p99", "request_throughput", "kv_pool_bytes", "activation_bytes",
         } <= metrics  # fmt: skip
+
+
+def test_every_round_is_kept_with_the_reference_beside_it(
+    workplace: Path, finished: Finished
+) -> None:
+    rounds = read_rounds(workplace / "out" / "rounds.jsonl")
+    candidates = ("large_base", "large_mix", "proxy-mix-a1.0", "soup")
+    assert {(one.candidate, one.round) for one in rounds} == set(product(candidates, range(2)))
+    base = {one.round: one.wall_sec for one in rounds if one.candidate == "large_base"}
+    for one in rounds:
+        assert one.reference_wall_sec == base[one.round]
+        assert len(one.ttft_sec) == len(one.latency_sec) == len(one.tpot_sec) == 4
+        assert one.yardstick_sec
 
 
 def test_a_candidate_whose_role_is_missing_is_skipped_with_the_reason(finished: Finished) -> None:

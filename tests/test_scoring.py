@@ -5,7 +5,14 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.engines.scoring import NodeResult, Prefix, plan_nodes, read_scores
+from harness.engines.scoring import (
+    NodeResult,
+    Nodes,
+    Prefix,
+    plan_nodes,
+    plan_scoring,
+    read_scores,
+)
 from harness.requests import Request, Score, Tokens
 
 VOCABULARY = 5
@@ -23,13 +30,13 @@ def best(prefix: Tokens) -> int:
     return max(range(VOCABULARY), key=lambda token: logprob(prefix, token))
 
 
-def ask(wanted: dict[Prefix, set[int]]) -> dict[Prefix, NodeResult]:
-    return {
-        prefix: NodeResult(
-            {token: logprob(sum(prefix, ()), token) for token in asked}, best(sum(prefix, ()))
+def ask(nodes: Nodes) -> list[NodeResult]:
+    return [
+        NodeResult(
+            {token: logprob(sum(prefix, ()), token) for token in wanted}, best(sum(prefix, ()))
         )
-        for prefix, asked in wanted.items()
-    }
+        for prefix, wanted in zip(nodes.prefixes, nodes.wanted, strict=True)
+    ]
 
 
 def score_alone(request: Request) -> Score:
@@ -44,10 +51,22 @@ def score_alone(request: Request) -> Score:
 @given(requests)
 def test_scores_are_those_of_each_request_alone(asked: list[Request]) -> None:
     nodes = plan_nodes(asked)
-    assert read_scores(asked, ask(nodes.wanted)) == [score_alone(one) for one in asked]
+    assert read_scores(nodes, ask(nodes)) == [score_alone(one) for one in asked]
+
+
+@given(requests, st.booleans())
+def test_a_batch_is_put_together_from_its_distinct_requests(
+    asked: list[Request], one_pass: bool
+) -> None:
+    plan = plan_scoring(asked, one_pass=one_pass)
+    found = [*map(score_alone, plan.long), *read_scores(plan.nodes, ask(plan.nodes))]
+    assert [found[place] for place in plan.places] == [score_alone(one) for one in asked]
+    assert len(found) == len(set(asked))
+    assert one_pass or not plan.long
 
 
 @given(tokens, st.sets(st.integers(0, VOCABULARY - 1), min_size=1))
 def test_one_token_choices_of_a_question_are_one_node(context: Tokens, choices: set[int]) -> None:
     nodes = plan_nodes([Request(context, (choice,)) for choice in choices])
-    assert nodes.wanted == {Prefix(context): choices}
+    assert nodes.prefixes == [Prefix(context)]
+    assert nodes.wanted == [tuple(sorted(choices))]

@@ -141,13 +141,14 @@ def gpu_check(device_bytes: int | None) -> Plan:
     return make_plan(suite, zoo, {}, where=path, device="cuda", device_bytes=device_bytes)
 
 
-def test_the_suite_asks_for_the_papers_workloads_alone_and_at_once() -> None:
+def test_the_suite_asks_for_the_papers_workloads_and_for_more_and_more_at_once() -> None:
     loads = {
         (one.prompt_tokens, one.output_tokens, one.num_requests)
         for one in gpu_check(None).suite.workloads
     }
     lengths = ((8, 512), (512, 8), (8, 8))
-    assert loads == {(*length, at_once) for length in lengths for at_once in (1, 64)}
+    papers = {(*length, at_once) for length in lengths for at_once in (1, 64)}
+    assert loads == papers | {(32, 32, at_once) for at_once in (1, 4, 16, 64)}
 
 
 def test_what_does_not_fit_on_the_device_is_refused_with_both_sizes() -> None:
@@ -219,10 +220,11 @@ def by_candidate(out: Path) -> dict[str, list[Measurement]]:
 def test_random_weights_are_timed_alone_and_fused(run: tuple[str, Path]) -> None:
     _, out = run
     records = by_candidate(out)
+    workloads = {load.name for load in read_suite(find_suite("gpu-check")).workloads}
     for candidate in SERVED:
         assert {one.outcome for one in records[candidate]} == {Outcome.COMPLETED}
         timed = {(one.workload, one.metric): one for one in records[candidate] if one.workload}
-        assert len({workload for workload, _ in timed}) == 6
+        assert {workload for workload, _ in timed} == workloads
         total = timed["8/512 x64", "total_tokens_per_sec"]
         assert total.value is not None
         assert total.n == 3

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from itertools import islice
 from pathlib import Path
 
@@ -65,6 +66,51 @@ def test_each_task_has_its_rows(tmp_path: Path, questions: dict[str, list[Questi
         rows = [json.loads(line) for line in (tmp_path / f"{name}.jsonl").open()]
         fewshot = (tmp_path / f"{name}.fewshot.jsonl").read_text().splitlines()
         assert (len(rows), len(fewshot)) == (ROWS_PER_TASK, FEWSHOT_ROWS)
+
+
+QUESTION_KEYS = {"question", "prompt", "answer", "result"}
+CHOICE_KEYS = {"question", "prompt", "choices", "label"}
+
+
+def test_rows_share_a_fact_exactly_when_they_ask_for_the_same(
+    tmp_path: Path, questions: dict[str, list[Question]]
+) -> None:
+    """The world has an entity's name and an attribute's only where it means them."""
+    world = make_world(SEED)
+    write_task_data(SEED, tmp_path)
+    for name in questions:
+        about_facts = name.startswith(("pocket_mc_", "pocket_knowledge"))
+        for path in (tmp_path / f"{name}.jsonl", tmp_path / f"{name}.fewshot.jsonl"):
+            rows = [json.loads(line) for line in path.open()]
+            keys = CHOICE_KEYS if "_mc_" in name else QUESTION_KEYS
+            assert all(set(row) == keys | ({"fact"} if about_facts else set()) for row in rows)
+            for row in rows if about_facts else ():
+                attribute, entity = row["fact"].split(" of ")
+                assert {attribute, entity} <= set(re.findall("[a-z]+", row["question"]))
+                said = row["choices"][row["label"]] if "choices" in row else row["answer"]
+                assert said == world.facts[entity, attribute]
+
+
+def test_rows_are_the_questions_in_their_order(
+    tmp_path: Path, questions: dict[str, list[Question]]
+) -> None:
+    write_task_data(SEED, tmp_path)
+    for name, asked in questions.items():
+        for path, part in (
+            (tmp_path / f"{name}.jsonl", asked[:ROWS_PER_TASK]),
+            (tmp_path / f"{name}.fewshot.jsonl", asked[ROWS_PER_TASK:]),
+        ):
+            rows = [json.loads(line) for line in path.open()]
+            assert [row["prompt"] for row in rows] == [question.prompt for question in part]
+
+
+def test_multiple_choice_asks_each_fact_in_several_phrasings(tmp_path: Path) -> None:
+    """Why its examples are clusters: 500 questions are about 128 facts."""
+    write_task_data(SEED, tmp_path)
+    for path in tmp_path.glob("pocket_mc_*.jsonl"):
+        if not path.name.endswith(".fewshot.jsonl"):
+            facts = {json.loads(line)["fact"] for line in path.open()}
+            assert len(facts) <= ROWS_PER_TASK / 3, path.name
 
 
 def test_held_out_rows_are_distinct(questions: dict[str, list[Question]]) -> None:

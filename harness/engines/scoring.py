@@ -6,11 +6,14 @@ question are one node. Since a node is a decoding step, logits processors apply 
 do not to prompt log-probabilities.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from harness.requests import Request, Score, Tokens
+
+LONG_CONTINUATION = 4
+"""From this many tokens on, one pass with prompt log-probabilities beats a request per token."""
 
 
 class Prefix(NamedTuple):
@@ -27,42 +30,67 @@ class NodeResult(NamedTuple):
     greedy_token: int
 
 
-@dataclass(slots=True)
+Step = tuple[int, int]
+"""A node, by its place, and the token to read there."""
+
+
+@dataclass(frozen=True, slots=True)
 class Nodes:
-    """Prefixes to ask the engine for, each with the tokens to read there."""
+    """Distinct prefixes in order of first use, and the steps of each request through them."""
 
-    wanted: dict[Prefix, set[int]] = field(default_factory=dict)
+    prefixes: Sequence[Prefix]
+    wanted: Sequence[Tokens]
+    """The tokens to read at each prefix, ascending."""
+    steps: Sequence[Sequence[Step]]
 
-    def add(self, request: Request) -> None:
-        for prefix, token in _steps(request):
-            self.wanted.setdefault(prefix, set()).add(token)
 
-    def __len__(self) -> int:
-        return len(self.wanted)
+@dataclass(frozen=True, slots=True)
+class ScoringPlan:
+    """How a batch is scored: the distinct requests in one pass each, or by nodes."""
+
+    batch: Sequence[Request]
+    one_pass: bool
+    """Prompt log-probabilities are the candidate's, so that long continuations may use them."""
+    long: Sequence[Request]
+    nodes: Nodes
+    places: Sequence[int]
+    """Of each request of the batch among `long`, then those of `nodes`."""
+
+
+def plan_scoring(batch: Sequence[Request], *, one_pass: bool) -> ScoringPlan:
+    distinct = list(dict.fromkeys(batch))
+    long = [one for one in distinct if one_pass and len(one.continuation) >= LONG_CONTINUATION]
+    taken = set(long)
+    short = [one for one in distinct if one not in taken]
+    places = {one: place for place, one in enumerate([*long, *short])}
+    return ScoringPlan(batch, one_pass, long, plan_nodes(short), [places[one] for one in batch])
 
 
 def plan_nodes(requests: Sequence[Request]) -> Nodes:
-    """The distinct prefixes that the requests need, in order of first use."""
-    nodes = Nodes()
-    for request in requests:
-        nodes.add(request)
-    return nodes
+    places: dict[Prefix, int] = {}
+    wanted: list[set[int]] = []
+    steps: list[list[Step]] = []
+    for context, continuation in requests:
+        taken: list[Step] = []
+        for done, token in enumerate(continuation):
+            place = places.setdefault(Prefix(context, continuation[:done]), len(wanted))
+            if place == len(wanted):
+                wanted.append(set())
+            wanted[place].add(token)
+            taken.append((place, token))
+        steps.append(taken)
+    return Nodes(list(places), [tuple(sorted(tokens)) for tokens in wanted], steps)
 
 
-def read_scores(requests: Sequence[Request], results: Mapping[Prefix, NodeResult]) -> list[Score]:
-    """Each request's score from the results of its nodes, in the order of the requests."""
-    return [_read(request, results) for request in requests]
+def read_scores(nodes: Nodes, results: Sequence[NodeResult]) -> list[Score]:
+    """Each request's score from the results of the nodes, in the order of the requests."""
+    return [_read(steps, results) for steps in nodes.steps]
 
 
-def _read(request: Request, results: Mapping[Prefix, NodeResult]) -> Score:
+def _read(steps: Sequence[Step], results: Sequence[NodeResult]) -> Score:
     logprob, greedy = 0.0, True
-    for prefix, token in _steps(request):
-        result = results[prefix]
-        logprob += result.logprobs[token]
-        greedy &= result.greedy_token == token
+    for place, token in steps:
+        logprobs, best = results[place]
+        logprob += logprobs[token]
+        greedy = greedy and best == token
     return Score(logprob, greedy)
-
-
-def _steps(request: Request) -> Iterator[tuple[Prefix, int]]:
-    for done, token in enumerate(request.continuation):
-        yield Prefix(request.context, request.continuation[:done]), token

@@ -1,33 +1,44 @@
 """Accuracy of a candidate on a task, from per-example values."""
 
-import statistics
 from collections.abc import Mapping, Sequence
 
 from harness.records import Candidate, Measurement, Task
-from harness.stats import mean_interval, wilson_interval
+from harness.stats import score_interval
 
 
 def quality_records(
-    candidate: Candidate, task: Task, values: Mapping[str, Sequence[float]]
+    candidate: Candidate,
+    task: Task,
+    values: Mapping[str, Sequence[float]],
+    clusters: Sequence[str],
 ) -> list[Measurement]:
-    """A record per metric, the task's primary metric first."""
+    """A record per metric, the task's primary metric first.
+
+    `clusters` names what each example of the primary metric shares with others, "" if nothing.
+    They hold for every other metric that has a value for the same examples.
+    """
     metrics = sorted(values, key=lambda metric: (metric != task.primary_metric, metric))
-    return [_record(candidate, task, metric, values[metric]) for metric in metrics]
+    return [_record(candidate, task, metric, values[metric], clusters) for metric in metrics]
 
 
-def _record(candidate: Candidate, task: Task, metric: str, values: Sequence[float]) -> Measurement:
-    mean = statistics.fmean(values)
+def _record(
+    candidate: Candidate,
+    task: Task,
+    metric: str,
+    values: Sequence[float],
+    clusters: Sequence[str],
+) -> Measurement:
     bounded = min(values) >= 0 and max(values) <= 1
-    low, high = wilson_interval(mean, len(values)) if bounded else mean_interval(values)
+    found = score_interval(values, clusters if len(clusters) == len(values) else None)
     return Measurement(
         candidate=candidate.name,
         family=candidate.family,
         task=task.name,
         metric=metric,
-        value=mean,
+        value=found.mean,
         unit="fraction" if bounded else "value",
-        n=len(values),
-        ci_low=low,
-        ci_high=high,
+        n=found.n,
+        ci_low=found.low,
+        ci_high=found.high,
         higher_is_better=task.higher_is_better,
     )

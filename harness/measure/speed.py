@@ -4,6 +4,7 @@ import random
 import statistics
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from harness.contracts import Session
@@ -18,11 +19,15 @@ FIRST_ORDINARY_TOKEN = 5
 class Round(NamedTuple):
     """One run of a workload: token counts, seconds, and each request's timing."""
 
+    started: str
+    """ISO 8601, in UTC."""
     prompt_tokens: int
     output_tokens: int
     wall_sec: float
     timings: Sequence[Timing]
     output_lengths: Sequence[int]
+    energy_joules: float | None = None
+    """Of the whole device, idle draw included; None where nothing tells."""
 
     @property
     def prefill_tokens_per_sec(self) -> float:
@@ -42,14 +47,33 @@ class Round(NamedTuple):
         return (self.prompt_tokens + self.output_tokens) / self.wall_sec
 
     @property
-    def tpot_sec(self) -> float | None:
-        """Median seconds per output token after the first."""
-        gaps = [
+    def request_throughput(self) -> float:
+        """Requests per second."""
+        return len(self.timings) / self.wall_sec
+
+    @property
+    def joules_per_token(self) -> float | None:
+        """The round's energy by output token: what reading the prompts took is in it."""
+        return None if self.energy_joules is None else self.energy_joules / self.output_tokens
+
+    @property
+    def ttft_sec(self) -> tuple[float, ...]:
+        """Until each request's first token."""
+        return tuple(timing.first_token_sec for timing in self.timings)
+
+    @property
+    def latency_sec(self) -> tuple[float, ...]:
+        """Until each request's last token."""
+        return tuple(timing.last_token_sec for timing in self.timings)
+
+    @property
+    def tpot_sec(self) -> tuple[float, ...]:
+        """Seconds per output token after the first, of each request with more than one."""
+        return tuple(
             (timing.last_token_sec - timing.first_token_sec) / (length - 1)
             for timing, length in zip(self.timings, self.output_lengths, strict=True)
             if length > 1
-        ]
-        return statistics.median(gaps) if gaps else None
+        )
 
 
 def fit(workload: Workload, max_model_len: int) -> Workload:
@@ -77,11 +101,13 @@ def requests_of(workload: Workload, *, vocabulary: int, seed: int) -> list[Gener
 
 def time_workload(session: Session, generations: Sequence[Generation]) -> Round:
     """Send all requests at once and wait for the last."""
+    started = datetime.now(UTC).isoformat(timespec="milliseconds")
     start = time.perf_counter()
     completions = session.generate(generations)
     wall_sec = time.perf_counter() - start
     lengths = [len(completion.token_ids) for completion in completions]
     return Round(
+        started=started,
         prompt_tokens=sum(len(generation.prompt) for generation in generations),
         output_tokens=sum(lengths),
         wall_sec=wall_sec,
@@ -93,18 +119,20 @@ def time_workload(session: Session, generations: Sequence[Generation]) -> Round:
 def summarize(
     candidate: str, family: str, workload: str, rounds: Sequence[Round], reference: Sequence[Round]
 ) -> list[Measurement]:
-    """Means over the rounds with 95 % intervals, and the ratio to the reference.
+    """Means over the rounds with 95 % intervals, percentiles over their requests, and the ratio
+    to the reference.
 
     The reference ran in the same rounds, so a drift of the machine cancels in the ratio.
     """
-    series: Mapping[str, tuple[str, list[float | None], bool]] = {
-        "prefill_tokens_per_sec": ("tokens/s", [r.prefill_tokens_per_sec for r in rounds], True),
-        "decode_tokens_per_sec": ("tokens/s", [r.decode_tokens_per_sec for r in rounds], True),
-        "total_tokens_per_sec": ("tokens/s", [r.total_tokens_per_sec for r in rounds], True),
-        "tpot_sec": ("s", [r.tpot_sec for r in rounds], False),
+    series: Mapping[str, tuple[str, list[float | None]]] = {
+        "prefill_tokens_per_sec": ("tokens/s", [r.prefill_tokens_per_sec for r in rounds]),
+        "decode_tokens_per_sec": ("tokens/s", [r.decode_tokens_per_sec for r in rounds]),
+        "total_tokens_per_sec": ("tokens/s", [r.total_tokens_per_sec for r in rounds]),
+        "request_throughput": ("requests/s", [r.request_throughput for r in rounds]),
+        "joules_per_token": ("J/token", [r.joules_per_token for r in rounds]),
     }
     records = []
-    for metric, (unit, values, higher) in series.items():
+    for metric, (unit, values) in series.items():
         known = [value for value in values if value is not None]
         if known:
             low, high = mean_interval(known)
@@ -117,9 +145,9 @@ def summarize(
                     value=statistics.fmean(known),
                     unit=unit,
                     n=len(known),
-                    ci_low=low,
+                    ci_low=None if low is None else max(0.0, low),  # of few rounds, it is wide
                     ci_high=high,
-                    higher_is_better=higher,
+                    higher_is_better=metric != "joules_per_token",
                 )
             )
     records += _latencies(candidate, family, workload, rounds)
@@ -131,9 +159,16 @@ def summarize(
 def _latencies(
     candidate: str, family: str, workload: str, rounds: Sequence[Round]
 ) -> list[Measurement]:
-    """p50, p90 and p99 over all requests of all rounds."""
-    firsts = sorted(t.first_token_sec for r in rounds for t in r.timings)
-    lasts = sorted(t.last_token_sec for r in rounds for t in r.timings)
+    """p50, p90 and p99 over all requests of all rounds.
+
+    Without intervals: requests that are served together are not independent of each other, and
+    there are too few rounds to draw from.
+    """
+    series = {
+        "ttft_sec": sorted(seconds for one in rounds for seconds in one.ttft_sec),
+        "tpot_sec": sorted(seconds for one in rounds for seconds in one.tpot_sec),
+        "latency_sec": sorted(seconds for one in rounds for seconds in one.latency_sec),
+    }
     return [
         Measurement(
             candidate=candidate,
@@ -145,7 +180,8 @@ def _latencies(
             n=len(values),
             higher_is_better=False,
         )
-        for name, values in (("ttft_sec", firsts), ("latency_sec", lasts))
+        for name, values in series.items()
+        if values
         for suffix, share in (("", 0.5), ("_p90", 0.9), ("_p99", 0.99))
     ]
 

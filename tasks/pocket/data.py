@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tasks.pocket import lexicon
@@ -46,9 +46,11 @@ def write_task_data(seed: int, dir: Path) -> None:
     `seed` is the world's; the same seed gives the same bytes.
     """
     dir.mkdir(parents=True, exist_ok=True)
-    for name, questions in task_questions(make_world(seed)).items():
-        write_rows(dir / f"{name}.jsonl", questions[:ROWS_PER_TASK])
-        write_rows(dir / f"{name}.fewshot.jsonl", questions[ROWS_PER_TASK:])
+    world = make_world(seed)
+    facts = asked_facts(world)
+    for name, questions in task_questions(world).items():
+        write_rows(dir / f"{name}.jsonl", questions[:ROWS_PER_TASK], facts)
+        write_rows(dir / f"{name}.fewshot.jsonl", questions[ROWS_PER_TASK:], facts)
 
 
 def task_questions(world: World) -> dict[str, list[Question]]:
@@ -70,18 +72,31 @@ def task_questions(world: World) -> dict[str, list[Question]]:
     return questions
 
 
-def write_rows(path: Path, questions: list[Question]) -> None:
-    lines = (json.dumps(_row(question)) for question in questions)
+def asked_facts(world: World) -> dict[str, str]:
+    """Question -> the fact that it asks for, in whatever phrasing."""
+    # Not a field of Question: trained checkpoints are known by the code of the world, and a change
+    # there trains all of them anew.
+    return {
+        form.format(attribute=attribute, entity=entity): f"{attribute} of {entity}"
+        for entity, attribute in world.facts
+        for form in KNOWLEDGE_FORMS + SHIFTED_KNOWLEDGE_FORMS
+    }
+
+
+def write_rows(path: Path, questions: list[Question], facts: Mapping[str, str]) -> None:
+    lines = (json.dumps(_row(question, facts.get(question.text))) for question in questions)
     path.write_text("".join(f"{line}\n" for line in lines))
 
 
-def _row(question: Question) -> dict[str, object]:
+def _row(question: Question, fact: str | None) -> dict[str, object]:
     row: dict[str, object] = {"question": question.text, "prompt": question.prompt}
-    if not question.choices:
+    if question.choices:
+        label = question.choices.index(question.answer)
+        row |= {"choices": list(question.choices), "label": label}
+    else:
         # For arithmetic the working comes first; what counts is the last number.
-        return row | {"answer": question.answer, "result": question.answer.split("=")[-1]}
-    label = question.choices.index(question.answer)
-    return row | {"choices": list(question.choices), "label": label}
+        row |= {"answer": question.answer, "result": question.answer.split("=")[-1]}
+    return row | ({"fact": fact} if fact else {})
 
 
 def _draws(world: World, name: str, shifted: bool) -> Draw:

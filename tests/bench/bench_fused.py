@@ -1,13 +1,15 @@
 """Proxy-tuning as one engine: against its parts, a logits processor, and the authors' loop.
 
-128 requests, greedy, prompts and outputs of 1 to 96 tokens. Engines get all of them at once; the
-loop takes 32 at a time, and its batch lasts as long as its longest output.
+Greedy, prompts and outputs of mixed lengths: each drawn from 1 to 96 tokens, or the proxy-tuning
+paper's three workloads (prompt/output 8/512, 512/8, 8/8) in one batch. Engines get all requests at
+once; the loop takes 32 at a time, and its batch lasts as long as its longest output.
 """
 
 import gc
+import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from engines import open_session, proxy_mix
@@ -20,19 +22,38 @@ from harness.records import LogitMix, Workload
 from harness.requests import Generation
 
 BATCH_SIZE = 32
-LOAD = Workload(name="mixed", prompt_tokens=96, output_tokens=96, num_requests=128, mixed=True)
+UNIFORM = [Workload(name="mixed", prompt_tokens=96, output_tokens=96, num_requests=128, mixed=True)]
+PAPER = [
+    Workload(
+        name=f"{prompt}/{output}", prompt_tokens=prompt, output_tokens=output, num_requests=num
+    )
+    for prompt, output, num in ((8, 512, 11), (512, 8, 11), (8, 8, 10))
+]
+"""One batch of the loop's."""
+
+
+class Measured(NamedTuple):
+    seconds: Mapping[str, Sequence[float]]
+    """Of each way to serve the load, by round."""
+    output_tokens: int
+    floor: float
+    """The base's share of all parameters."""
+
+
+def requests(loads: Sequence[Workload], vocabulary: int) -> list[Generation]:
+    drawn = [one for load in loads for one in requests_of(load, vocabulary=vocabulary, seed=0)]
+    return random.Random(0).sample(drawn, len(drawn))
 
 
 def measure(
-    roles: Mapping[str, Path], mix: LogitMix, out: Path, *, rounds: int
-) -> tuple[dict[str, list[float]], float]:
-    """Seconds of each way to serve the load, and the base's share of all parameters."""
+    roles: Mapping[str, Path], mix: LogitMix, loads: Sequence[Workload], out: Path, *, rounds: int
+) -> Measured:
     from transformers_loop import ThreeModels
 
     folders = [roles[member.role] for member in mix.members]
     fused = open_session(write_folder(out / "fused", folders, mix.coefficients).path)
     solos = [open_session(folder) for folder in folders]
-    generations = requests_of(LOAD, vocabulary=solos[0].vocabulary, seed=0)
+    generations = requests(loads, solos[0].vocabulary)
     loop = ThreeModels(folders, batch_size=BATCH_SIZE)
     gc.freeze()  # the engines stay; looking at them again and again is no side's work
     assert_same(generate(fused, generations), loop.generate(generations))
@@ -53,7 +74,11 @@ def measure(
     sides["processor"] = timed(lambda: generate(solos[0], generations), with_processor)
     sides["transformers"] = timed(lambda: loop.generate(generations))
     sizes = [inspect(folder).num_parameters for folder in folders]
-    return interleave(sides, rounds=rounds), sizes[0] / sum(sizes)
+    return Measured(
+        seconds=interleave(sides, rounds=rounds, warm_up=False),
+        output_tokens=sum(generation.max_tokens for generation in generations),
+        floor=sizes[0] / sum(sizes),
+    )
 
 
 def generate(session: Any, generations: Sequence[Generation]) -> list[tuple[int, ...]]:
@@ -65,11 +90,11 @@ def assert_same(ours: Sequence[object], theirs: Sequence[object]) -> None:
     assert sum(map(lambda one, other: one == other, ours, theirs)) >= 0.97 * len(ours)
 
 
-def ratios(seconds: Mapping[str, Sequence[float]], floor: float, suffix: str) -> list[Ratio]:
+def ratios(measured: Measured, suffix: str = "") -> list[Ratio]:
     """All sides make the same tokens, so that ratios of tokens/s are those of seconds."""
+    seconds, tokens, floor = measured
     fused = {"fused": seconds["fused"]}
     solos = [sum(pass_) for pass_ in zip(*(seconds[name] for name in SOLOS), strict=True)]
-    tokens = sum(one.max_tokens for one in requests_of(LOAD, vocabulary=1000, seed=0))
     speed = tokens * len(seconds["fused"]) / sum(seconds["fused"])
     return [
         times_faster(
@@ -97,14 +122,28 @@ def test_fused_pocket(
     keep: Callable[[Ratio], None], pocket: Mapping[str, Path], tmp_path: Path
 ) -> None:
     mix = proxy_mix("large_base", "small_mix", "small_base")
-    for ratio in ratios(*measure(pocket, mix, tmp_path, rounds=7), ""):
+    for ratio in ratios(measure(pocket, mix, UNIFORM, tmp_path, rounds=7)):
         keep(ratio)
 
 
 @pytest.mark.usefixtures("pocket")  # which skips where several engines do not fit
-def test_fused_25m(keep: Callable[[Ratio], None], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("base", "loads", "suffix", "rounds"),
+    [("5m", PAPER, "_paper", 2), ("25m", UNIFORM, "_25m", 3)],
+    ids=["paper", "25m"],
+)
+def test_fused_random(
+    keep: Callable[[Ratio], None],
+    tmp_path: Path,
+    base: str,
+    loads: Sequence[Workload],
+    suffix: str,
+    rounds: int,
+) -> None:
+    """Two small models of 3 M beside the base; contexts of up to 1024 tokens."""
     from random_models import make_trio
 
     mix = proxy_mix("base", "expert", "antiexpert")
-    for ratio in ratios(*measure(make_trio(tmp_path), mix, tmp_path, rounds=5), "_25m"):
+    trio = make_trio(tmp_path, base=base)
+    for ratio in ratios(measure(trio, mix, loads, tmp_path, rounds=rounds), suffix):
         keep(ratio)

@@ -14,7 +14,7 @@ from ratios import Ratio, interleave, timed, times_faster
 from harness.requests import Completion, Generation, Request, Score
 
 QUESTIONS, CHOICES = 100, 4
-ROUNDS = 5
+ROUNDS = 3
 
 
 class Recorder:

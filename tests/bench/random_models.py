@@ -1,4 +1,4 @@
-"""Llamas with random weights: of 5 M parameters for scoring; of 25 M with two small ones of 3 M."""
+"""Llamas with random weights: of 5 M parameters, of 25 M, and small ones of 3 M beside them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,9 +34,9 @@ def make_random(out: Path, size: str, *, seed: int = 0, context_length: int = 10
     return out
 
 
-def make_trio(out: Path) -> Mapping[str, Path]:
+def make_trio(out: Path, *, base: str) -> Mapping[str, Path]:
     """Base, expert and anti-expert by role."""
-    roles = {"base": "25m", "expert": "3m", "antiexpert": "3m"}
+    roles = {"base": base, "expert": "3m", "antiexpert": "3m"}
     return {
         role: make_random(out / role, size, seed=seed)
         for seed, (role, size) in enumerate(roles.items())
