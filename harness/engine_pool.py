@@ -32,9 +32,8 @@ Member = TypeVar("Member", bound=Shaped)
 class EnginePool:
     """At most one engine per shape and slot, started when first asked for.
 
-    A slot owns a share of the cores, for work that goes on side by side. A home engine is timed
-    while the others wait, and has a core for each slot: models that are served in several slots
-    are too small for more threads.
+    A slot owns a share of the cores. Idle engines are kept for the timings that follow where
+    memory allows.
     """
 
     start: Callable[[EngineShape, tuple[int, ...]], Start]
@@ -47,7 +46,13 @@ class EnginePool:
     _homes: dict[EngineShape, int] = field(default_factory=dict)
 
     def engine(self, shape: EngineShape, slot: int) -> EngineProcess:
-        return self._engine(shape, slot, tuple(_all_cores()[slot :: self.num_slots]))
+        if (shape, slot) not in self._engines:
+            if not self.fits_all():
+                self.clear_slot(slot)
+            self._engines[shape, slot] = EngineProcess(
+                self.start(shape, self._cores(slot)), self.log
+            )
+        return self._engines[shape, slot]
 
     def fits_all(self) -> bool:
         """All shapes' engines can be alive at once."""
@@ -61,9 +66,7 @@ class EnginePool:
 
     def home_engine(self, shape: EngineShape) -> EngineProcess:
         """The shape's only engine, in a slot that it keeps; the shapes share out the slots."""
-        slot = self._homes.setdefault(shape, len(self._homes) % self.num_slots)
-        cores = _all_cores() if self.num_slots == 1 else _all_cores()[: self.num_slots]
-        return self._engine(shape, slot, tuple(cores))
+        return self.engine(shape, self._homes.setdefault(shape, len(self._homes) % self.num_slots))
 
     def close(self) -> None:
         for engine in self._engines.values():
@@ -79,16 +82,9 @@ class EnginePool:
     def start_sec(self) -> float:
         return sum(engine.start_sec for engine in self._engines.values())
 
-    def _engine(self, shape: EngineShape, slot: int, cores: tuple[int, ...]) -> EngineProcess:
-        if (shape, slot) not in self._engines:
-            if not self.fits_all():
-                self.clear_slot(slot)
-            self._engines[shape, slot] = EngineProcess(self.start(shape, cores), self.log)
-        return self._engines[shape, slot]
-
-
-def _all_cores() -> list[int]:
-    return sorted(os.sched_getaffinity(0))
+    def _cores(self, slot: int) -> tuple[int, ...]:
+        cores = sorted(os.sched_getaffinity(0))
+        return tuple(cores[slot :: self.num_slots])
 
 
 class Queue(Generic[Member]):
