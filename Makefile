@@ -76,6 +76,25 @@ bench: env
 	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest tests/bench/bench_*.py -q -p no:cacheprovider \
 	    --benchmark-columns=min,mean,stddev,rounds
 
+# make guard     the same harness, against the last time on this machine: slower by 15 % fails
+.PHONY: guard
+guard: env
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python tests/bench/guard.py
+
+# make nightly [ZOO=auto] [HISTORY=runs/nightly] [OUT=FOLDER] [KEEP=60]   tonight's run, against the
+#              night before; then the trends of all nights. docs/nightly.md
+ZOO ?= auto
+HISTORY ?= runs/nightly
+OUT ?= $(HISTORY)/$(shell date -u +%Y-%m-%dT%H-%M)
+KEEP ?= 60
+.PHONY: nightly
+nightly: OUT := $(OUT)
+nightly: env
+	@$(VENV)/bin/python run_all.py --suite nightly --zoo $(ZOO) --out "$(OUT)" \
+	    --compare previous --fail-on-regression; code=$$?; \
+	    $(VENV)/bin/python run_all.py prune "$(HISTORY)" --keep $(KEEP) && \
+	    $(VENV)/bin/python run_all.py trends "$(HISTORY)" || exit 2; exit $$code
+
 # make gpu-check where there is an NVIDIA GPU: the tests that need one, then what the true sizes
 #                cost on it; docs/gpu keeps the numbers
 .PHONY: gpu-check has-gpu
@@ -86,3 +105,15 @@ gpu-check: has-gpu env
 
 has-gpu:
 	@[ $(ACCELERATOR) = gpu ] || { echo "gpu-check: nvidia-smi finds no NVIDIA GPU; run it where there is one"; exit 2; }
+
+# make gate-study [RUNS="runs/a runs/b"]   false alarms and power of the gate, from runs that should
+#                                          be alike; docs/gate.md keeps the figures
+RUNS ?= runs/jan2024-pocket runs/jan2024-pocket-again
+.PHONY: gate-study
+gate-study: env
+	@$(VENV)/bin/python tests/gate_study.py $(RUNS)
+
+# make screenshots [RUN=FOLDER]   pictures of every kind of page of a run's report, to docs/images
+.PHONY: screenshots
+screenshots: env
+	@$(VENV)/bin/python tests/screenshots.py $(RUN)

@@ -3,9 +3,13 @@
 
     python run_all.py --suite jan2024
     python run_all.py export proxy-mix-a1.0 served/    one candidate as a folder for `vllm serve`
+    python run_all.py trends runs/nightly              a folder of runs as trends, with its steps
+    python run_all.py prune runs/nightly --keep 30     delete the oldest runs, never a reference run
+    python run_all.py keep runs/nightly/2026-11-24     make a run a reference run
 
-Exit codes: 0 all done; 2 the user's mistake, said in one line; 3 some cells failed (the rest is
-there).
+Exit codes: 0 all done; 1 a significant regression, where --fail-on-regression asks for it; 2 the
+user's mistake, said in one line; 3 some cells failed (the rest is there). 1 comes before 3: a
+regression is not hidden by what failed beside it.
 """
 
 import argparse
@@ -16,7 +20,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 NEEDED = ("jinja2", "matplotlib", "pandas", "psutil", "pyarrow", "pydantic", "yaml")
 if missing := [name for name in NEEDED if find_spec(name) is None]:
@@ -47,10 +51,21 @@ from harness.runner import Runner  # noqa: E402
 from harness.store import RunFolder  # noqa: E402
 from harness.suite import find_suite, read_suite, suite_names  # noqa: E402
 from tasks.registry import load_tasks  # noqa: E402
-from tasks.sources import pocket_data, task_sources  # noqa: E402
+from tasks.sources import definition_hash, pocket_data, task_sources  # noqa: E402
 
-ALL_DONE, USER_MISTAKE, CELLS_FAILED = 0, 2, 3
+if TYPE_CHECKING:
+    from reports.comparison import Comparison
+    from reports.load import Run
+
+ALL_DONE, REGRESSION, USER_MISTAKE, CELLS_FAILED = 0, 1, 2, 3
 Device = Literal["cpu", "cuda"]
+
+
+class Gate(NamedTuple):
+    """What a run is compared with, and whether its exit code depends on that."""
+
+    baseline: "Run | None"
+    binding: bool
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -76,7 +91,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         description="Compare ways of combining language models: measure, then render the report.",
     )
     add = parser.add_argument
-    add("export", nargs="*", metavar="export CANDIDATE DIR", help="write a folder for vllm serve")
+    add("command", nargs="*", metavar="COMMAND", help=f"instead of a run: {', '.join(COMMANDS)}")
     add("--suite", default="jan2024", metavar="NAME", help="a suite by name, or a YAML file")
     add("--zoo", default="auto", metavar="NAME", help="which checkpoints play the roles")
     add("--only", action="append", default=[], metavar="GLOB", help="candidates or families")
@@ -88,20 +103,40 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--list", action="store_true", help="suites, zoos, tasks and the suite's candidates")
     add("--plan", action="store_true", help="what would run, how long, and what is refused")
     add("--report-only", action="store_true", help="render again from the stored results")
+    add("--compare", metavar="REF", help="against another run's folder, or `previous`")
+    add("--fail-on-regression", action="store_true", help="exit 1 if it is worse beyond doubt")
+    add("--keep", type=positive, metavar="N", help="prune: the newest runs, which stay")
+    add("--dry-run", action="store_true", help="prune: say what would go, and delete nothing")
     options = parser.parse_args(arguments)
-    if options.export and (options.export[0] != "export" or len(options.export) != 3):
-        parser.error(f"{' '.join(options.export)!r}: the only command is `export CANDIDATE DIR`")
+    if options.fail_on_regression and not options.compare:
+        parser.error("--fail-on-regression: against what? add --compare REF")
+    check_command(parser, options)
     return options
 
 
+def check_command(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    forms = {form.split()[0]: len(form.split()) for form in COMMANDS}
+    name = options.command[0] if options.command else ""
+    if name and forms.get(name) != len(options.command):
+        asked = " ".join(options.command)
+        parser.error(f"{asked!r} is no command; there are: {', '.join(COMMANDS)}")
+    if (name == "prune") != (options.keep is not None):
+        parser.error("--keep N goes with `prune DIR`, and `prune DIR` with --keep N")
+    if options.dry_run and name != "prune":
+        parser.error("--dry-run goes with `prune DIR`; what a run would do, --plan says")
+
+
 def execute(options: argparse.Namespace) -> int:
+    if options.command and options.command[0] in WITH_RUNS:
+        return WITH_RUNS[options.command[0]](Path(options.command[1]), options)
     path = find_suite(options.suite)
     suite = read_suite(path)
     device = choose_device(options.device)
     zoo = open_zoo(choose_zoo(options.zoo, suite, device))
     folder = RunFolder(options.out or Path("runs") / f"{suite.name}-{zoo.name}")
+    gate = open_gate(options, folder, suite, zoo)
     if options.report_only:
-        return report(folder)
+        return report(folder, gate)
     plan = make_plan(
         suite,
         zoo,
@@ -116,18 +151,18 @@ def execute(options: argparse.Namespace) -> int:
         done=folder.completed(),
         unavailable=availability,
     )
-    if options.export:
-        return export_candidate(plan, zoo, *options.export[1:])
+    if options.command:
+        return export_candidate(plan, zoo, *options.command[1:])
     if options.list:
         print(listing(plan))
         return ALL_DONE
     manifest = folder.manifest()
     if manifest is not None:
-        check_resumable(manifest, plan, fingerprints(plan, zoo), folder.path)
+        check_resumable(manifest, plan, fingerprints(plan, zoo), definitions(plan), folder.path)
     if options.plan:
         print(describe(plan, zoo, folder))
         return ALL_DONE
-    return run(plan, zoo, folder, manifest)
+    return run(plan, zoo, folder, manifest, gate)
 
 
 def export_candidate(plan: Plan, zoo: Zoo, name: str, out: str) -> int:
@@ -142,18 +177,53 @@ def export_candidate(plan: Plan, zoo: Zoo, name: str, out: str) -> int:
     return ALL_DONE
 
 
-def run(plan: Plan, zoo: Zoo, folder: RunFolder, before: dict[str, Any] | None) -> int:
+def trends(root: Path, options: argparse.Namespace) -> int:
+    from reports.trend_pages import render_trends
+
+    print(f"trends: {render_trends(root)}")
+    return ALL_DONE
+
+
+def prune(root: Path, options: argparse.Namespace) -> int:
+    """Say what goes, then delete it; with --dry-run, only say so."""
+    from reports.retention import delete, plan_pruning
+
+    pruning = plan_pruning(root, keep=options.keep)
+    for path, reason in pruning.spared:
+        print(f"stays: {path}: {reason}")
+    for night in pruning.doomed:
+        print(f"{'would go' if options.dry_run else 'goes'}: {night.folder}")
+    if not options.dry_run:
+        delete(pruning)
+    said = "would be deleted" if options.dry_run else "deleted"
+    print(f"{len(pruning.doomed)} of {pruning.num_runs} runs {said}")
+    return ALL_DONE
+
+
+def keep(folder: Path, options: argparse.Namespace) -> int:
+    from reports.retention import mark
+
+    mark(folder)
+    print(f"{folder}: a reference run, which `prune` leaves alone")
+    return ALL_DONE
+
+
+COMMANDS = ("export CANDIDATE DIR", "trends DIR", "prune DIR", "keep RUN")
+WITH_RUNS = {"trends": trends, "prune": prune, "keep": keep}
+"""Commands about runs that are there."""
+
+
+def run(plan: Plan, zoo: Zoo, folder: RunFolder, before: dict[str, Any] | None, gate: Gate) -> int:
     """Measure what is pending, then render. `before` is the manifest of the run resumed."""
     folder.prepare()
     failed = 0
     if before is None or any(cell.pending for cell in plan.cells):
         print(describe(plan, zoo, folder))
         failed = measure(plan, zoo, folder, before)
-    elif folder.report_is_current():
+    elif folder.report_is_current() and gate.baseline is None:
         print(f"everything is measured: {len(plan.cells)} cells; report: {folder.report}")
         return ALL_DONE
-    report(folder)
-    return CELLS_FAILED if failed else ALL_DONE
+    return report(folder, gate) or (CELLS_FAILED if failed else ALL_DONE)
 
 
 def measure(plan: Plan, zoo: Zoo, folder: RunFolder, before: dict[str, Any] | None) -> int:
@@ -170,6 +240,7 @@ def measure(plan: Plan, zoo: Zoo, folder: RunFolder, before: dict[str, Any] | No
                 before=before,
                 command=["python", *sys.argv],
                 fingerprints=fingerprints(plan, zoo),
+                definitions=definitions(plan),
                 timings=asdict(runner.spent),
                 started=started,
                 context_length=runner.context_length,
@@ -184,13 +255,52 @@ def measure(plan: Plan, zoo: Zoo, folder: RunFolder, before: dict[str, Any] | No
     return runner.num_failed
 
 
-def report(folder: RunFolder) -> int:
-    from reports.render import render
+def open_gate(options: argparse.Namespace, folder: RunFolder, suite: Suite, zoo: Zoo) -> Gate:
+    """Find the run to compare with, and say which it is, before anything is measured."""
+    if not options.compare:
+        return Gate(baseline=None, binding=False)
+    from reports.comparison.baseline import Wanted, find_baseline
+
+    wanted = Wanted(folder=folder.path, suite=suite.name, zoo=zoo.name)
+    baseline = find_baseline(options.compare, wanted)
+    print(
+        f"comparing with {baseline.folder}"
+        if baseline
+        else f"nothing to compare with: no finished run of {suite.name} on {zoo.name} is beside "
+        f"{folder.path} and older than it"
+    )
+    return Gate(baseline=baseline, binding=options.fail_on_regression)
+
+
+def report(folder: RunFolder, gate: Gate) -> int:
+    """Render, and say what the comparison came to."""
+    from reports.load import load_run
+    from reports.render import render_report
+    from reports.report import Report
+    from reports.retention import note_baseline
 
     if folder.manifest() is None:
         raise HarnessError(f"{folder.path} holds no run; run the suite first, or pass --out")
-    print(f"report: {render(folder.path)}")
-    return ALL_DONE
+    rendered = Report(load_run(folder.path), gate.baseline)
+    print(f"report: {render_report(rendered)}")
+    if gate.baseline:
+        note_baseline(folder.path, gate.baseline.folder)
+    return verdict(rendered.comparison, gate) if rendered.comparison else ALL_DONE
+
+
+def verdict(comparison: "Comparison", gate: Gate) -> int:
+    """A cell that the baseline has and that failed here is no pass; nor is one with no numbers."""
+    print(comparison.sentence)
+    if not gate.binding:
+        return ALL_DONE
+    if comparison.regressions:
+        return REGRESSION
+    if comparison.blind:
+        raise HarnessError(
+            f"--fail-on-regression, --compare {comparison.old.folder}: {comparison.blind}; "
+            "name another run"
+        )
+    return CELLS_FAILED if comparison.lost else ALL_DONE
 
 
 def choose_device(asked: str) -> Device:
@@ -219,6 +329,11 @@ def fingerprints(plan: Plan, zoo: Zoo) -> dict[str, str]:
     """Of the checkpoints that are there; one that the hub has yet to send has no revision."""
     roles = [role for role in needed_roles(plan.candidates) if role in zoo.roles]
     return {role: zoo.fingerprint(role) for role in roles if zoo.folder(role) is not None}
+
+
+def definitions(plan: Plan) -> dict[str, str]:
+    """By task; another one is another task, whatever its name."""
+    return {task.name: definition_hash(task) for task in plan.tasks}
 
 
 def listing(plan: Plan) -> str:

@@ -4,12 +4,13 @@ What is missing stays missing with a reason; `Reading` is how every number reach
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,7 +20,6 @@ from harness.records import (
     Cell,
     Measurement,
     Outcome,
-    Sample,
     Suite,
     Task,
     Workload,
@@ -39,6 +39,8 @@ from reports.lines import (
 NOT_MEASURED = "not measured in this run"
 UNNEEDED = {"build_sec": "nothing was built: it is served from checkpoints as they are"}
 """Metrics that a candidate may lack without anything being wrong."""
+UNKNOWN_TO_CPU = {"joules_per_token": "energy is read from NVML, which knows no CPU"}
+"""Metrics that only a GPU has."""
 
 
 class Manifest(BaseModel):
@@ -55,6 +57,8 @@ class Manifest(BaseModel):
     command: str | list[str] = ""
     candidates: tuple[Candidate, ...] = ()
     tasks: tuple[Task, ...] = ()
+    task_definitions: dict[str, str] = {}
+    """By task, a hash that changes when it would ask or score otherwise."""
     workloads: tuple[Workload, ...] = ()
     cells: tuple[Cell, ...] = ()
     versions: dict[str, Any] = {}
@@ -93,6 +97,18 @@ class Reading:
         low = self.known if self.low is None else self.low
         high = self.known if self.high is None else self.high
         return low, high
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """All scored examples of a cell, by example number ascending. Shape letter: N examples."""
+
+    examples_N: np.ndarray
+    """Each example's number, int64."""
+    values_N: np.ndarray
+    """The primary metric, float64."""
+    clusters_N: np.ndarray
+    """Strings; examples that share one are not independent. Each its own where none is kept."""
 
 
 def reading(measurement: Measurement) -> Reading:
@@ -145,6 +161,12 @@ class Run:
             m.candidate: m.family for m in self.measurements if m.candidate not in planned
         }
 
+    @property
+    def reference(self) -> str | None:
+        """The candidate that relative speed and memory refer to; None where it was not run."""
+        suite = self.manifest.suite
+        return suite.reference if suite and suite.reference in self.families else None
+
     @cached_property
     def tasks(self) -> dict[str, Task | None]:
         """Task name -> its record, None where the manifest has none."""
@@ -159,6 +181,25 @@ class Run:
         return planned | {
             m.workload: None for m in self.measurements if m.workload and m.workload not in planned
         }
+
+    @cached_property
+    def units(self) -> dict[tuple[str, str | None], str]:
+        """(metric, task) -> the unit of its first completed line; (metric, None) is of any task."""
+        found: dict[tuple[str, str | None], str] = {}
+        for line in self.measurements:
+            if line.value is not None:
+                found.setdefault((line.metric, line.task), line.unit)
+                found.setdefault((line.metric, None), line.unit)
+        return found
+
+    @cached_property
+    def timed(self) -> dict[str, list[str]]:
+        """Metric -> the workloads on which some candidate has it."""
+        found: dict[str, dict[str, None]] = {}
+        for line in self.measurements:
+            if line.value is not None and line.workload and not line.task:
+                found.setdefault(line.metric, {})[line.workload] = None
+        return {metric: list(workloads) for metric, workloads in found.items()}
 
     @cached_property
     def recipes(self) -> dict[str, Candidate]:
@@ -196,6 +237,8 @@ class Run:
             return Reading(outcome=str(Outcome.SKIPPED), reason=refused)
         if metric in UNNEEDED and (candidate, None, None, "weights_bytes") in self.index:
             return Reading(outcome="unneeded", reason=UNNEEDED[metric])
+        if metric in UNKNOWN_TO_CPU and self.manifest.device == "cpu":
+            return Reading(outcome="unneeded", reason=UNKNOWN_TO_CPU[metric])
         return Reading()
 
     @staticmethod
@@ -206,6 +249,7 @@ class Run:
             return
         if workload is not None:
             yield (candidate, None, workload, SPEED_FAILURE)
+            yield (candidate, None, None, metric)  # one reason for all workloads
         elif metric in MEMORY_METRICS:
             yield (candidate, None, None, MEMORY_FAILURE)
         # Speed, memory and size are one cell: what broke it before any workload broke all of it.
@@ -215,17 +259,20 @@ class Run:
     def _refusals(self) -> dict[tuple[str, str | None], str]:
         return {(c.candidate, c.task): c.refused for c in self.manifest.cells if c.refused}
 
-    def samples(self, candidate: str, task: str, *, limit: int) -> list[Sample] | None:
-        """The first scored examples of a cell, in the file's order; None where there is no file.
+    def scores(self, candidate: str, task: str) -> Scores | None:
+        """Every example's score; None where no samples were kept.
 
         Raises:
             HarnessError: the file cannot be read, or lacks a column.
         """
+        path = self.samples_path(candidate, task)
+        return _read_scores(path) if path is not None else None
+
+    def samples_path(self, candidate: str, task: str) -> Path | None:
+        """The cell's file; None where there is none, or where a name leads out of samples/."""
         path = self.folder / "samples" / candidate / f"{task}.parquet"
         root = (self.folder / "samples").resolve()
-        if not path.resolve().is_relative_to(root) or not path.is_file():
-            return None
-        return _read_samples(path, limit)
+        return path if path.resolve().is_relative_to(root) and path.is_file() else None
 
 
 def load_run(folder: Path) -> Run:
@@ -234,14 +281,14 @@ def load_run(folder: Path) -> Run:
     Raises:
         HarnessError: no manifest, a schema newer than this version's, or a malformed record.
     """
-    manifest = _read_manifest(folder / "manifest.json")
+    manifest = read_manifest(folder / "manifest.json")
     measurements, notes = read_measurements(folder / "measurements.jsonl")
     return Run(
         folder=folder, manifest=manifest, measurements=current(measurements), notes=tuple(notes)
     )
 
 
-def _read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path) -> Manifest:
     if not path.is_file():
         raise HarnessError(f"{path} does not exist, so {path.parent} is no run's folder; see --out")
     try:
@@ -255,20 +302,26 @@ def _read_manifest(path: Path) -> Manifest:
         raise HarnessError(f"{path}: {first_problem(error)}; run the suite again") from error
 
 
-def _read_samples(path: Path, limit: int) -> list[Sample]:
+def _read_scores(path: Path) -> Scores:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:
-            batch = next(file.iter_batches(batch_size=limit), None)
-        rows: list[Mapping[str, Any]] = batch.to_pylist()[:limit] if batch is not None else []
-        return [Sample.model_validate(_known_columns(row)) for row in rows]
-    except (pa.ArrowException, OSError) as error:
-        raise HarnessError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-    except ValidationError as error:
-        raise HarnessError(f"{path}: {first_problem(error)}") from error
-
-
-def _known_columns(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name in Sample.model_fields}
+            known = file.schema_arrow.names
+            columns = [name for name in ("example", "score", "cluster") if name in known]
+            table = file.read(columns=columns, use_threads=False)
+        examples_N = table["example"].to_numpy().astype(np.int64)
+        values_N = table["score"].to_numpy().astype(np.float64)
+        shared = table["cluster"].to_pylist() if "cluster" in columns else [""] * len(table)
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise HarnessError(f"{path} cannot be read: {reason}") from error
+    # A name cannot clash with an example's number: the number has a prefix no name has.
+    names = [name or f"\0{i}" for name, i in zip(shared, examples_N.tolist(), strict=True)]
+    order_N = np.argsort(examples_N, kind="stable")
+    return Scores(
+        examples_N=examples_N[order_N],
+        values_N=values_N[order_N],
+        clusters_N=np.array(names, dtype=object)[order_N],
+    )

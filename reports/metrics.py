@@ -16,12 +16,22 @@ KNOWN = {
     "ttft_sec": Metric(label="TTFT", meaning="time to the first token, median"),
     "tpot_sec": Metric(label="TPOT", meaning="time per token after the first"),
     "latency_sec": Metric(label="Latency", meaning="a request from end to end, median"),
+    "request_throughput": Metric(label="Requests", meaning="requests finished per second"),
     "relative_throughput": Metric(
         label="Relative throughput",
         meaning="ratio to the reference candidate, measured in the same rounds",
     ),
+    "joules_per_token": Metric(
+        label="Energy", meaning="of the device, for each token that was generated"
+    ),
     "weights_bytes": Metric(label="Weights", meaning="parameters as loaded"),
     "kv_bytes_per_token": Metric(label="KV per token", meaning="key-value cache of one token"),
+    "kv_pool_bytes": Metric(
+        label="KV pool", meaning="what the engine set aside for keys and values"
+    ),
+    "activation_bytes": Metric(
+        label="Activations", meaning="highest use beside weights and KV pool"
+    ),
     "peak_memory_bytes": Metric(label="Peak memory", meaning="highest use while serving"),
     "device_memory_bytes": Metric(
         label="Device memory", meaning="what the device had in use, the engine's reserve included"

@@ -10,17 +10,22 @@ def references(run: Run) -> dict[str, str | None]:
     A logit mix starts from its base; a checkpoint of role `small_math` from `small_base`; a
     merge from the base that its options or its inputs name.
     """
-    plain = {
-        c.recipe.inputs[0]: c.name
-        for c in run.manifest.candidates
-        if c.recipe.kind == "weights" and len(c.recipe.inputs) == 1 and not c.recipe.options
-    }
+    plain = plain_checkpoints(run)
     found: dict[str, str | None] = {}
     for name in run.families:
         role = _base_role(run, name)
         base = plain.get(role) if role else None
         found[name] = base if base != name else None
     return found
+
+
+def plain_checkpoints(run: Run) -> dict[str, str]:
+    """Role -> the candidate that is this checkpoint and nothing more."""
+    return {
+        c.recipe.inputs[0]: c.name
+        for c in run.manifest.candidates
+        if c.recipe.kind == "weights" and len(c.recipe.inputs) == 1 and not c.recipe.options
+    }
 
 
 def _base_role(run: Run, name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Run folder -> report/: pages from sections, data as CSV.
+"""Run folder -> report/: pages from sections, data as CSV and Markdown.
 
 Every page carries its stylesheet and script, so a page opens anywhere; a content security policy
 lets only that script run and lets nothing be fetched.
@@ -9,21 +9,24 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports.load import load_run
+from reports.lm_eval_results import lm_eval_files
+from reports.load import Run, load_run
 from reports.report import Report
-from reports.sections import Section, discover
-from reports.units import PERCENT, POINTS, duration, grouped, plural
+from reports.sections import Block, Section, discover
+from reports.summary import summary
+from reports.tables import to_csv, to_markdown
+from reports.units import PERCENT, POINTS, duration, grouped, p_value, plural
 
 HERE = Path(__file__).parent
-OWN_PAGES = ("index", "candidate", "task")
+OWN_PAGES = ("index", "candidate", "task", "samples")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,58 +43,83 @@ class Page:
         return "../" * self.path.count("/")
 
 
-def render(run_dir: Path) -> Path:
+def render(run_dir: Path, baseline: Run | None = None) -> Path:
     """Write run_dir/report/ and return its index.html.
-
-    Each file is replaced as a whole, the index last, so that a reader never sees half a page.
 
     Raises:
         HarnessError: the folder is no run, or was written by a newer version.
     """
-    report = Report(load_run(run_dir))
-    out = run_dir / "report"
+    return render_report(Report(load_run(run_dir), baseline))
+
+
+def render_report(report: Report) -> Path:
+    """Each file is replaced as a whole, the index last, so that a reader never sees half a page."""
+    out = report.run.folder / "report"
     sections = discover()
+    # Navigation names them on every page, so what they hold is known first.
+    extra = [(page, blocks) for page in extra_pages(sections)
+             if (blocks := blocks_of(report, page, sections))]  # fmt: skip
+    own = ((page, blocks_of(report, page, sections)) for page in own_pages(report))
+    navigation = [page for page, _ in extra]
     written: set[Path] = set()
-    for page in sorted(pages(report, sections), key=lambda p: p.path == "index.html"):
-        html, tables = render_page(report, page, sections)
-        for stem, table in tables.items():
-            written.add(_replace(out / "data" / f"{stem}.csv", to_csv(table)))
-        written.add(_replace(out / page.path, html))
+    for page, blocks in chain(extra, own):
+        for _, block in blocks:
+            for stem, table in block.tables.items():
+                written.add(replace_file(out / "data" / f"{stem}.csv", to_csv(table)))
+                written.add(replace_file(out / "data" / f"{stem}.md", to_markdown(table)))
+        written.add(replace_file(out / page.path, page_html(report, page, blocks, navigation)))
+    written |= {replace_file(out / path, text) for path, text in lm_eval_files(report)}
+    replace_file(out / "summary.md", summary(report))
     _remove_stale(out, written)
     return out / "index.html"
 
 
-def pages(report: Report, sections: Sequence[Section]) -> Iterator[Page]:
-    yield Page(kind="index", subject="", path="index.html", title=report.title)
+def own_pages(report: Report) -> Iterator[Page]:
+    """A page per task with samples, per candidate and per task, then the index."""
+    # Samples first: a task's are read once, and candidates show excerpts of every task's.
+    for name in report.samples.tasks:
+        path = f"samples/{report.task_slugs[name]}.html"
+        yield Page(kind="samples", subject=name, path=path, title=f"Samples of {name}")
     for name, slug in report.candidate_slugs.items():
         yield Page(kind="candidate", subject=name, path=f"candidates/{slug}.html", title=name)
     for name, slug in report.task_slugs.items():
         yield Page(kind="task", subject=name, path=f"tasks/{slug}.html", title=name)
-    for kind in dict.fromkeys(s.page for s in sections if s.page not in OWN_PAGES):
-        yield Page(kind=kind, subject="", path=f"{kind}.html", title=kind.capitalize())
+    yield Page(kind="index", subject="", path="index.html", title=report.title)
 
 
-def render_page(
+def extra_pages(sections: Sequence[Section]) -> Iterator[Page]:
+    """Pages of which a run has one, or none where no section has anything for it."""
+    kinds = dict.fromkeys(s.page for s in sections if s.page not in OWN_PAGES)
+    for kind in sorted(kinds, key=lambda kind: kind == "reproduction"):
+        title = kind.replace("-", " ").capitalize()
+        yield Page(kind=kind, subject="", path=f"{kind}.html", title=title)
+
+
+def blocks_of(
     report: Report, page: Page, sections: Sequence[Section]
-) -> tuple[str, dict[str, pd.DataFrame]]:
-    """The page's HTML and the tables that go with it."""
-    environment = _environment()
+) -> list[tuple[Section, Block]]:
+    """What the sections of this page have to show."""
+    found = ((s, s.block(report, page.subject)) for s in sections if s.page == page.kind)
+    return [(section, block) for section, block in found if block is not None]
+
+
+def page_html(
+    report: Report,
+    page: Page,
+    blocks: Sequence[tuple[Section, Block]],
+    navigation: Sequence[Page],
+) -> str:
+    environment = page_environment()
     shared = _links(report, page) | {"report": report, "page": page}
-    tables: dict[str, pd.DataFrame] = {}
-    blocks: list[dict[str, Any]] = []
-    for section in sections:
-        block = section.block(report, page.subject) if section.page == page.kind else None
-        if block is None:
-            continue
-        tables |= block.tables
+    shown: list[dict[str, Any]] = []
+    for section, block in blocks:
         template = environment.get_template(section.template)
         body = Markup(template.render(**shared, **block.data, csv_stems=sorted(block.tables)))
-        blocks.append({"title": section.title, "anchor": _anchor(section.title), "body": body})
+        shown.append({"title": section.title, "anchor": _anchor(section.title), "body": body})
     kind = page.kind if page.kind in OWN_PAGES else "page"
-    html = environment.get_template(f"{kind}.html").render(
-        **shared, blocks=blocks, extra_pages=_extra_pages(sections)
+    return environment.get_template(f"{kind}.html").render(
+        **shared, blocks=shown, navigation=navigation
     )
-    return html, tables
 
 
 def _links(report: Report, page: Page) -> dict[str, Any]:
@@ -99,11 +127,25 @@ def _links(report: Report, page: Page) -> dict[str, Any]:
         "root": page.root,
         "candidate_href": lambda name: f"{page.root}candidates/{report.candidate_slugs[name]}.html",
         "task_href": lambda name: f"{page.root}tasks/{report.task_slugs[name]}.html",
+        "samples_href": partial(_samples_href, report, page),
     }
 
 
-def _extra_pages(sections: Sequence[Section]) -> list[str]:
-    return list(dict.fromkeys(s.page for s in sections if s.page not in OWN_PAGES))
+def _samples_href(
+    report: Report,
+    page: Page,
+    task: str,
+    *,
+    example: int | None = None,
+    a: str = "",
+    show: str = "",
+) -> str:
+    """The task's page of samples, at an example or filtered; its script reads the fragment."""
+    given = {"a": report.candidate_slugs[a] if a else "", "show": show}
+    parts = [f"example-{example}"] if example is not None else []
+    parts += [f"{key}={value}" for key, value in given.items() if value]
+    fragment = f"#{'&'.join(parts)}" if parts else ""
+    return f"{page.root}samples/{report.task_slugs[task]}.html{fragment}"
 
 
 def _anchor(title: str) -> str:
@@ -111,7 +153,7 @@ def _anchor(title: str) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def page_environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
@@ -120,9 +162,10 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     # Markup: these files are ours. Whatever comes from a run is escaped.
-    scripts = {name: Markup(_asset(f"{name}.js")) for name in ("theme", "report")}
+    names = sorted(file.stem for file in (HERE / "assets").glob("*.js"))
+    scripts = {name: Markup(asset(f"{name}.js")) for name in names}
     environment.globals |= {
-        "stylesheet": Markup(_asset("report.css")),
+        "stylesheet": Markup(asset("report.css")),
         "scripts": scripts,
         "security_policy": _security_policy(list(scripts.values())),
         "PERCENT": PERCENT,
@@ -130,11 +173,12 @@ def _environment() -> Environment:
         "grouped": grouped,
         "plural": plural,
         "duration": duration,
+        "p_value": p_value,
     }
     return environment
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
     return (HERE / "assets" / name).read_text(encoding="utf-8")
 
 
@@ -150,16 +194,7 @@ def _sha256(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def to_csv(table: pd.DataFrame) -> str:
-    """Full precision; a cell that a spreadsheet would run as a formula gets a leading quote."""
-    return table.map(_inert).to_csv(index=False, lineterminator="\n")
-
-
-def _inert(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
-
-
-def _replace(path: Path, text: str) -> Path:
+def replace_file(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     # Model output may hold lone surrogates, which UTF-8 cannot write.
@@ -170,6 +205,7 @@ def _replace(path: Path, text: str) -> Path:
 
 def _remove_stale(out: Path, written: set[Path]) -> None:
     """Pages of candidates and tasks that the run no longer has."""
-    for pattern in ("candidates/*.html", "tasks/*.html", "data/*.csv"):
+    for pattern in ("*.html", "candidates/*.html", "tasks/*.html", "samples/*.html", "data/*.csv",
+                    "data/*.md", "data/lm-eval/*.json"):  # fmt: skip
         for path in set(out.glob(pattern)) - written:
             path.unlink()

@@ -6,15 +6,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from harness.records import Sample
-from reports.board import Column, Scope, Standing, columns, scope_of_means, standings
-from reports.load import Run
+from reports.board import Scope, Standing, scope_of_means, standings
+from reports.column import Column
+from reports.columns import columns
+from reports.comparison import Comparison, compare
+from reports.evidence import Evidence
+from reports.excerpts import Shelf
+from reports.load import Run, Scores
 from reports.references import references
 
 MARKERS = ("circle", "square", "triangle", "diamond", "down", "plus", "cross")
 NUM_COLOURS = 7
-SAMPLES_READ = 20
-"""Samples of a cell that pages draw on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,8 @@ class Look:
 @dataclass(frozen=True)
 class Report:
     run: Run
+    baseline: Run | None = None
+    """An earlier run that this one is compared with."""
 
     @cached_property
     def looks(self) -> dict[str, Look]:
@@ -61,7 +65,11 @@ class Report:
 
     @cached_property
     def standings(self) -> list[Standing]:
-        return standings(self.run, self.scope)
+        return standings(self.run.families, self.scope, self.evidence)
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        return Evidence(self.run, self.scope.tasks, self.scores)
 
     @cached_property
     def ranking(self) -> list[str]:
@@ -70,25 +78,41 @@ class Report:
 
     @cached_property
     def columns(self) -> list[Column]:
-        return columns(self.run, self.scope, self.standings)
+        return columns(self.run, self.scope, self.evidence, self.standings)
 
     def column(self, key: str) -> Column | None:
-        return next((c for c in self.columns if c.key == key), None)
+        return self._columns_by_key.get(key)
+
+    @cached_property
+    def _columns_by_key(self) -> dict[str, Column]:
+        return {column.key: column for column in self.columns}
 
     @cached_property
     def references(self) -> dict[str, str | None]:
         return references(self.run)
 
+    def scores(self, candidate: str, task: str) -> Scores | None:
+        """A cell's scores, read once; None where no samples were kept.
+
+        Raises:
+            HarnessError: the file cannot be read, or lacks a column.
+        """
+        key = (candidate, task)
+        if key not in self._scores:
+            self._scores[key] = self.run.scores(candidate, task)
+        return self._scores[key]
+
     @cached_property
-    def _samples(self) -> dict[tuple[str, str], list[Sample] | None]:
+    def _scores(self) -> dict[tuple[str, str], Scores | None]:
         return {}
 
-    def samples(self, candidate: str, task: str) -> list[Sample] | None:
-        """The first samples of a cell, read once; None where none were kept."""
-        key = (candidate, task)
-        if key not in self._samples:
-            self._samples[key] = self.run.samples(candidate, task, limit=SAMPLES_READ)
-        return self._samples[key]
+    @cached_property
+    def samples(self) -> Shelf:
+        return Shelf(self.run, tuple(self.ranking))
+
+    @cached_property
+    def comparison(self) -> Comparison | None:
+        return compare(self.baseline, self.run) if self.baseline else None
 
     @property
     def title(self) -> str:

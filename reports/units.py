@@ -39,6 +39,7 @@ class Scale:
 PERCENT = Scale(label="%", factor=0.01, decimals=1)
 POINTS = Scale(label="points", factor=0.01, decimals=1)
 RATIO = Scale(label="×", decimals=2)
+UNITS = {"request_throughput": "requests/s", "joules_per_token": "J/token"}
 FIXED = {"fraction": PERCENT, "ratio": RATIO}
 
 
@@ -46,6 +47,8 @@ def unit_kind(metric: str, unit: str) -> str:
     """Which ladder a metric climbs: "bytes", "count", "sec", "fraction", or its own unit."""
     if metric.startswith("relative_"):
         return "ratio"
+    if metric in UNITS:
+        return UNITS[metric]
     if "per_sec" in metric:
         return "tokens/s" if "tokens_per_sec" in metric else unit
     if "bytes" in metric or unit in ("bytes", "byte", "B"):
@@ -96,6 +99,11 @@ def _grouped(text: str) -> str:
 def _holds_digit(text: str) -> bool:
     """Other than 0: what rounds to zero carries no sign."""
     return any(digit in text for digit in "123456789")
+
+
+def p_value(value: float) -> str:
+    """`p 0.03`; below a thousandth only that it is."""
+    return "p < 0.001" if value < 0.001 else f"p {value:.3f}" if value < 0.1 else f"p {value:.2f}"
 
 
 def duration(sec: float) -> str:

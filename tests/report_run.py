@@ -11,11 +11,16 @@ from harness.stats import wilson_interval
 FAMILIES = ("checkpoint", "averaging", "merging", "mixture of experts", "proxy-tuning", "ensemble")
 METHODS = ("checkpoint", "ties", "dare", "slerp", "linear", "frankenmoe")
 DOMAINS = ("knowledge", "arithmetic", "programs", "instructions", "misconceptions")
-WORKLOADS = (("8/512", 8, 448, False), ("512/8", 448, 8, False),
-             ("8/8", 8, 8, False), ("mixed", 256, 256, True))  # fmt: skip
+WORKLOADS = (("8/512", 8, 448, 16, False), ("512/8", 448, 8, 16, False),
+             ("8/8", 8, 8, 16, False), ("mixed", 256, 256, 16, True),
+             ("load-1", 64, 64, 1, False), ("load-4", 64, 64, 4, False),
+             ("load-16", 64, 64, 16, False))  # fmt: skip
 SPEED = {"prefill_tokens_per_sec": 9000.0, "decode_tokens_per_sec": 900.0,
-         "total_tokens_per_sec": 1400.0, "ttft_sec": 0.04, "tpot_sec": 0.011, "latency_sec": 1.3,
-         "latency_sec_p90": 1.9, "relative_throughput": 1.0}  # fmt: skip
+         "total_tokens_per_sec": 1400.0, "request_throughput": 5.5,
+         "ttft_sec": 0.04, "ttft_sec_p90": 0.06, "ttft_sec_p99": 0.09,
+         "tpot_sec": 0.011, "tpot_sec_p90": 0.015, "tpot_sec_p99": 0.02,
+         "latency_sec": 1.3, "latency_sec_p90": 1.9, "latency_sec_p99": 2.6,
+         "relative_throughput": 1.0}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +32,10 @@ class Shape:
 
 
 def write_run(folder: Path, shape: Shape) -> Path:
-    """One skipped cell, one failed cell, one candidate without speed; the rest is complete."""
+    """One skipped cell, one failed cell, one candidate without speed; the rest is complete.
+
+    The samples give the recorded scores; the last candidate has none.
+    """
     draw = random.Random(shape.seed)
     candidates = [_candidate(i) for i in range(shape.candidates)]
     tasks = [_task(i) for i in range(shape.tasks)]
@@ -35,9 +43,15 @@ def write_run(folder: Path, shape: Shape) -> Path:
     (folder / "manifest.json").write_text(json.dumps(_manifest(candidates, tasks, shape)))
     lines = [line for c in candidates for line in _lines(c, tasks, shape, draw)]
     write_lines(folder, lines)
+    shares = {
+        (x["candidate"], x.get("task")): x["value"] for x in lines if x.get("value") is not None
+    }
+    hardness = {t["name"]: [draw.random() for _ in range(shape.examples)] for t in tasks}
     for candidate in candidates[:-1]:
-        for task in tasks:
-            write_samples(folder, candidate["name"], task["name"], _samples(shape, draw))
+        for task in hardness:
+            if (candidate["name"], task) in shares:
+                right = _right(shares[candidate["name"], task], hardness[task], draw)
+                write_samples(folder, candidate["name"], task, _samples(right))
     return folder
 
 
@@ -58,17 +72,22 @@ def write_samples(folder: Path, candidate: str, task: str, rows: list[dict[str, 
 def _candidate(i: int) -> dict[str, Any]:
     family = FAMILIES[i % len(FAMILIES)]
     if family == "proxy-tuning":
-        members = [{"role": "small_base", "coefficient": 1.0},
-                   {"role": "small_math", "coefficient": i / 10}]  # fmt: skip
+        members = [{"role": "large_base", "coefficient": 1.0},
+                   {"role": "small_arithmetic", "coefficient": i / 10},
+                   {"role": "small_base", "coefficient": -i / 10}]  # fmt: skip
         recipe: dict[str, Any] = {"kind": "logit_mix", "method": "proxy_tuning",
                                   "members": members}  # fmt: skip
     elif family == "checkpoint":
-        role = "small_base" if i == 0 else f"small_{DOMAINS[i // len(FAMILIES) % 5]}"
+        role = "large_base" if i == 0 else f"large_{DOMAINS[i // len(FAMILIES) % 5]}"
         recipe = {"kind": "weights", "method": "checkpoint", "inputs": [role]}
+    elif family == "averaging":
+        steps = range(100, 400 + 100 * (i // len(FAMILIES)), 100)
+        recipe = {"kind": "weights", "method": "swa",
+                  "inputs": [f"large_base@{step}" for step in steps]}  # fmt: skip
     else:
         recipe = {"kind": "weights", "method": METHODS[i % len(METHODS)],
-                  "inputs": ["small_math", "small_code"],
-                  "options": {"base": "small_base", "weights": [0.5, 0.5]}}  # fmt: skip
+                  "inputs": ["large_math", "large_code"],
+                  "options": {"base": "large_base", "weights": [0.5, 0.5]}}  # fmt: skip
     name = "base" if i == 0 else f"{recipe['method'].replace('_', '-')}-{family.split()[0]}-{i}"
     return {"name": name, "family": family, "recipe": recipe,
             "summary": f"Candidate {i}, made as {family}.",
@@ -90,8 +109,8 @@ def _task(i: int) -> dict[str, Any]:
 
 def _manifest(candidates: list[Any], tasks: list[Any], shape: Shape) -> dict[str, Any]:
     workloads = [
-        {"name": n, "prompt_tokens": p, "output_tokens": o, "num_requests": 16, "mixed": m}
-        for n, p, o, m in WORKLOADS
+        {"name": n, "prompt_tokens": p, "output_tokens": o, "num_requests": r, "mixed": m}
+        for n, p, o, r, m in WORKLOADS
     ]
     cells = [
         {"candidate": c["name"], "task": task, "refused": _refused(c, task, tasks)}
@@ -102,7 +121,8 @@ def _manifest(candidates: list[Any], tasks: list[Any], shape: Shape) -> dict[str
         "schema_version": 1,
         "suite": {"name": "invented", "title": "Invented run for the report’s tests",
                   "description": "Numbers drawn from a seed, to look at the report.",
-                  "tasks": {"pocket": ["*"]}, "candidates": [], "workloads": workloads},
+                  "tasks": {"pocket": ["*"]}, "candidates": [], "workloads": workloads,
+                  "reference": "base"},
         "zoo": {"name": "pocket", "scale": "pocket",
                 "fingerprints": {"small_base": "9f2c41d07be3", "small_math": "0b77ae51c2d4"}},
         "seed": shape.seed, "limit": shape.examples, "device": "cpu",
@@ -150,7 +170,8 @@ def _quality(
 def _costs(candidate: dict[str, Any], draw: random.Random) -> list[dict[str, Any]]:
     size = draw.choice((1.0, 1.0, 1.7, 3.4))
     static = {"weights_bytes": size * 3.1e6, "kv_bytes_per_token": 1024.0,
-              "peak_memory_bytes": size * 3.1e6 + 2.2e7, "total_params": size * 1.55e6,
+              "kv_pool_bytes": 1.6e7, "activation_bytes": size * 1.9e6,
+              "peak_memory_bytes": size * 5.0e6 + 2.2e7, "total_params": size * 1.55e6,
               "active_params": min(size, 1.7) * 1.55e6,
               "build_sec": draw.uniform(0.4, 9)}  # fmt: skip
     lines: list[dict[str, Any]] = [
@@ -168,18 +189,33 @@ def _costs(candidate: dict[str, Any], draw: random.Random) -> list[dict[str, Any
 def _speed(
     workload: str, metric: str, typical: float, size: float, draw: random.Random
 ) -> dict[str, Any]:
-    slower = size ** (1 if "sec" in metric and "per" not in metric else -1)
-    value = typical * slower * draw.uniform(0.85, 1.15)
+    slower = size ** (1 if "_sec" in metric and "per_sec" not in metric else -1)
+    load = next(requests for name, _, _, requests, _ in WORKLOADS if name == workload) / 16
+    busy = load**0.6 if "per_sec" in metric or "throughput" in metric else load**0.3
+    value = typical * slower * draw.uniform(0.85, 1.15) * (1 if "relative" in metric else busy)
     return {"workload": workload, "metric": metric, "value": value, "ci_low": value * 0.96,
-            "ci_high": value * 1.05, "n": 3, "higher_is_better": slower <= 1,
-            "unit": "ratio" if "relative" in metric else "sec"}  # fmt: skip
+            "ci_high": value * 1.05, "n": 3,
+            "higher_is_better": "_sec" not in metric or "per_sec" in metric,
+            "unit": _unit(metric)}  # fmt: skip
 
 
-def _samples(shape: Shape, draw: random.Random) -> list[dict[str, Any]]:
+def _unit(metric: str) -> str:
+    if "per_sec" in metric or metric == "request_throughput":
+        return "tokens/s" if "tokens" in metric else "requests/s"
+    return "ratio" if "relative" in metric else "sec"
+
+
+def _right(share: float, hardness: list[float], draw: random.Random) -> list[bool]:
+    """So many examples right as the score says, the easy ones rather than the hard ones."""
+    pull = [hard + draw.gauss(0, 0.3) for hard in hardness]
+    chosen = set(sorted(range(len(pull)), key=pull.__getitem__)[: round(share * len(pull))])
+    return [i in chosen for i in range(len(pull))]
+
+
+def _samples(right: list[bool]) -> list[dict[str, Any]]:
     return [
         {"example": i, "prompt": f"Q: Tom has {i} apples and buys {i + 2} more. How many?\nA:",
-         "target": str(2 * i + 2), "response": f" {2 * i + 2 - (1 - right)}\n",
-         "logprobs": None if i % 2 else [-0.4, -1.2], "score": float(right)}
-        for i in range(shape.examples)
-        for right in [draw.random() < 0.6]
+         "target": str(2 * i + 2), "response": f" {2 * i + 2 - (1 - good)}\n",
+         "logprobs": None if i % 2 else [-0.4, -1.2], "score": float(good)}
+        for i, good in enumerate(right)
     ]  # fmt: skip

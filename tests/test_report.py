@@ -14,11 +14,10 @@ import pytest
 from report_run import Shape, write_lines, write_run, write_samples
 
 from harness.errors import HarnessError
-from reports.board import scope_of_means, standings
 from reports.lines import current, read_measurements
 from reports.load import load_run
 from reports.render import render
-from reports.report import slugs
+from reports.report import Report, slugs
 from reports.sections import Block, discover
 
 HERE = Path(__file__).parent
@@ -156,13 +155,15 @@ def test_model_output_is_text(small):
 def test_samples_that_are_missing_say_so(run, pages):
     last = list(load_run(run).families)[-1]
     page = run / "report" / "candidates" / f"{slugs([last])[last]}.html"
-    assert "No samples were kept for this cell." in text_of(page)
+    assert "no samples were kept for this cell." in text_of(page)
 
 
-def test_samples_that_cannot_be_read_are_an_error_that_names_the_file(small):
+def test_samples_that_cannot_be_read_are_a_gap_that_names_the_file(small):
     (small / "samples" / "base" / "knowledge.parquet").write_bytes(b"no parquet")
-    with pytest.raises(HarnessError, match=r"knowledge\.parquet cannot be read"):
-        render(small)
+    index = render(small)
+    page = text_of(index.parent / "candidates" / "base.html")
+    assert "samples/base/knowledge.parquet cannot be read" in page
+    assert "base: on some tasks its samples cannot be read" in text_of(index)
 
 
 def test_a_torn_line_is_left_out_and_noted(small):
@@ -237,7 +238,7 @@ def test_a_mean_over_fewer_tasks_ranks_after_the_complete_ones(small):
     kept = [x for x in lines if (x["candidate"], x.get("task")) != (best, "knowledge_shifted")]
     write_lines(small, kept)
     run = load_run(small)
-    rows = standings(run, scope_of_means(run))
+    rows = Report(run).standings
     assert rows[-1].candidate == best
     assert not rows[-1].mean.complete
     assert "mean over 1 of 2 tasks" in text_of(render(small))
@@ -271,7 +272,7 @@ def test_a_task_of_misses_enters_the_mean_as_hits(small):
     manifest["tasks"][0]["higher_is_better"] = False
     (small / "manifest.json").write_text(json.dumps(manifest))
     run = load_run(small)
-    row = next(r for r in standings(run, scope_of_means(run)) if r.candidate == "base")
+    row = next(r for r in Report(run).standings if r.candidate == "base")
     first, second = (run.quality("base", t).value for t in run.tasks)
     assert row.mean.value == pytest.approx((1 - first + second) / 2)
 
@@ -302,7 +303,7 @@ def test_sections_keep_the_contract(section, run):
     from reports.report import Report
 
     report = Report(load_run(run))
-    subjects = {"candidate": "base", "task": "knowledge"}
+    subjects = {"candidate": "base", "task": "knowledge", "samples": "knowledge"}
     block = section.block(report, subjects.get(section.page, ""))
     assert block is None or isinstance(block, Block)
     assert (HERE.parent / "reports" / "templates" / section.template).is_file()
@@ -333,9 +334,21 @@ def test_a_stored_run_renders_to_the_stored_leaderboard(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_large_run_renders_in_ten_seconds(tmp_path):
-    folder = write_run(tmp_path / "run", Shape(candidates=35, tasks=16, examples=100))
+def test_a_large_run_renders_in_fifteen_seconds(tmp_path):
+    folder = write_run(tmp_path / "run", Shape(candidates=60, tasks=30, examples=500))
     start = time.process_time()
     index = render(folder)
-    assert time.process_time() - start < 10
+    assert time.process_time() - start < 15
     assert index.stat().st_size < 3e6
+
+
+@pytest.mark.slow
+def test_twice_the_candidates_take_about_twice_the_time(tmp_path):
+    """Three times is the margin: what grew with the square would take four."""
+    spent = []
+    for number in (30, 60):
+        folder = write_run(tmp_path / str(number), Shape(candidates=number, tasks=20, examples=20))
+        start = time.process_time()
+        render(folder)
+        spent.append(time.process_time() - start)
+    assert spent[1] < 3 * spent[0]

@@ -1,13 +1,12 @@
 """The report's statistics and numbers: laws, and values from the literature."""
 
-import random
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.records import Task
 from harness.stats import wilson_interval
-from reports.aggregate import difference, mean_over_tasks, pareto_front
+from reports.aggregate import difference, oriented, pareto_front
 from reports.load import Reading
 from reports.units import PERCENT, duration, scale_for, significant, unit_kind
 
@@ -25,7 +24,6 @@ def test_difference_agrees_with_newcombe_1998():
     found = difference(share(56, 70), share(48, 80))
     assert found is not None
     assert (found.low, found.high) == pytest.approx((0.0524, 0.3339), abs=5e-5)
-    assert found.verdict == "higher"
 
 
 @given(left=shares, right=shares)
@@ -36,37 +34,20 @@ def test_difference_changes_sign_with_its_sides(left, right):
     )
 
 
-@given(st.lists(shares, min_size=1, max_size=8))
-def test_mean_lies_in_its_interval_inside_zero_and_one(readings):
-    mean = mean_over_tasks(readings)
-    assert -1e-12 <= mean.low <= mean.value <= mean.high <= 1 + 1e-12
-    assert mean.complete
-    assert mean.examples == sum(r.n for r in readings)
-
-
-@given(shares)
-def test_mean_of_one_task_is_that_task(reading):
-    mean = mean_over_tasks([reading])
-    assert (mean.value, mean.low, mean.high) == pytest.approx((reading.value, *reading.bounds))
-
-
-def test_missing_tasks_are_counted_and_never_zero():
-    mean = mean_over_tasks([share(8, 10), Reading(), share(6, 10)])
-    assert mean.value == pytest.approx(0.7)
-    assert (mean.tasks, mean.of_tasks, mean.complete) == (2, 3, False)
-    assert mean_over_tasks([Reading()]) is None
+def test_a_missing_side_leaves_no_difference():
     assert difference(share(1, 2), Reading()) is None
+    assert difference(Reading(), share(1, 2)) is None
 
 
-@pytest.mark.parametrize("truth", [(0.5, 0.5, 0.5), (0.9, 0.7, 0.4), (0.98, 0.97, 0.02)])
-def test_interval_of_a_mean_covers_the_truth(truth):
-    draw = random.Random(7)
-    n, rounds, covered = 40, 600, 0
-    for _ in range(rounds):
-        hits = [sum(draw.random() < p for _ in range(n)) for p in truth]
-        mean = mean_over_tasks([share(h, n) for h in hits])
-        covered += mean.low <= sum(truth) / len(truth) <= mean.high
-    assert 0.93 <= covered / rounds <= 0.995
+def test_a_share_of_misses_becomes_one_of_hits():
+    task = Task(name="t", lm_eval="t", scale="pocket", domain="d", output_type="multiple_choice",
+                primary_metric="acc", higher_is_better=False)  # fmt: skip
+    found = oriented(share(3, 10), task)
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (0.7, *wilson_interval(0.7, 10)), abs=1e-9
+    )
+    assert oriented(found, task.model_copy(update={"higher_is_better": True})) == found
+    assert oriented(Reading(), task) == Reading()
 
 
 @given(points)

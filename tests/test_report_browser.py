@@ -1,5 +1,6 @@
-"""The index in real Chromium, from disk: sorting, filtering, colours, a phone's width."""
+"""The report in real Chromium, from disk: sorting, filtering, choosing, colours, a phone."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import pytest
 from report_run import Shape, write_lines, write_run, write_samples
 from test_report import ATTACK, lines_of
 
+from reports.load import Run, load_run
 from reports.render import render
+from reports.report import Report
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -16,6 +19,8 @@ pytestmark = pytest.mark.skipif(
     not Path(CHROMIUM).exists(), reason="no chromium: apt-get install chromium"
 )
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+LAID_OUT = "main > section { content-visibility: visible !important; }"
+"""What is far from view is not laid out otherwise, so that nothing could be found wrong with it."""
 NO_OVERFLOW = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
 
 
@@ -42,9 +47,11 @@ def visit(browser):
     """Open a page; afterwards there must have been no error, dialog, or request but for files."""
     contexts, complaints = [], []
 
-    def open_page(path: Path, *, width=1280, height=900, scheme="light"):
+    def open_page(path: Path, *, fragment="", width=1280, height=900, scheme="light", allow=()):
         context = browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme=scheme
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,
+            permissions=list(allow),
         )
         contexts.append(context)
         page = context.new_page()
@@ -54,7 +61,7 @@ def visit(browser):
         page.on(
             "request", lambda r: None if r.url.startswith("file:") else complaints.append(r.url)
         )
-        page.goto(path.as_uri())
+        page.goto(path.as_uri() + fragment)
         return page
 
     yield open_page
@@ -74,6 +81,14 @@ def column(page, key: str) -> list[str]:
         }""",
         key,
     )
+
+
+def hide_family(page, family: str) -> None:
+    page.locator("[data-tools=leaderboard]").get_by_role("checkbox", name=family).press("Space")
+
+
+def limit(page, label: str, value: str) -> None:
+    page.get_by_label(re.compile(f"^{label} at (most|least)$")).fill(value)
 
 
 def decode_key(page) -> str:
@@ -106,18 +121,64 @@ def test_text_and_family_filters_narrow_the_rows(index, visit):
     assert set(column(page, "family")) == {"averaging"}
     assert page.locator("#count").inner_text() == "2 of 8 candidates"
     page.get_by_label("Filter").fill("")
-    page.get_by_role("checkbox", name="averaging").press("Space")
+    hide_family(page, "averaging")
     assert "averaging" not in column(page, "family")
     assert len(column(page, "family")) == 6
 
 
-def test_columns_open_by_domain_and_by_task(index, visit):
+def test_groups_of_columns_are_shown_on_demand(index, visit):
     page = visit(index)
     task = page.locator("#leaderboard-table th.group-task").first
     assert not task.is_visible()
-    page.get_by_role("radio", name="By task").check()
+    page.get_by_role("checkbox", name="Tasks").press("Space")
     assert task.is_visible()
-    assert not page.locator("#leaderboard-table th.group-domain").first.is_visible()
+    page.get_by_role("checkbox", name="Speed").press("Space")
+    assert not page.locator("#leaderboard-table th.group-speed").first.is_visible()
+
+
+def test_the_address_holds_the_view(index, visit):
+    page = visit(index)
+    key = decode_key(page)
+    page.locator(f"#leaderboard-table th[data-key='{key}'] button").click()
+    page.get_by_label("Filter").fill("e")
+    hide_family(page, "merging")
+    page.get_by_role("checkbox", name="Domains").press("Space")
+    limit(page, "Peak memory", "30")
+    shared = page.evaluate("location.hash")
+    again = visit(index, fragment=shared)
+    for opened in (page, again):
+        assert opened.locator(f"th[data-key='{key}']").get_attribute("aria-sort") == "descending"
+        assert opened.locator("th.group-domain").first.is_visible()
+        assert opened.get_by_label("Peak memory at most").input_value() == "30"
+    assert column(page, "name") == column(again, "name")
+    # Not inner_text(): what is far from view has none.
+    answers = [opened.locator("#chooser-answer").text_content() for opened in (page, again)]
+    assert answers[0] == answers[1] != ""
+    assert again.locator("#choose-within-bounds").evaluate(
+        "section => section.getBoundingClientRect().top < innerHeight"
+    )
+
+
+def test_a_view_of_another_report_shows_all_rows(index, visit):
+    page = visit(index, fragment="#leaderboard?sort=gone&hide=gone&columns=none")
+    assert len(column(page, "name")) == 8
+
+
+def test_a_link_to_a_section_still_leads_there(index, visit):
+    page = visit(index)
+    page.get_by_role("navigation", name="On this page").get_by_role("link").last.click()
+    page.evaluate("""() => new Promise(resolve => {
+        const look = () => scrollY > 1000 ? resolve() : requestAnimationFrame(look);
+        look(); })""")
+
+
+def test_copied_markdown_is_the_table_as_shown(index, visit):
+    page = visit(index, allow=["clipboard-read", "clipboard-write"])
+    page.get_by_label("Filter").fill("merging")
+    page.locator("#leaderboard").get_by_role("button", name="Copy as Markdown").click()
+    lines = page.evaluate("navigator.clipboard.readText()").splitlines()
+    assert [line.split(" | ")[1] for line in lines[2:]] == column(page, "name")
+    assert len({line.count(" | ") for line in lines}) == 1
 
 
 def test_the_chosen_colours_hold_and_follow_the_system_before(index, visit):
@@ -132,11 +193,113 @@ def test_the_chosen_colours_hold_and_follow_the_system_before(index, visit):
     assert page.get_by_role("button", name="Switch to dark").is_visible()
 
 
-@pytest.mark.parametrize("pattern", ["index.html", "candidates/base.html", "tasks/knowledge.html"])
-def test_nothing_sticks_out_on_a_phone(index, visit, pattern):
-    page = visit(index.parent / pattern, width=390, height=844)
-    page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
-    assert page.evaluate(NO_OVERFLOW)
+def test_nothing_sticks_out_on_a_phone(index, visit):
+    kinds = [*index.parent.glob("*.html"), index.parent / "candidates" / "base.html",
+             index.parent / "tasks" / "knowledge.html"]  # fmt: skip
+    assert len(kinds) > 6
+    for path in kinds:
+        page = visit(path, width=390, height=844)
+        page.add_style_tag(content=LAID_OUT)
+        page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+        assert page.evaluate(NO_OVERFLOW), path
+
+
+def test_nothing_is_cut_off_in_print(index, visit):
+    """On A4 across, less margins of 10 mm: 277 mm."""
+    for path in (index, index.with_name("latency.html"), index.parent / "candidates" / "base.html"):
+        page = visit(path, width=1047)
+        page.emulate_media(media="print")
+        assert page.evaluate(NO_OVERFLOW), path
+        assert not page.locator("header, .tools, .copy").filter(visible=True).count()
+        hidden = """all => all.filter(e => e.getClientRects().length
+            && getComputedStyle(e).overflow !== "visible").length"""
+        assert page.eval_on_selector_all("main .scroll", hidden) == 0
+
+
+def chosen(page) -> str:
+    return page.locator("#chooser-answer strong").first.text_content()
+
+
+def readings(run: Run, metric: str, workload: str | None = None) -> dict[str, float | None]:
+    return {c: run.read(c, metric, workload=workload).value for c in run.families}
+
+
+def best_of(run: Run, names: set[str]) -> str:
+    """Of those with all tasks, by the page's own ranking."""
+    rows = Report(run).standings
+    return next(r.candidate for r in rows if r.candidate in names and r.mean and r.mean.complete)
+
+
+def test_the_chooser_names_the_best_within_all_bounds(index, visit):
+    run = load_run(index.parent.parent)
+    memory, speed = (
+        readings(run, "peak_memory_bytes"),
+        readings(run, "decode_tokens_per_sec", "8/512"),
+    )
+    page = visit(index)
+    assert chosen(page) == best_of(run, set(run.families))
+    most = sorted(memory.values())[3] / 2**20 + 0.01
+    least = sorted(v for v in speed.values() if v)[1]
+    page.get_by_label("Unit of Peak memory").select_option("KiB")
+    limit(page, "Peak memory", f"{most * 1024}")
+    limit(page, "Decoding speed", f"{least}")
+    fitting = {
+        name for name, value in speed.items()
+        if value and value >= least and memory[name] <= most * 2**20
+    }  # fmt: skip
+    assert chosen(page) == best_of(run, fitting)
+
+
+def test_what_was_not_measured_passes_no_bound(index, visit):
+    page = visit(index)
+    unmeasured = "slerp-mixture-3"
+    limit(page, "Decoding speed", "0")
+    answer = page.locator("#chooser-answer")
+    reason = answer.locator("li", has_text="Decoding speed is not known")
+    assert unmeasured in reason.text_content()
+    assert "the engine ran out of memory while it started" in reason.text_content()
+    assert chosen(page) != unmeasured
+
+
+def test_the_chooser_says_what_each_bound_excluded_and_that_nothing_fits(index, visit):
+    page = visit(index)
+    limit(page, "Peak memory", "0.5")
+    answer = page.locator("#chooser-answer")
+    assert "Nothing fits." in answer.text_content()
+    excluded = answer.locator("li", has_text="Peak memory above 0.5 MiB")
+    assert excluded.get_by_role("link").count() == 8
+    limit(page, "Peak memory", "")
+    for box in page.locator("input[name=choose]").all()[1:]:
+        box.press("Space")
+    assert "Family not chosen" in answer.text_content()
+    assert chosen(page).startswith(("base", "checkpoint"))
+
+
+def test_one_cells_command_follows_the_reader(index, visit):
+    page = visit(index.parent / "reproduction.html")
+    page.get_by_label("Task").select_option("arithmetic")
+    page.get_by_label("Candidate").select_option("base")
+    command = page.locator("pre.command").last.inner_text()
+    assert command == ("python run_all.py --suite invented --zoo pocket --only base "
+                       "--tasks arithmetic --out runs/one-cell")  # fmt: skip
+
+
+def test_all_is_reached_by_keyboard_alone(index, visit):
+    """Tab visits every control in view order; nothing traps it."""
+    page = visit(index)
+    wanted = page.evaluate("""() => [...document.querySelectorAll(
+        "a[href], button, input, select, [tabindex='0']")]
+        .filter(e => e.getClientRects().length && !e.closest("svg")
+            && (e.type !== "radio" || e.checked)).length""")
+    reached = set()
+    for _ in range(wanted + 200):
+        page.keyboard.press("Tab")
+        reached.add(
+            page.evaluate("""() => {
+            const all = window.all ??= [...document.querySelectorAll("*")];
+            return all.indexOf(document.activeElement); }""")
+        )
+    assert len(reached) >= wanted
 
 
 def test_markup_in_model_output_does_nothing(index, visit):
@@ -161,3 +324,14 @@ def test_links_lead_to_pages_and_sections_that_exist(index, visit):
 def test_ids_are_unique(index, visit):
     ids = visit(index).eval_on_selector_all("[id]", "all => all.map(e => e.id)")
     assert len(ids) == len(set(ids))
+
+
+@pytest.mark.slow
+def test_a_large_index_is_soon_usable(tmp_path, visit):
+    """The bar is one second on a machine of its own; here others may run."""
+    index = render(write_run(tmp_path / "run", Shape(candidates=60, tasks=30, examples=4)))
+    assert index.stat().st_size < 3e6
+    page = visit(index)
+    assert page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd") < 3000
+    page.get_by_label("Filter").fill("averaging")
+    assert len(column(page, "name")) == 10

@@ -19,60 +19,61 @@
   show();
 })();
 
-(function leaderboard() {
-  const table = document.getElementById("leaderboard-table");
-  if (!table) return;
-  const body = table.tBodies[0];
-  const rows = Array.from(body.rows);
-  const headers = Array.from(table.tHead.rows[0].cells);
-  const tools = document.querySelector("[data-tools=leaderboard]");
-  const filter = document.getElementById("filter");
-  const families = Array.from(document.querySelectorAll("input[name=family]"));
-  const details = Array.from(document.querySelectorAll("input[name=detail]"));
-  const count = document.getElementById("count");
-  const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
-
-  function compare(a, b, isText, sign) {
-    if (a === "" || b === "") return (a === "") - (b === "");   // what is missing stays last
-    return sign * (isText ? collator.compare(a, b) : Number(a) - Number(b));
-  }
-
-  function sortBy(header) {
-    const column = headers.indexOf(header);
-    const now = header.getAttribute("aria-sort");
-    const first = "down" in header.dataset ? "descending" : "ascending";
-    const other = first === "descending" ? "ascending" : "descending";
-    const order = now === first ? other : first;
-    for (const each of headers) each.removeAttribute("aria-sort");
-    header.setAttribute("aria-sort", order);
-    const sign = order === "ascending" ? 1 : -1;
-    const isText = "text" in header.dataset;
-    rows.sort((a, b) =>
-      compare(a.cells[column].dataset.sort, b.cells[column].dataset.sort, isText, sign));
-    body.append(...rows);
-  }
-
-  function apply() {
-    const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const shown = new Set(families.filter((box) => box.checked).map((box) => box.value));
-    let number = 0;
-    for (const row of rows) {
-      const text = `${row.cells[1].dataset.sort} ${row.cells[2].dataset.sort}`.toLowerCase();
-      row.hidden = !shown.has(row.dataset.family) || !words.every((word) => text.includes(word));
-      number += row.hidden ? 0 : 1;
+(function copyButtons() {
+  async function copy(text) {
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch (error) {   // not allowed here, as in some browsers for pages from disk
+      const area = document.createElement("textarea");
+      area.value = text;
+      document.body.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
     }
-    count.textContent = number === rows.length
-      ? `${number} candidate${number === 1 ? "" : "s"}`
-      : `${number} of ${rows.length} candidates`;
   }
 
-  for (const header of headers) {
-    header.querySelector("button").addEventListener("click", () => sortBy(header));
+  function button(label, textOf) {
+    const made = document.createElement("button");
+    made.type = "button";
+    made.className = "quiet copy";
+    made.textContent = label;
+    made.addEventListener("click", async () => {
+      await copy(textOf());
+      made.textContent = "Copied";
+      setTimeout(() => { made.textContent = label; }, 1500);
+    });
+    return made;
   }
-  filter.addEventListener("input", apply);
-  for (const box of families) box.addEventListener("change", apply);
-  for (const radio of details) {
-    radio.addEventListener("change", () => { table.dataset.detail = radio.value; });
+
+  // As it is shown: hidden columns and rows stay out, the order is the reader's.
+  function markdown(table) {
+    const shown = (element) => element.getClientRects().length > 0;
+    const written = (cell) => cell.innerText.trim().replace(/\s+/g, " ")
+      .replace(/[\\`*_[\]|]/g, "\\$&").replace(/</g, "&lt;");
+    const lines = Array.from(table.rows).filter(shown)
+      .map((row) => Array.from(row.cells).filter(shown).map(written));
+    lines.splice(1, 0, lines[0].map(() => "---"));
+    return lines.map((line) => `| ${line.join(" | ")} |\n`).join("");
+  }
+
+  for (const table of document.querySelectorAll("main .scroll > table")) {
+    const place = document.createElement("p");
+    place.className = "copy-table";
+    place.append(button("Copy as Markdown", () => markdown(table)));
+    table.parentElement.after(place);
+  }
+  for (const command of document.querySelectorAll("pre.command")) {
+    command.after(button("Copy", () => command.textContent.trim()));
+  }
+})();
+
+(function cellCommand() {
+  const tools = document.querySelector("[data-tools=cell]");
+  if (!tools) return;
+  for (const select of tools.querySelectorAll("select")) {
+    const place = document.querySelector(`[data-shows=${select.id}]`);
+    select.addEventListener("change", () => { place.textContent = select.value; });
   }
   tools.hidden = false;
 })();

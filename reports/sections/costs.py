@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from reports.board import workload_words
+from reports.cost_columns import workload_words
 from reports.load import Reading
 from reports.metrics import KNOWN, describe
 from reports.report import Report
@@ -38,11 +38,7 @@ class Costs:
 
 def _speed(report: Report, candidate: str, workloads: list[str]) -> list[dict[str, Any]]:
     """One row a metric. Every metric that any candidate has, so that pages can be compared."""
-    metrics = dict.fromkeys(
-        m.metric
-        for m in report.run.measurements
-        if m.workload and not m.task and m.value is not None
-    )
+    metrics = report.run.timed
     known = [m for m in KNOWN if m in metrics]
     rest = [m for m in metrics if m not in known]
     return [_speed_row(report, candidate, metric, workloads) for metric in known + rest]
@@ -70,9 +66,7 @@ def _static(report: Report, candidate: str) -> list[dict[str, Any]]:
 
 
 def _scale(report: Report, metric: str, cells: list[Reading]) -> Any:
-    unit = next(
-        (m.unit for m in report.run.measurements if m.metric == metric and m.value is not None), ""
-    )
+    unit = report.run.units.get((metric, None), "")
     return scale_for(unit_kind(metric, unit), [cell.value for cell in cells])
 
 

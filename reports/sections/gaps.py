@@ -28,6 +28,7 @@ class Gaps:
 
 def gaps(report: Report, candidate: str | None = None) -> list[dict[str, str]]:
     """Recorded gaps, then those that the plan refused without a record."""
+    lines = report.run.measurements if candidate is None else report.run.by_candidate[candidate]
     recorded = [
         {
             "candidate": m.candidate,
@@ -35,7 +36,7 @@ def gaps(report: Report, candidate: str | None = None) -> list[dict[str, str]]:
             "outcome": str(m.outcome),
             "reason": m.reason or "no reason was recorded",
         }
-        for m in report.run.measurements
+        for m in lines
         if m.value is None
     ]
     known = {(row["candidate"], row["cell"]) for row in recorded}

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from harness.records import Task
-from reports.board import oriented
+from reports.aggregate import oriented
 from reports.load import Reading
 from reports.report import Report
 from reports.sections import Block

@@ -4,10 +4,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reports.aggregate import Mean
-from reports.board import BoardCell, Column, Standing, board_frame
+from reports.board import Standing
+from reports.column import BoardCell, Column
+from reports.columns import board_frame
 from reports.load import Reading
 from reports.report import Report
 from reports.sections import Block
+
+GROUPS = {
+    "split": "Held out and shifted",
+    "difference": "Differences",
+    "domain": "Domains",
+    "task": "Tasks",
+    "speed": "Speed",
+    "memory": "Memory",
+    "size": "Size and build",
+}
+SHOWN = ("split", "difference", "speed", "memory")
 
 
 @dataclass
@@ -31,7 +44,10 @@ class Leaderboard:
     def block(self, report: Report, subject: str) -> Block:
         notes = Footnotes()
         span = interval_span([row.mean for row in report.standings if row.mean])
-        rows = [_row(report, row, notes, span) for row in report.standings]
+        rows = [
+            _row(report, place, row, notes, span)
+            for place, row in enumerate(report.standings, start=1)
+        ]
         frame = board_frame(report.standings, report.columns)
         return Block(
             data={
@@ -42,10 +58,23 @@ class Leaderboard:
                 "families": list(report.looks.values()),
                 "left_out": report.scope.left_out,
                 "num_tasks": len(report.scope.tasks),
+                "groups": _groups(report.columns),
+                "effect": report.evidence.smallest_effect,
+                "notes": report.evidence.notes,
                 "inverted": [t.name for t in report.scope.tasks if not t.higher_is_better],
             },
             tables={"leaderboard": frame, "measurements": report.run.frame},
         )
+
+
+def _groups(columns: list[Column]) -> list[dict[str, Any]]:
+    """What the reader can show and hide; `mean` alone always stays."""
+    present = {column.group for column in columns}
+    return [
+        {"key": key, "label": label, "shown": key in SHOWN}
+        for key, label in GROUPS.items()
+        if key in present
+    ]
 
 
 def interval_span(means: list[Mean]) -> tuple[float, float]:
@@ -58,22 +87,36 @@ def interval_span(means: list[Mean]) -> tuple[float, float]:
 
 
 def _row(
-    report: Report, row: Standing, notes: Footnotes, span: tuple[float, float]
+    report: Report, place: int, row: Standing, notes: Footnotes, span: tuple[float, float]
 ) -> dict[str, Any]:
     cells = [_cell(column, column.cells[row.candidate], notes) for column in report.columns]
     return {
         "candidate": row.candidate,
         "look": report.look(row.candidate),
-        "rank": row.rank,
+        "place": place if row.mean else "",
+        "rank": row.ranks if row.rank else "",
+        "rank_hint": _rank_hint(report, row),
         "cells": cells,
         "bar": _bar(row.mean, span),
         "complete": row.mean is not None and row.mean.complete,
     }
 
 
+def _rank_hint(report: Report, row: Standing) -> str:
+    """Who may be better or worse than it, in words."""
+    if row.rank is None:
+        return row.unranked
+    alike = report.evidence.alike(row.candidate)
+    if not alike:
+        return "told apart from every other candidate"
+    return f"cannot be told apart from {', '.join(alike)}"
+
+
 def _cell(column: Column, cell: BoardCell, notes: Footnotes) -> dict[str, Any]:
     note = cell.note or _gap_note(cell.reading)
     return {
+        "verdict": cell.verdict,
+        "p_value": cell.p_value,
         "column": column,
         "reading": cell.reading,
         "note": note,
@@ -82,7 +125,7 @@ def _cell(column: Column, cell: BoardCell, notes: Footnotes) -> dict[str, Any]:
 
 
 def _gap_note(gap: Reading) -> str:
-    if gap.value is not None:
+    if gap.value is not None or gap.outcome == "itself":
         return ""
     recorded = gap.outcome in ("skipped", "failed")
     return f"{gap.outcome}: {gap.reason}" if recorded else gap.reason

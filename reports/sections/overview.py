@@ -1,12 +1,11 @@
 """What was found, in words that are computed from the measurements."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from reports.aggregate import Difference, difference
-from reports.board import Column, Standing, mean_of
+from reports.board import Standing
+from reports.column import Column
 from reports.load import Reading
 from reports.report import Report
 from reports.sections import Block
@@ -21,11 +20,11 @@ class Overview:
     def block(self, report: Report, subject: str) -> Block:
         ranked = [row for row in report.standings if row.mean is not None]
         best = best_by_family(ranked)
-        families = [_family(report, row, best[0]) for row in best]
+        families = [_family(report, row) for row in best]
         return Block(
             data={
                 "leader": ranked[0] if ranked else None,
-                "lead": _lead(ranked),
+                "lead": _lead(report, ranked),
                 "families": families,
                 "fastest": _extreme(report, ranked, "decode_tokens_per_sec", sign=-1),
                 "smallest": _extreme(report, ranked, "peak_memory_bytes", sign=1)
@@ -45,50 +44,27 @@ def best_by_family(ranked: list[Standing]) -> list[Standing]:
     return list(found.values())
 
 
-def _lead(ranked: list[Standing]) -> tuple[Standing, Difference] | None:
-    """The runner-up and the leader's distance to it, where both have the same tasks."""
-    if len(ranked) < 2 or not ranked[0].mean or not ranked[1].mean:
+def _lead(report: Report, ranked: list[Standing]) -> dict[str, Any] | None:
+    """The runner-up, how far it is behind, and who else cannot be told apart from the leader."""
+    if len(ranked) < 2 or ranked[1].rank is None:
         return None
-    if ranked[0].mean.tasks != ranked[1].mean.tasks:
-        return None
-    gap = difference(ranked[0].mean, ranked[1].mean)
-    return (ranked[1], gap) if gap else None
+    second = ranked[1]
+    return {
+        "second": second,
+        "gap": report.evidence.against_leader[second.candidate],
+        "alike": report.evidence.alike(ranked[0].candidate),
+    }
 
 
-def _family(report: Report, row: Standing, leader: Standing) -> dict[str, Any]:
+def _family(report: Report, row: Standing) -> dict[str, Any]:
     return {
         "row": row,
         "look": report.looks[row.family],
-        "behind": _behind(report, row, leader),
+        "behind": report.evidence.against_leader[row.candidate],
         "decode": _cost(report, row.candidate, "decode_tokens_per_sec"),
         "memory": _cost(report, row.candidate, "peak_memory_bytes"),
         "weights": _cost(report, row.candidate, "weights_bytes"),
     }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Behind:
-    """A candidate's mean accuracy less the leader's, over the tasks that both completed."""
-
-    difference: Difference
-    tasks: int
-    of_tasks: int
-
-
-def _behind(report: Report, row: Standing, leader: Standing) -> Behind | None:
-    if row.candidate == leader.candidate:
-        return None
-    names = (row.candidate, leader.candidate)
-    common = [
-        task
-        for task in report.scope.tasks
-        if all(report.run.quality(name, task.name).value is not None for name in names)
-    ]
-    theirs, best = (mean_of(report.run, name, common) for name in names)
-    gap = difference(theirs, best) if theirs and best else None
-    if gap is None:
-        return None
-    return Behind(difference=gap, tasks=len(common), of_tasks=len(report.scope.tasks))
 
 
 def _cost(report: Report, candidate: str, key: str) -> dict[str, Any]:
@@ -111,7 +87,7 @@ def _extreme(
         "row": row,
         "reading": column.cells[row.candidate].reading,
         "column": column,
-        "behind": _behind(report, row, ranked[0]),
+        "behind": report.evidence.against_leader[row.candidate],
         "ties": sum(_value(column, r) == _value(column, row) for r in known) - 1,
     }
 

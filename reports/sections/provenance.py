@@ -1,6 +1,5 @@
-"""How the run was made: enough to make it again."""
+"""How the run was made: versions, hardware, checkpoints, timings."""
 
-import shlex
 from typing import Any
 
 from reports.load import Manifest
@@ -10,8 +9,8 @@ from reports.units import duration, scale_for
 
 
 class Provenance:
-    page = "index"
-    order = 60
+    page = "reproduction"
+    order = 20
     title = "How it was run"
     template = "sections/provenance.html"
 
@@ -19,17 +18,11 @@ class Provenance:
         manifest = report.run.manifest
         return Block(
             data={
-                "command": _command(manifest),
                 "facts": _facts(manifest),
                 "fact_tables": [table for table in _tables(manifest) if table["rows"]],
                 "workloads": manifest.workloads,
             }
         )
-
-
-def _command(manifest: Manifest) -> str:
-    command = manifest.command
-    return command if isinstance(command, str) else shlex.join(command)
 
 
 def _facts(manifest: Manifest) -> list[tuple[str, str]]:

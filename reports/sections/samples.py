@@ -1,12 +1,11 @@
-"""The first examples of each task with a candidate's response."""
+"""A few of a candidate's samples on each task, and the way to all of them."""
 
 from typing import Any
 
 from harness.records import Sample, Task
-from reports.report import SAMPLES_READ, Report
+from reports.excerpts import goodness
+from reports.report import Report
 from reports.sections import Block
-
-PROMPT_LETTERS, RESPONSE_LETTERS = 1500, 1500
 
 
 class Samples:
@@ -16,28 +15,18 @@ class Samples:
     template = "sections/samples.html"
 
     def block(self, report: Report, subject: str) -> Block:
-        return Block(
-            data={
-                "tasks": [_task(report, subject, name) for name in report.run.tasks],
-                "shown": SAMPLES_READ,
-            }
-        )
+        return Block(data={"tasks": [_task(report, subject, name) for name in report.run.tasks]})
 
 
 def _task(report: Report, candidate: str, name: str) -> dict[str, Any]:
-    found = report.samples(candidate, name)
-    quality = report.run.quality(candidate, name)
-    shown = [described(sample, report.run.tasks[name]) for sample in found or []]
+    found = report.samples.excerpt(name)
+    cell = found.cells.get(candidate)
     return {
         "name": name,
-        "n": quality.n,
-        "samples": shown,
-        "num_right": sum(sample["verdict"] == "right" for sample in shown),
-        "gap": ""
-        if shown
-        else f"No samples were kept: {quality.reason}."
-        if quality.value is None
-        else "No samples were kept for this cell.",
+        "num_scored": cell.num_scored if cell else 0,
+        "num_right": cell.num_right if cell else 0,
+        "samples": [described(s, report.run.tasks[name]) for s in cell.samples] if cell else [],
+        "gap": found.gaps.get(candidate, "none of its samples has a score"),
     }
 
 
@@ -45,9 +34,9 @@ def described(sample: Sample, task: Task | None) -> dict[str, Any]:
     """A sample as a template shows it; long texts are cut, with the count of what is left."""
     return {
         "example": sample.example,
-        "prompt": clipped(sample.prompt, PROMPT_LETTERS),
-        "target": clipped(sample.target, RESPONSE_LETTERS),
-        "response": clipped(sample.response, RESPONSE_LETTERS),
+        "prompt": clipped_prompt(sample.prompt),
+        "target": clipped(sample.target),
+        "response": clipped(sample.response),
         "logprobs": sample.logprobs,
         "score": sample.score,
         "verdict": verdict(sample.score, task),
@@ -56,18 +45,25 @@ def described(sample: Sample, task: Task | None) -> dict[str, Any]:
 
 def verdict(score: float, task: Task | None) -> str:
     """`right`, `wrong` or `partly`, by the task's direction."""
-    good = score if task is None or task.higher_is_better else 1 - score
+    good = goodness(score, task)
     if good >= 1:
         return "right"
     return "wrong" if good <= 0 else "partly"
 
 
-def clipped(text: str, letters: int) -> dict[str, Any]:
-    """Prompts keep their end, where the question stands, and half of the room at their start."""
-    if len(text) <= letters:
+def clipped_prompt(prompt: str) -> dict[str, Any]:
+    """Its question, not the examples before it."""
+    at = prompt.rfind("\n\n", 0, max(0, len(prompt) - 60))
+    question = len(prompt) - at - 2
+    return clipped(prompt, 300, 900) if at < 0 or question > 1200 else clipped(prompt, 0, question)
+
+
+def clipped(text: str, head: int = 500, tail: int = 300) -> dict[str, Any]:
+    """A text's ends: `head` and `tail` letters, or all of it where that would save little."""
+    if len(text) <= head + tail + 200:
         return {"head": text, "left_out": 0, "tail": ""}
-    half = letters // 2
-    return {"head": text[:half], "left_out": len(text) - 2 * half, "tail": text[-half:]}
+    left_out = len(text) - head - tail
+    return {"head": text[:head], "left_out": left_out, "tail": text[head + left_out :]}
 
 
 SECTION = Samples()

@@ -3,7 +3,8 @@
 from typing import Any
 
 from harness.records import Measurement
-from reports.aggregate import difference
+from reports.contrasts import Contrast
+from reports.goals import goal
 from reports.load import reading
 from reports.report import Report
 from reports.sections import Block
@@ -25,7 +26,11 @@ class Scores:
                 "others": _others(report, subject),
                 "base": base,
                 "standing": standing,
-                "num_candidates": len(report.standings),
+                "num_ranked": len(report.evidence.ranked),
+                "alike": report.evidence.alike(subject),
+                "gap_closed": report.evidence.gap_closed(subject),
+                "retained": report.evidence.retained(subject),
+                "goal": goal(report.run, subject),
             }
         )
 
@@ -34,7 +39,7 @@ def _row(report: Report, candidate: str, base: str | None, name: str) -> dict[st
     found = report.run.quality(candidate, name)
     column = report.column(f"task-{name}")
     assert column is not None
-    against = difference(found, report.run.quality(base, name)) if base else None
+    against = report.evidence.on_task(candidate, base, name) if base else None
     scale = column.scale
     return {
         "name": name,
@@ -48,9 +53,9 @@ def _row(report: Report, candidate: str, base: str | None, name: str) -> dict[st
     }
 
 
-def _good(against: Any, higher_is_better: bool | None) -> str:
+def _good(against: Contrast | None, higher_is_better: bool | None) -> str:
     """`better`, `worse`, or `unclear` where the interval of the difference holds 0."""
-    if against is None or against.verdict == "unclear":
+    if against is None or against.verdict not in ("higher", "lower"):
         return "unclear"
     return "better" if (against.verdict == "higher") == bool(higher_is_better) else "worse"
 

@@ -1,13 +1,15 @@
-"""The same example with each candidate's response."""
+"""The examples on which candidates disagree most, with their responses."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from harness.records import Sample
-from reports.report import SAMPLES_READ, Report
+from reports.report import Report
 from reports.sections import Block
 from reports.sections.samples import described
 
-EXAMPLES = 4
+RESPONSES = 12
+"""Of the best candidates; all others are in the browser."""
 
 
 class SideBySide:
@@ -17,51 +19,35 @@ class SideBySide:
     template = "sections/side_by_side.html"
 
     def block(self, report: Report, subject: str) -> Block:
-        found = {name: report.samples(name, subject) for name in report.ranking}
-        kept = {name: samples for name, samples in found.items() if samples}
+        found = report.samples.excerpt(subject)
         return Block(
             data={
                 "examples": [
-                    _example(report, subject, example, kept) for example in telling_examples(kept)
+                    _example(report, subject, example, samples)
+                    for example, samples in found.telling.items()
                 ],
-                "missing": [name for name in found if name not in kept],
-                "read": SAMPLES_READ,
+                "num_examples": found.num_examples,
+                "gaps": found.gaps,
             }
         )
 
 
-def telling_examples(kept: dict[str, list[Sample]]) -> list[int]:
-    """Those on which the candidates disagree most, by the variance of their scores."""
-    scores: dict[int, list[float]] = {}
-    for samples in kept.values():
-        for sample in samples:
-            scores.setdefault(sample.example, []).append(sample.score)
-    most = max(map(len, scores.values()), default=0)
-    complete = [example for example, values in scores.items() if 2 * len(values) >= most]
-    return sorted(complete, key=lambda example: (-_variance(scores[example]), example))[:EXAMPLES]
-
-
-def _variance(values: list[float]) -> float:
-    mean = sum(values) / len(values)
-    return sum((v - mean) ** 2 for v in values) / len(values)
-
-
 def _example(
-    report: Report, task: str, example: int, kept: dict[str, list[Sample]]
+    report: Report, task: str, example: int, samples: Mapping[str, Sample]
 ) -> dict[str, Any]:
     record = report.run.tasks[task]
-    responses: list[dict[str, Any]] = [
-        {"candidate": name, "look": report.look(name), "sample": described(sample, record)}
-        for name, samples in kept.items()
-        for sample in samples
-        if sample.example == example
-    ]
+    shown = {name: described(sample, record) for name, sample in samples.items()}
+    first = next(iter(shown.values()))
     return {
         "example": example,
-        "responses": responses,
-        "num_right": sum(r["sample"]["verdict"] == "right" for r in responses),
-        "prompt": responses[0]["sample"]["prompt"],
-        "target": responses[0]["sample"]["target"],
+        "responses": [
+            {"candidate": name, "look": report.look(name), "sample": sample}
+            for name, sample in list(shown.items())[:RESPONSES]
+        ],
+        "num_answers": len(shown),
+        "num_right": sum(sample["verdict"] == "right" for sample in shown.values()),
+        "prompt": first["prompt"],
+        "target": first["target"],
     }
 
 

@@ -5,9 +5,10 @@ from typing import Any
 import pandas as pd
 
 from reports.aggregate import pareto_front
-from reports.board import Column, Standing
-from reports.figures import Point, Scatter, draw_scatter
+from reports.board import Standing
+from reports.column import Column
 from reports.report import Report
+from reports.scatter import Point, Scatter, draw_scatter
 from reports.sections import Block
 from reports.units import PERCENT, Scale
 
@@ -16,6 +17,7 @@ COSTS = {
     "peak_memory_bytes": "Accuracy against peak memory",
     "weights_bytes": "Accuracy against the weights’ size",
     "active_params": "Accuracy against active parameters",
+    "build_sec": "Accuracy against build cost",
 }
 
 
@@ -53,7 +55,9 @@ def _plot(report: Report, column: Column) -> dict[str, Any]:
 
 
 def _x(column: Column, row: Standing) -> float | None:
-    return column.cells[row.candidate].reading.value
+    """A checkpoint that is served as it is costs nothing to build."""
+    reading = column.cells[row.candidate].reading
+    return 0.0 if reading.outcome == "unneeded" else reading.value
 
 
 def _scatter(report: Report, column: Column, drawn: list[Standing]) -> Scatter:
@@ -76,21 +80,22 @@ def _scatter(report: Report, column: Column, drawn: list[Standing]) -> Scatter:
 
 
 def _point(report: Report, column: Column, row: Standing) -> Point:
-    reading = column.cells[row.candidate].reading
+    reading, x = column.cells[row.candidate].reading, _x(column, row)
     assert row.mean is not None
+    assert x is not None
     unit = f" {column.scale.label}" if column.scale.label else ""
     partial = "" if row.mean.complete else f" (over {row.mean.tasks} of {row.mean.of_tasks} tasks)"
     return Point(
         label=row.candidate,
         look=report.look(row.candidate),
-        x=reading.known / column.scale.factor,
-        x_bounds=_scaled(reading.bounds, column.scale),
+        x=x / column.scale.factor,
+        x_bounds=_scaled(reading.bounds if reading.value is not None else (x, x), column.scale),
         y=row.mean.value / PERCENT.factor,
         y_bounds=_scaled((row.mean.low, row.mean.high), PERCENT),
         hollow=not row.mean.complete,
         href=f"candidates/{report.candidate_slugs[row.candidate]}.html",
         tooltip=f"{row.candidate} ({row.family}): {PERCENT.write(row.mean.value)} %{partial}, "
-        f"{column.label} {column.scale.write(reading.value)}{unit}",
+        f"{column.label} {column.scale.write(x)}{unit}",
     )
 
 
@@ -117,7 +122,7 @@ def _frame(column: Column, drawn: list[Standing], front: set[int]) -> pd.DataFra
             "mean_accuracy_ci_high": row.mean.high,
             "tasks": row.mean.tasks,
             "of_tasks": row.mean.of_tasks,
-            column.key: reading.value,
+            column.key: _x(column, row),
             f"{column.key}_ci_low": reading.low,
             f"{column.key}_ci_high": reading.high,
             "on_front": i in front,

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from reports.board import workload_words
+from reports.cost_columns import workload_words
 from reports.cost_tables import cost_frame, cost_table
 from reports.report import Report
 from reports.sections import Block

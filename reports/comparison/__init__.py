@@ -1,0 +1,28 @@
+"""A run against an earlier one: what changed beyond doubt, and what could not be compared."""
+
+from itertools import chain
+
+from reports.comparison.changes import Change, Kind, Verdict
+from reports.comparison.costs import cost_changes
+from reports.comparison.environment import differences
+from reports.comparison.quality import quality_changes
+from reports.comparison.speed import speed_changes
+from reports.comparison.verdict import Comparison, judge
+from reports.load import Run
+
+__all__ = ["Change", "Comparison", "Kind", "Verdict", "compare"]
+
+
+def compare(old: Run, new: Run) -> Comparison:
+    """`old` is the baseline.
+
+    Raises:
+        HarnessError: a file of either run cannot be read.
+    """
+    changes = chain(quality_changes(old, new), speed_changes(old, new), cost_changes(old, new))
+    return Comparison(
+        old=old,
+        new=new,
+        changes=tuple(judge(changes)),
+        differences=tuple(differences(old, new)),
+    )

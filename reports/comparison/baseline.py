@@ -1,0 +1,116 @@
+"""Which run to compare with: a folder, or the newest earlier run of the same suite and zoo.
+
+What is wrong with it is said before anything is measured.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError, unknown
+from reports.load import Run, load_run
+from reports.rounds import read_rounds
+
+PREVIOUS = "previous"
+RESULTS = ("manifest.json", "measurements.jsonl")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """The run that is to be compared."""
+
+    folder: Path
+    suite: str
+    zoo: str
+
+
+def find_baseline(ref: str, wanted: Wanted) -> Run | None:
+    """The run that REF names: its path, a folder's name beside the run's own, or `previous`.
+
+    None where `previous` finds none, as on the first night.
+
+    Raises:
+        HarnessError: the folder does not exist, is the run itself, holds no results, or has a
+            results file that is cut or newer than this version.
+    """
+    if ref == PREVIOUS:
+        return next(_earlier_runs(wanted), None)
+    places = (Path(ref), wanted.folder.parent / ref)
+    folder = next((place for place in places if place.is_dir()), None)
+    if folder is None:
+        beside = [path.name for path in _siblings(wanted.folder)]
+        raise unknown("--compare: run", ref, [PREVIOUS, *beside])
+    if folder.resolve() == wanted.folder.resolve():
+        raise HarnessError(f"--compare {ref} is the run itself; name another run, or pass --out")
+    return read_baseline(folder)
+
+
+def read_baseline(folder: Path) -> Run:
+    """A run with results, all of which can be read.
+
+    Raises:
+        HarnessError: see `find_baseline`.
+    """
+    for name in RESULTS:
+        if not (folder / name).is_file():
+            raise HarnessError(
+                f"--compare {folder} holds no results: it has no {name}; name a run's folder"
+            )
+    try:
+        run = load_run(folder)
+        read_rounds(folder / "rounds.jsonl")
+    except HarnessError as error:
+        raise HarnessError(f"--compare {folder}: {error}") from None
+    if run.notes:
+        raise HarnessError(f"--compare {folder}: {run.notes[0]}")
+    if not any(one.value is not None for one in run.measurements):
+        raise HarnessError(f"--compare {folder} holds no results: nothing in it has completed")
+    return run
+
+
+def _earlier_runs(wanted: Wanted) -> Iterator[Run]:
+    """The newest first. One that cannot be read, or stopped half way, is passed over."""
+    started = _manifest(wanted.folder).get("started")
+    found = []
+    for folder in _siblings(wanted.folder):
+        manifest = _manifest(folder)
+        when = manifest.get("started")
+        if _about(manifest) == (wanted.suite, wanted.zoo) and when and when < (started or "~"):
+            found.append((when, folder))
+    for _, folder in sorted(found, reverse=True):
+        try:
+            run = read_baseline(folder)
+        except HarnessError:
+            continue
+        if is_finished(run):
+            yield run
+
+
+def is_finished(run: Run) -> bool:
+    """Every planned cell has come to an end, if only a failure's."""
+    ended = {(one.candidate, one.task) for one in run.measurements}
+    return all((cell.candidate, cell.task) in ended for cell in run.manifest.cells)
+
+
+def _siblings(folder: Path) -> list[Path]:
+    beside = folder.resolve().parent
+    if not beside.is_dir():
+        return []
+    runs = [path.parent for path in sorted(beside.glob("*/manifest.json"))]
+    return [path for path in runs if path != folder.resolve()]
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    """Empty where there is none that can be read."""
+    try:
+        content = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _about(manifest: dict[str, Any]) -> tuple[Any, Any]:
+    suite, zoo = (manifest.get(key) for key in ("suite", "zoo"))
+    return tuple(one.get("name") if isinstance(one, dict) else None for one in (suite, zoo))  # type: ignore[return-value]

@@ -1,0 +1,200 @@
+"""How much faster or slower, and how sure: from the rounds of two runs, pure.
+
+What disturbs a round only ever makes it slower, so the fastest of a cell's rounds stands for it.
+What all candidates share is the machine's or the engine's: it is taken off each of them, and
+judged once, against the yardstick. What is left over, spread over all candidates, is the noise
+between two runs: the rounds of a run alone would hide what a process keeps for as long as it
+lives. Its scale is Qn, which up to half of the candidates could not move. Where the second fastest
+round is far from the fastest, a cell was disturbed, and is taken to be as uncertain as that.
+
+Sources: Chen & Revels 2016, https://arxiv.org/abs/1608.04295 (the minimum); Rousseeuw & Croux
+1993, JASA 88, 1273-1283 (Qn); Efron 2004, JASA 99, 96-104 (the spread of many tests as their
+null). The figures behind the constants: docs/gate.md.
+
+Shape letters: C candidates, W workloads, R rounds. NaN: not timed.
+"""
+
+import math
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+TOLERANCE = 0.03
+"""Rounds that take no more than this share longer are no slow-down that matters."""
+CELL_TOLERANCE = 0.10
+"""The same on a single workload."""
+ENGINE_TOLERANCE = 0.05
+"""The same of all candidates: the yardstick is not the engine, and follows the machine less well
+than one candidate follows another."""
+DISTURBED = 0.25
+"""A round that takes as much longer than the fastest of its cell was disturbed."""
+RESTLESS = 0.075
+"""With a larger share of disturbed rounds, whole cells are: no speed of the run is judged."""
+DEGREES = 30.0
+"""Of freedom, of the Student's t that stands for noise: as sure as Qn is of 40 candidates."""
+FEW = 5
+"""Fewer candidates have no middle: then the reference stands for it."""
+ENOUGH = 10
+"""From as many candidates on, their spread is known; below, only that of the rounds."""
+FLOOR = 0.01
+"""Of a logarithm of speed: noise between runs that their rounds do not show."""
+ENGINE_FLOOR = 0.02
+"""The same of all candidates against the yardstick: only further runs could show it."""
+MIN_ROUNDS = 2
+WIDE_GAP = 1.5
+"""Of the two fastest rounds, from as many middle ones on: something disturbed the cell."""
+GAP_TO_NOISE = 1.5
+"""From the median gap of the two fastest rounds to the deviation between two runs' fastest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paces:
+    """Of one run, in logarithms."""
+
+    pace_CWR: np.ndarray
+    """Of tokens per second."""
+    yardstick_CWR: np.ndarray
+    """Of seconds for the yardstick, beside the round."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A logarithm of new / old speed."""
+
+    value: float
+    noise: float
+    """Its standard deviation between runs that differ in nothing else."""
+    tolerance: float
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        from scipy.special import stdtrit
+
+        half = float(stdtrit(DEGREES, 0.975)) * self.noise
+        return self.value - half, self.value + half
+
+    @property
+    def p_value(self) -> float:
+        """One-sided, on the side it lies on: that the change is within the tolerance."""
+        from scipy.special import stdtr
+
+        excess = abs(self.value) - math.log1p(self.tolerance)
+        return float(stdtr(DEGREES, -excess / self.noise))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimates:
+    cells: dict[tuple[int, int], Estimate]
+    """By candidate and workload."""
+    candidates: dict[int, Estimate]
+    """Over a candidate's workloads."""
+    engine: Estimate | None
+    """Of all candidates against the yardstick; None where it was not timed."""
+
+
+def estimate(old: Paces, new: Paces, reference: int | None) -> Estimates:
+    """`reference` is the row of the reference candidate. A cell with a single round has none."""
+    num_rounds = min(old.pace_CWR.shape[2], new.pace_CWR.shape[2])
+    (old_CW, old_gap_CW), (new_CW, new_gap_CW) = (
+        _fastest(_steadied(run.pace_CWR[:, :, :num_rounds], reference)) for run in (old, new)
+    )
+    change_CW = new_CW - old_CW
+    own_CW = change_CW - _middle(change_CW, reference)
+    gap_CW = np.hypot(old_gap_CW, new_gap_CW)
+    own_CW[np.isnan(gap_CW)] = np.nan  # a single round: nothing says how sure it is
+    noise_W = np.array([_noise(*columns) for columns in zip(own_CW.T, gap_CW.T, strict=True)])
+    return Estimates(
+        cells=_cells(own_CW, np.hypot(noise_W, _excess(gap_CW))),
+        candidates=_candidates(own_CW, gap_CW, noise_W),
+        engine=_engine(old, new, reference),
+    )
+
+
+def disturbed_share(run: Paces, reference: int | None) -> float:
+    """Of a run's rounds, the machine's drift apart."""
+    pace_CWR = _steadied(run.pace_CWR, reference)
+    behind_CWR = np.fmax.reduce(pace_CWR, axis=2)[:, :, None] - pace_CWR
+    return float(np.mean(behind_CWR[~np.isnan(behind_CWR)] > math.log1p(DISTURBED)))
+
+
+def _steadied(pace_CWR: np.ndarray, reference: int | None) -> np.ndarray:
+    """Without what all candidates share in a round: the machine's drift within a run."""
+    own_CWR = pace_CWR - _nanmedian(pace_CWR, axis=2)[:, :, None]
+    return pace_CWR - _middle(own_CWR, reference)
+
+
+def _fastest(pace_CWR: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The pace of the fastest round, and how far ahead of the second it is."""
+    ordered_CWR = -np.sort(-pace_CWR, axis=2)  # NaN comes last
+    return ordered_CWR[:, :, 0], ordered_CWR[:, :, 0] - ordered_CWR[:, :, 1]
+
+
+def _middle(change_CW: np.ndarray, reference: int | None) -> np.ndarray:
+    """Over candidates, the first axis."""
+    if len(change_CW) < FEW and reference is not None:
+        return change_CW[reference]
+    return _nanmedian(change_CW, axis=0)
+
+
+def _noise(own_C: np.ndarray, gap_C: np.ndarray) -> float:
+    """Between two runs, for one number of each candidate."""
+    from statsmodels.robust.scale import qn_scale
+
+    known_C = own_C[~np.isnan(own_C)]
+    if len(known_C) >= ENOUGH:
+        return max(FLOOR, float(qn_scale(known_C)))
+    return FLOOR + GAP_TO_NOISE * float(_nanmedian(gap_C, axis=0))
+
+
+def _excess(gap_C: np.ndarray) -> np.ndarray:
+    """What of a gap is more than rounds have that nothing disturbs; columns apart."""
+    return np.maximum(0.0, gap_C - WIDE_GAP * _nanmedian(gap_C, axis=0))
+
+
+def _cells(own_CW: np.ndarray, noise_CW: np.ndarray) -> dict[tuple[int, int], Estimate]:
+    return {
+        (int(c), int(w)): Estimate(
+            value=float(own_CW[c, w]), noise=float(noise_CW[c, w]), tolerance=CELL_TOLERANCE
+        )
+        for c, w in np.argwhere(~np.isnan(own_CW))
+    }
+
+
+def _candidates(own_CW: np.ndarray, gap_CW: np.ndarray, noise_W: np.ndarray) -> dict[int, Estimate]:
+    """Means over workloads, in which noisy ones count for less.
+
+    A bad minute may hold all of a candidate's workloads back, so their gaps do not average out;
+    where workloads go astray together, the spread of the means is larger than their weights say.
+    """
+    weights_CW = np.where(np.isnan(own_CW), 0.0, 1 / noise_W**2)
+    total_C = weights_CW.sum(axis=1)
+    rows = np.flatnonzero(total_C)
+    weights_CW, total_C = weights_CW[rows], total_C[rows]
+    mean_C, gap_C = (
+        np.nansum(values_CW[rows] * weights_CW, axis=1) / total_C for values_CW in (own_CW, gap_CW)
+    )
+    noise_C = np.hypot(np.maximum(total_C**-0.5, _noise(mean_C, gap_C)), _excess(gap_C))
+    return {
+        int(c): Estimate(value=float(value), noise=float(noise), tolerance=TOLERANCE)
+        for c, value, noise in zip(rows, mean_C, noise_C, strict=True)
+    }
+
+
+def _engine(old: Paces, new: Paces, reference: int | None) -> Estimate | None:
+    """What all candidates share, less what the machine's own change explains."""
+    then_CW, now_CW = (_nanmedian(run.pace_CWR + run.yardstick_CWR, axis=2) for run in (old, new))
+    change_W = _middle(now_CW - then_CW, reference)
+    known_W = change_W[~np.isnan(change_W)]
+    if not len(known_W):
+        return None
+    spread = float(known_W.std()) / math.sqrt(len(known_W))
+    noise = math.hypot(ENGINE_FLOOR, spread)
+    return Estimate(value=float(known_W.mean()), noise=noise, tolerance=ENGINE_TOLERANCE)
+
+
+def _nanmedian(values: np.ndarray, axis: int) -> np.ndarray:
+    """NaN where nothing is known, without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return np.asarray(np.nanmedian(values, axis=axis))

@@ -1,0 +1,74 @@
+"""What a steered candidate tries to be: its base, had the base been tuned as its expert was."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.records import LogitMix, Member
+from harness.stats import Interval, Means, gap_closed, retained
+from reports.load import Reading, Run
+from reports.references import plain_checkpoints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """Candidates between which a steered one lies, or why they are not known."""
+
+    base: str = ""
+    tuned: str = ""
+    reason: str = ""
+
+
+def goal(run: Run, name: str) -> Goal:
+    """For large_base + (small_mix - small_base): from `large_base` to `large_mix`."""
+    candidate = run.recipes.get(name)
+    if candidate is None or not isinstance(candidate.recipe, LogitMix):
+        return Goal(reason="only a model that tuned experts steer has a gap to close")
+    mix = candidate.recipe
+    experts = [member for member in mix.members[1:] if member.coefficient > 0]
+    against = [member for member in mix.members[1:] if member.coefficient < 0]
+    if not experts or not against:
+        return Goal(reason="only a model that tuned experts steer has a gap to close")
+    if len(experts) > 1:
+        return Goal(reason=f"{len(experts)} experts steer it: no one checkpoint is its goal")
+    tuned = _tuned_role(mix.base, experts[0], against[0].role)
+    plain = plain_checkpoints(run)
+    missing = [role or "the base tuned alike" for role in (mix.base, tuned) if role not in plain]
+    if missing:
+        return Goal(reason=f"{' and '.join(missing)} was not run, which its goal rests on")
+    return Goal(base=plain[mix.base], tuned=plain[tuned])
+
+
+def _tuned_role(base: str, expert: Member, antiexpert: str) -> str:
+    """`large_mix` for (`large_base`, `small_mix` or an adapter `lora_small_mix`, `small_base`).
+
+    Empty where the roles are not named like that.
+    """
+    small, _, untuned = antiexpert.partition("_")
+    large, _, same = base.partition("_")
+    _, found, tuning = (expert.adapter or expert.role).rpartition(f"{small}_")
+    return f"{large}_{tuning}" if found and untuned == same == "base" else ""
+
+
+def gap_reading(means: Means, places: Mapping[str, int], candidate: str, ends: Goal) -> Reading:
+    """(candidate - base) / (tuned - base); `places` are the candidates' rows in `means`."""
+    # These three alone: means of others may be missing, and 0 times NaN is NaN.
+    chosen = means.select([places[name] for name in (ends.base, ends.tuned, candidate)])
+    found = gap_closed(chosen, base=0, tuned=1, candidate=2)
+    return _reading(found, f"{ends.tuned} is not better than {ends.base} beyond doubt")
+
+
+def retained_reading(
+    means: Means, places: Mapping[str, int], candidate: str, ends: Goal
+) -> Reading:
+    """candidate / tuned."""
+    chosen = means.select([places[name] for name in (ends.tuned, candidate)])
+    found = retained(chosen, whole=0, candidate=1)
+    return _reading(found, f"{ends.tuned} is not above 0 beyond doubt")
+
+
+def _reading(found: Interval | None, reason: str) -> Reading:
+    if found is None:
+        return Reading(reason=reason)
+    return Reading(
+        value=found.mean, low=found.low, high=found.high, n=found.n, outcome="completed", reason=""
+    )

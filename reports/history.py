@@ -1,0 +1,291 @@
+"""A folder of runs, one beside the other: what each measured, when and with what.
+
+Only what trends draw is kept of a run, and its lines are read without the checks that a report
+needs, so that a year of nightly runs is read in seconds.
+"""
+
+import hashlib
+import json
+import math
+import re
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from harness.errors import HarnessError
+from harness.records import SCHEMA_VERSION, Measurement, Outcome
+from reports.lines import read_measurements
+from reports.load import Manifest, read_manifest
+
+MANIFEST, MEASUREMENTS, ROUNDS = "manifest.json", "measurements.jsonl", "rounds.jsonl"
+YARDSTICK = re.compile(rb'"yardstick_sec":\s*([0-9.eE+-]+)')
+"""Of a line of ROUNDS the only part that trends need: reading the rest would take minutes."""
+PAGES = "trends"
+"""Where the trend pages lie, beside the runs."""
+KEEP = "keep"
+"""An empty file of this name in a run's folder marks a reference run."""
+REVISION = "git revision"
+ACCURACY = "accuracy"
+SPEEDS = ("relative_throughput", "total_tokens_per_sec", "decode_tokens_per_sec",
+          "prefill_tokens_per_sec", "ttft_sec")  # fmt: skip
+COSTS = ("peak_memory_bytes", "device_memory_bytes", "weights_bytes", "build_sec")
+TRACKED = frozenset((*SPEEDS, *COSTS))
+
+
+class Key(NamedTuple):
+    """What is followed from night to night."""
+
+    metric: str
+    """`ACCURACY` is each task's primary metric."""
+    candidate: str
+    subject: str
+    """A task or a workload; empty for what a candidate costs."""
+
+
+class Point(NamedTuple):
+    value: float
+    low: float | None
+    high: float | None
+    n: int | None
+    unit: str
+    higher_is_better: bool | None
+
+
+class Series(NamedTuple):
+    """Runs that can be compared; those of another series have a page of their own."""
+
+    suite: str
+    zoo: str
+    seed: int | None
+    limit: int | None
+    device: str
+
+
+@dataclass(frozen=True, eq=False)
+class Night:
+    """One run, as far as trends need it."""
+
+    folder: Path
+    manifest: Manifest
+    started: datetime
+    points: Mapping[Key, Point]
+    num_failed: int
+    num_unmeasured: int
+    """Cells that have come to no end: the run goes on, or stopped half way."""
+    note: str
+    yardstick_sec: float | None
+    """The middle round's time for fixed work outside the engine; None where none was kept."""
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def is_finished(self) -> bool:
+        return self.num_unmeasured == 0
+
+    @property
+    def has_report(self) -> bool:
+        return (self.folder / "report" / "index.html").is_file()
+
+    @property
+    def is_kept(self) -> bool:
+        return (self.folder / KEEP).exists()
+
+    @cached_property
+    def series(self) -> Series:
+        one = self.manifest
+        suite = one.suite.name if one.suite else ""
+        return Series(suite, str(one.zoo.get("name", "")), one.seed, one.limit, one.device)
+
+    @cached_property
+    def environment(self) -> dict[str, str]:
+        """What a change of numbers may come from."""
+        one = self.manifest
+        told = {REVISION: one.git_revision, **one.versions, **one.hardware}
+        return {name: str(value) for name, value in told.items() if value is not None}
+
+    @cached_property
+    def recipes(self) -> dict[str, str]:
+        """Candidate -> a hash that changes with its recipe or the checkpoints in it."""
+        prints = self.manifest.zoo.get("fingerprints") or {}
+        return {
+            one.name: _digest(
+                one.recipe.model_dump(mode="json"), [prints.get(role) for role in one.recipe.inputs]
+            )
+            for one in self.manifest.candidates
+        }
+
+    @cached_property
+    def definitions(self) -> dict[str, str]:
+        """Task or workload -> a hash that changes with what it asks or how it scores."""
+        hashes = self.manifest.task_definitions
+        asked = ((one.name, hashes.get(one.name), one) for one in self.manifest.tasks)
+        found = {
+            name: known or _digest(one.model_dump(mode="json", exclude={"source", "lm_eval"}))
+            for name, known, one in asked
+        }
+        return found | {one.name: _digest(one.model_dump()) for one in self.manifest.workloads}
+
+    def refused(self, candidate: str) -> frozenset[str | None]:
+        """Tasks that the plan kept the candidate from."""
+        return self._refusals.get(candidate, frozenset())
+
+    @cached_property
+    def _refusals(self) -> dict[str, frozenset[str | None]]:
+        found: dict[str, set[str | None]] = defaultdict(set)
+        for cell in self.manifest.cells:
+            if cell.refused:
+                found[cell.candidate].add(cell.task)
+        return {candidate: frozenset(tasks) for candidate, tasks in found.items()}
+
+    def era(self, key: Key) -> str:
+        """Runs in which it differs measured something else under the same name."""
+        own = self.recipes.get(key.candidate, "")
+        return f"{own} {self.definitions.get(key.subject, '')}" if key.subject else own
+
+
+class Unread(NamedTuple):
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    root: Path
+    nights: tuple[Night, ...]
+    """Oldest first."""
+    unread: tuple[Unread, ...]
+
+    def by_series(self) -> dict[Series, list[Night]]:
+        """The series with the newest run first."""
+        found: dict[Series, list[Night]] = {}
+        for night in self.nights:
+            found[night.series] = [*found.pop(night.series, []), night]
+        return dict(reversed(found.items()))
+
+
+def read_history(root: Path) -> History:
+    """All runs whose folders lie in `root`, and every other folder with the reason.
+
+    Raises:
+        HarnessError: there is no such folder.
+    """
+    nights: list[Night] = []
+    unread: list[Unread] = []
+    for path in folders(root):
+        try:
+            nights.append(read_night(path))
+        except HarnessError as error:
+            unread.append(Unread(path.name, str(error).replace(f"{path}/", "")))
+    nights.sort(key=lambda night: (night.started, night.name))
+    return History(root=root, nights=tuple(nights), unread=tuple(unread))
+
+
+def folders(root: Path) -> list[Path]:
+    """What may be runs: folders and links, not files, not the trend pages.
+
+    Raises:
+        HarnessError: there is no such folder.
+    """
+    if not root.is_dir():
+        raise HarnessError(f"{root} is no folder; name the one in which runs lie side by side")
+    if (root / MANIFEST).exists():
+        raise HarnessError(f"{root} is a run itself; name the folder around it")
+    found = (path for path in root.iterdir() if path.is_dir() or path.is_symlink())
+    return sorted(path for path in found if path.name != PAGES and not path.name.startswith("."))
+
+
+def read_night(folder: Path) -> Night:
+    """
+    Raises:
+        HarnessError: it is no run, cannot be read, or does not say when it was.
+    """
+    if folder.is_symlink():
+        raise HarnessError("a link: only folders count, so that no run counts twice")
+    if not (folder / MANIFEST).is_file():
+        raise HarnessError(f"no {MANIFEST}: not a run, or one that stopped before it measured")
+    try:
+        manifest = read_manifest(folder / MANIFEST)
+        lines, notes = _read_lines(folder / MEASUREMENTS)
+        yardstick_sec = _yardstick_sec(folder / ROUNDS)
+    except OSError as error:
+        raise HarnessError(f"cannot be read: {error.strerror}") from error
+    ended = {(one.candidate, one.task) for one in lines}
+    failed = {(one.candidate, one.task) for one in lines if one.outcome is Outcome.FAILED}
+    completed = {(one.candidate, one.task) for one in lines if one.outcome is Outcome.COMPLETED}
+    return Night(
+        folder=folder,
+        manifest=manifest,
+        started=_time(manifest.started),
+        points=dict(_points(manifest, lines)),
+        num_failed=len(failed - completed),
+        num_unmeasured=sum((one.candidate, one.task) not in ended for one in manifest.cells),
+        note=" ".join(notes),
+        yardstick_sec=yardstick_sec,
+    )
+
+
+def _read_lines(path: Path) -> tuple[list[Measurement], list[str]]:
+    """As `read_measurements`, several times as fast for a file without faults."""
+    try:
+        content = path.read_bytes()
+        lines = [Measurement.model_validate_json(line) for line in content.splitlines() if line]
+    except (FileNotFoundError, ValidationError):
+        return read_measurements(path)
+    newer = any(line.schema_version > SCHEMA_VERSION for line in lines)
+    return read_measurements(path) if newer else (lines, [])
+
+
+def _yardstick_sec(path: Path) -> float | None:
+    if not path.is_file():
+        return None
+    found = []
+    for text in YARDSTICK.findall(path.read_bytes()):
+        with suppress(ValueError):
+            found.append(float(text))
+    middle = statistics.median(found) if found else 0.0
+    return middle if 0 < middle < math.inf else None
+
+
+def _points(manifest: Manifest, lines: Iterable[Measurement]) -> Iterator[tuple[Key, Point]]:
+    """A line replaces earlier ones of its key; without a value it leaves a gap."""
+    primary = {task.name: task.primary_metric for task in manifest.tasks}
+    last = {(one.candidate, one.task, one.workload, one.metric): one for one in lines}
+    for one in last.values():
+        accuracy = one.task is not None and primary.get(one.task) == one.metric
+        if not _is_number(one.value) or not (accuracy or one.metric in TRACKED):
+            continue
+        metric = ACCURACY if accuracy else one.metric
+        yield Key(metric, one.candidate, one.task or one.workload or ""), _point(one)
+
+
+def _point(line: Measurement) -> Point:
+    assert line.value is not None
+    low, high = (end if _is_number(end) else None for end in (line.ci_low, line.ci_high))
+    return Point(line.value, low, high, line.n, line.unit, line.higher_is_better)
+
+
+def _is_number(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _time(text: str | None) -> datetime:
+    try:
+        found = datetime.fromisoformat(text or "")
+    except ValueError:
+        raise HarnessError(f"its {MANIFEST} does not say when it started") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _digest(*parts: Any) -> str:
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

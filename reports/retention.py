@@ -1,0 +1,150 @@
+"""Deleting the oldest runs of a folder, and only those: `run_all.py prune DIR --keep N`.
+
+What stays and why is decided first, from what is there; deleting then follows no link.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import HarnessError
+from reports.history import KEEP, MANIFEST, MEASUREMENTS, Night, folders, read_night
+
+COMPARISON = "comparison.json"
+"""In a run's folder: its key "baseline" names the run that it was compared with."""
+ENGINE_LOG = "engine.log"
+STILL_SEC = 24 * 3600.0
+"""An unfinished run that has written nothing for as long has stopped half way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruning:
+    """What a folder of runs would lose."""
+
+    doomed: tuple[Night, ...]
+    """Oldest first."""
+    num_runs: int
+    spared: tuple[tuple[Path, str], ...]
+    """Past the newest N, and kept all the same: with the reason."""
+
+
+def plan_pruning(root: Path, *, keep: int) -> Pruning:
+    """All runs but the newest `keep` go, less those that something speaks for.
+
+    Raises:
+        HarnessError: there is no such folder.
+    """
+    nights: list[Night] = []
+    spared: list[tuple[Path, str]] = []
+    for path in folders(root):
+        try:
+            nights.append(_our_run(path))
+        except HarnessError as error:
+            spared.append((path, str(error).replace(f"{path}/", "")))
+    nights.sort(key=lambda night: (night.started, night.name))
+    reasons = {night.folder: reason for night, reason in _reasons(nights, keep)}
+    old = nights[:-keep]
+    spared += [(night.folder, reasons[night.folder]) for night in old if night.folder in reasons]
+    doomed = tuple(night for night in old if night.folder not in reasons)
+    return Pruning(doomed=doomed, num_runs=len(nights), spared=tuple(spared))
+
+
+def _our_run(folder: Path) -> Night:
+    """
+    Raises:
+        HarnessError: nothing proves that this program wrote it.
+    """
+    night = read_night(folder)
+    if (folder / MANIFEST).is_symlink():
+        raise HarnessError(f"its {MANIFEST} is a link")
+    if night.manifest.suite is None:
+        raise HarnessError(f"its {MANIFEST} names no suite")
+    return night
+
+
+def _reasons(nights: Sequence[Night], keep: int) -> Iterator[tuple[Night, str]]:
+    """Why runs may not go; the newest `keep` need no reason."""
+    stay = set(nights[-keep:])
+    newest = {
+        (night.series.suite, night.series.zoo): night for night in nights if night.is_finished
+    }
+    for night in nights:
+        if night.is_kept:
+            reason = f"marked as a reference run by its file {KEEP!r}"
+        elif night in newest.values():
+            reason = "the newest finished run of its suite and zoo"
+        elif not night.is_finished and not _has_stopped(night):
+            reason = "unfinished, and written to within a day: it may be in progress"
+        else:
+            continue
+        stay.add(night)
+        yield night, reason
+    by_folder = {night.folder.resolve(): night for night in nights}
+    for night in sorted(stay, key=lambda one: one.name):
+        baseline = by_folder.get(_baseline(night) or night.folder)
+        if baseline is not None and baseline not in stay:
+            yield baseline, f"{night.name}, which stays, was compared with it"
+
+
+def _has_stopped(night: Night) -> bool:
+    files = (night.folder / name for name in (MANIFEST, MEASUREMENTS, ENGINE_LOG))
+    newest = max(path.stat().st_mtime for path in files if path.is_file())
+    return time.time() - newest > STILL_SEC
+
+
+def _baseline(night: Night) -> Path | None:
+    """The run that this one was compared with; None where it was with none, or nobody can tell."""
+    try:
+        content = json.loads((night.folder / COMPARISON).read_text(encoding="utf-8"))
+        return (night.folder.parent / Path(content["baseline"]).name).resolve()
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def note_baseline(run: Path, baseline: Path) -> None:
+    """Remember what a run was compared with, so that its report can be made again."""
+    text = json.dumps({"baseline": str(baseline)}) + "\n"
+    (run / COMPARISON).write_text(text, encoding="utf-8")
+
+
+def delete(pruning: Pruning) -> None:
+    """Delete the doomed runs, the oldest first.
+
+    Raises:
+        HarnessError: a file cannot be deleted; what came before it is gone, the rest is there.
+    """
+    for night in pruning.doomed:
+        try:
+            _delete_run(night.folder)
+        except OSError as error:
+            raise HarnessError(
+                f"{error.filename or night.folder} cannot be deleted: {error.strerror}; "
+                "free it and prune again"
+            ) from None
+
+
+def _delete_run(folder: Path) -> None:
+    """The manifest last: a folder that is half deleted is still a run, so that it can be pruned."""
+    for path in folder.iterdir():
+        if path.name == MANIFEST:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    (folder / MANIFEST).unlink()
+    folder.rmdir()
+
+
+def mark(folder: Path) -> None:
+    """Make a run a reference run: pruning leaves it alone.
+
+    Raises:
+        HarnessError: it is no run.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise HarnessError(f"{folder} is no run's folder: it has no {MANIFEST}")
+    (folder / KEEP).touch()

@@ -1,0 +1,12 @@
+"""Accuracy along a training run."""
+
+from reports.sections.sweeps import Curves
+from reports.series import trajectories
+
+SECTION = Curves(
+    order=20,
+    title="Along training",
+    words="Averages over the checkpoints of one training run, by the last step that they include. "
+    "Bars and bands are 95 % intervals.",
+    find=trajectories,
+)

@@ -1,0 +1,120 @@
+"""A run on one screen, as Markdown: report/summary.md, made for a job's page."""
+
+from collections.abc import Iterator
+
+from harness.records import Outcome
+from reports.aggregate import Mean
+from reports.board import Standing
+from reports.comparison.markdown import comparison_markdown
+from reports.load import Reading, Run
+from reports.report import Report
+from reports.tables import markdown_text
+from reports.units import PERCENT, Scale, grouped, plural, scale_for, unit_kind
+
+TOP = 10
+"""Candidates of the leaderboard that are shown."""
+FAILURES = 20
+"""Failures that are named; the others are counted."""
+TRIMMED = 160
+"""Characters of a failure's reason: a traceback would fill the page."""
+
+
+def summary(report: Report) -> str:
+    """Whatever a run or a model wrote is shown as text."""
+    parts = [
+        f"## {markdown_text(report.title)}",
+        _about(report),
+        comparison_markdown(report.comparison).strip() if report.comparison else "",
+        _leaderboard(report),
+        _failures(report.run),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _about(report: Report) -> str:
+    manifest = report.run.manifest
+    told = [
+        f"suite {manifest.suite.name}" if manifest.suite else "",
+        f"zoo {manifest.zoo['name']}" if "name" in manifest.zoo else "",
+        manifest.device,
+        plural(len(report.run.families), "candidate"),
+        plural(len(report.run.tasks), "task"),
+        f"at most {grouped(manifest.limit)} examples a task" if manifest.limit else "",
+        f"revision {manifest.git_revision}" if manifest.git_revision else "",
+    ]
+    return markdown_text(" · ".join(part for part in told if part))
+
+
+def _leaderboard(report: Report) -> str:
+    """Mean accuracy, speed against the reference on the first workload, and memory."""
+    workload = next(iter(report.run.workloads), None)
+    memory = scale_for(unit_kind("peak_memory_bytes", "bytes"), _peaks(report))
+    shown = report.standings[:TOP]
+    titles = ["Rank", "Candidate", "Family", "Mean accuracy, % (95 %)", "n",
+              f"Speed on {workload}, × reference" if workload else "Speed",
+              f"Peak memory, {memory.label}"]  # fmt: skip
+    lines = [titles, ["---"] * len(titles)]
+    lines += [_row(report, row, workload, memory) for row in shown]
+    left_out = len(report.standings) - len(shown)
+    more = f"\n\n{plural(left_out, 'further candidate')} in the report." if left_out else ""
+    # The rule of dashes is ours; all else may hold what a table would take for its own.
+    table = "\n".join(
+        f"| {' | '.join(cell if at == 1 else markdown_text(cell) for cell in line)} |"
+        for at, line in enumerate(lines)
+    )
+    return f"### Leaderboard\n\n{table}{more}"
+
+
+def _row(report: Report, row: Standing, workload: str | None, memory: Scale) -> list[str]:
+    speed = report.run.read(row.candidate, "relative_throughput", workload=workload)
+    peak = report.run.read(row.candidate, "peak_memory_bytes")
+    return [
+        "" if row.rank is None else str(row.rank),
+        row.candidate,
+        row.family,
+        _mean(row.mean),
+        "" if row.mean is None else grouped(row.mean.examples),
+        _number(speed, Scale(label="×", decimals=2)),
+        _number(peak, memory),
+    ]
+
+
+def _peaks(report: Report) -> list[float | None]:
+    return [report.run.read(name, "peak_memory_bytes").value for name in report.run.families]
+
+
+def _mean(mean: Mean | None) -> str:
+    if mean is None:
+        return "no result"
+    text = f"{PERCENT.write(mean.value)} ({PERCENT.write(mean.low)}–{PERCENT.write(mean.high)})"
+    return text if mean.complete else f"{text}, {mean.tasks} of {mean.of_tasks} tasks"
+
+
+def _number(reading: Reading, scale: Scale) -> str:
+    if reading.value is None:
+        return {"absent": "not run"}.get(reading.outcome, reading.outcome)
+    if not reading.has_interval:
+        return scale.write(reading.value)
+    return f"{scale.write(reading.value)} ({scale.write(reading.low)}–{scale.write(reading.high)})"
+
+
+def _failures(run: Run) -> str:
+    failed = list(_failed(run))
+    if not failed:
+        return ""
+    lines = [f"- {markdown_text(line)}" for line in failed[:FAILURES]]
+    left_out = len(failed) - len(lines)
+    if left_out:
+        lines.append(f"- {left_out} more in the report")
+    return f"### {plural(len(failed), 'failed cell')}\n\n" + "\n".join(lines)
+
+
+def _failed(run: Run) -> Iterator[str]:
+    for one in run.measurements:
+        if one.outcome is Outcome.FAILED:
+            yield f"{one.candidate}, {one.task or one.workload or one.metric}: {_trim(one.reason)}"
+
+
+def _trim(text: str) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= TRIMMED else words[: TRIMMED - 1] + "…"

@@ -1,0 +1,335 @@
+"""A page of samples holds what the files hold: aligned, packed, with a reason for what is not."""
+
+import base64
+import json
+import math
+import re
+import struct
+import tempfile
+import time
+import zlib
+from html import unescape
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from report_run import Shape, write_run, write_samples
+
+from reports.excerpts import goodness, telling_rows
+from reports.load import Manifest, Run, load_run
+from reports.render import blocks_of, own_pages, page_html, render
+from reports.report import Report
+from reports.sample_pages import NOTHING, packed
+from reports.sample_table import read_task
+from reports.sections import discover
+from reports.sections.samples import clipped, clipped_prompt
+from reports.sections.samples_browser import SECTION, default_columns
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+ROW = st.fixed_dictionaries(
+    {
+        "prompt": TEXT,
+        "target": TEXT,
+        "response": TEXT,
+        "logprobs": st.none() | st.lists(st.floats(-99, 0, width=32), min_size=1, max_size=4),
+        "score": st.sampled_from([0.0, 0.25, 1.0]),
+    }
+)
+CELLS = st.dictionaries(
+    st.sampled_from(["a", "b", "c"]),
+    st.dictionaries(st.integers(-5, 40), ROW, min_size=1, max_size=12),
+    min_size=1,
+)
+
+
+def write_cell(folder: Path, candidate: str, rows: dict[int, dict]) -> None:
+    lines = [{"example": number, **row} for number, row in rows.items()]
+    write_samples(folder, candidate, "t", lines)
+
+
+def bare_run(folder: Path) -> Run:
+    return Run(folder=folder, manifest=Manifest(schema_version=1), measurements=())
+
+
+def unpacked(pieces: list[str], step: int, num_examples: int) -> list[list[bytes | None]]:
+    """Columns of byte strings, as assets/packed.js reads them."""
+    columns: list[list[bytes | None]] = []
+    for index, piece in enumerate(pieces):
+        content, at, column = zlib.decompress(base64.b64decode(piece)), 0, 0
+        num_rows = min(step, num_examples - index * step)
+        while at < len(content):
+            lengths = struct.unpack_from(f"<{num_rows}I", content, at)
+            at += 4 * num_rows
+            if index == 0:
+                columns.append([])
+            for length in lengths:
+                stop = at + (0 if length == NOTHING else length)
+                columns[column].append(None if length == NOTHING else content[at:stop])
+                at = stop
+            column += 1
+    return columns
+
+
+def read_back(facts: dict, pieces: dict) -> dict[str, dict[int, dict]]:
+    """Candidate -> example -> row, from what the page holds."""
+    count = len(facts["examples"])
+    asked = unpacked(pieces["questions"], facts["questionStep"], count)
+    cells = unpacked(pieces["answers"], facts["answerStep"], count)
+    scores = np.frombuffer(zlib.decompress(base64.b64decode(pieces["scores"][0])), "<f8")
+    found: dict[str, dict[int, dict]] = {}
+    for at, candidate in enumerate(facts["candidates"]):
+        own = {kind: cells[place] for kind, place in candidate["columns"].items()}
+        rows = found.setdefault(candidate["slug"], {})
+        for row, example in enumerate(facts["examples"]):
+            if own["response"][row] is None:
+                continue
+            texts = {"prompt": asked[0], "target": asked[1]}
+            rows[example] = {
+                kind: (own[kind][row] if own.get(kind, [None] * count)[row] is not None
+                       else texts[kind][row]).decode()
+                for kind in ("prompt", "target")
+            }  # fmt: skip
+            numbers = own.get("logprobs", [None] * count)[row]
+            rows[example] |= {
+                "response": own["response"][row].decode(),
+                "logprobs": list(struct.unpack(f"<{len(numbers) // 4}f", numbers))
+                if numbers is not None
+                else None,
+                "score": scores[at * count + row],
+            }
+    return found
+
+
+@settings(deadline=None, max_examples=60)
+@given(cells=CELLS, block_bytes=st.sampled_from([1, 200, 2**18]))
+def test_the_page_holds_what_was_written(cells, block_bytes):
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reports.sample_pages.BLOCK_BYTES", block_bytes)
+        for candidate, rows in cells.items():
+            write_cell(Path(folder), candidate, rows)
+        table = read_task(bare_run(Path(folder)), "t", cells)
+        assert read_back(*packed(table, {name: name for name in cells})) == cells
+
+
+@given(cells=CELLS)
+@settings(deadline=None, max_examples=30)
+def test_a_sample_reads_the_same_in_the_table(cells):
+    with tempfile.TemporaryDirectory() as folder:
+        for candidate, rows in cells.items():
+            write_cell(Path(folder), candidate, rows)
+        table = read_task(bare_run(Path(folder)), "t", cells)
+    places = {number: row for row, number in enumerate(table.examples_N.tolist())}
+    for candidate, rows in cells.items():
+        for number, row in rows.items():
+            sample = table.sample(candidate, places[number])
+            kept = sample.model_dump(include=set(row))
+            assert kept | {"logprobs": list(sample.logprobs or []) or None} == row
+
+
+def test_a_number_that_comes_twice_counts_once(tmp_path):
+    row = {"prompt": "p", "target": "t", "logprobs": None, "score": 1.0}
+    lines = [row | {"example": 1, "response": r} for r in ("first", "second")]
+    write_samples(tmp_path, "a", "t", lines)
+    table = read_task(bare_run(tmp_path), "t", ["a"])
+    assert table.examples_N.tolist() == [1]
+    assert table.sample("a", 0).response == "first"
+
+
+def test_bytes_that_are_no_text_stop_nothing(tmp_path):
+    broken = pa.StringArray.from_buffers(1, pa.py_buffer(struct.pack("<2i", 0, 3)),
+                                         pa.py_buffer(b"\xed\xa0\x80"))  # fmt: skip
+    table = pa.table({"example": [0], "prompt": broken, "target": broken, "response": broken,
+                      "score": [0.0]})  # fmt: skip
+    (tmp_path / "samples" / "a").mkdir(parents=True)
+    pq.write_table(table, tmp_path / "samples" / "a" / "t.parquet")
+    read = read_task(bare_run(tmp_path), "t", ["a"])
+    assert read.sample("a", 0).response == "\ufffd" * 3
+    _, pieces = packed(read, {"a": "a"})
+    assert unpacked(pieces["answers"], 1, 1) == [[b"\xed\xa0\x80"]]
+
+
+def pages_of(folder: Path) -> dict[str, str]:
+    """Path -> page, of all pages that show samples."""
+    report, sections = Report(load_run(folder)), discover()
+    shown = [page for page in own_pages(report) if page.kind != "index"]
+    blocks = {page.path: blocks_of(report, page, sections) for page in shown}
+    return {page.path: page_html(report, page, blocks[page.path], []) for page in shown}
+
+
+@pytest.fixture
+def small(tmp_path) -> Path:
+    return write_run(tmp_path / "run", Shape(candidates=4, tasks=2, examples=5))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda path: path.write_bytes(b"no parquet"), "cannot be read"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-20]), "cannot be read"),
+        (lambda path: pq.write_table(pq.read_table(path).drop("score"), path), '"score"'),
+        (lambda path: pq.write_table(pq.read_table(path)[:0], path), "holds no example"),
+        (lambda path: path.unlink(), "no samples were kept for this cell"),
+    ],
+    ids=["no parquet", "cut short", "a column is missing", "no row", "no file"],
+)
+def test_a_cell_without_samples_is_a_gap_with_its_reason(small, spoil, reason):
+    name = list(load_run(small).families)[1]
+    spoil(small / "samples" / name / "knowledge.parquet")
+    pages = pages_of(small)
+    for page in (f"candidates/{name}.html", "tasks/knowledge.html", "samples/knowledge.html"):
+        assert reason in unescape(pages[page]), page
+    facts = facts_of(pages["samples/knowledge.html"])
+    assert name not in [candidate["slug"] for candidate in facts["candidates"]]
+    assert "base" in [candidate["slug"] for candidate in facts["candidates"]]
+
+
+def test_a_refused_cell_gives_the_plans_reason(tmp_path):
+    folder = write_run(tmp_path / "run", Shape(candidates=7, tasks=2, examples=3))
+    reason = "the session cannot score log-likelihoods, which this task needs"
+    assert reason in pages_of(folder)["samples/knowledge.html"]
+
+
+def facts_of(page: str) -> dict:
+    found = re.search(r'data-part="facts">(.*?)</script>', page)
+    assert found
+    return json.loads(found[1])
+
+
+def test_a_task_whose_samples_are_all_unreadable_still_has_its_reasons(small):
+    for path in small.glob("samples/*/knowledge.parquet"):
+        path.write_bytes(b"no parquet")
+    text = pages_of(small)["samples/knowledge.html"]
+    assert "No samples of this task can be read" in text
+    assert text.count("knowledge.parquet cannot be read") == 3
+
+
+def test_a_task_without_samples_has_no_page_and_no_link_to_one(small):
+    for path in small.glob("samples/*/knowledge.parquet"):
+        path.unlink()
+    out = render(small).parent
+    assert not (out / "samples" / "knowledge.html").exists()
+    assert (out / "samples" / "knowledge-shifted.html").exists()
+    assert all("samples/knowledge.html" not in p.read_text() for p in out.rglob("*.html"))
+
+
+def test_a_page_of_samples_that_is_gone_is_removed(small):
+    stale = render(small).parent / "samples" / "gone.html"
+    stale.write_text("old")
+    render(small)
+    assert not stale.exists()
+
+
+def test_the_reference_and_the_leader_are_columns_first(small):
+    report = Report(load_run(small))
+    kept = [name for name in report.ranking if name in report.samples.table("knowledge").answers]
+    shown = default_columns(report, kept)
+    assert kept[0] in shown[:2]
+    assert sorted(shown) == sorted(kept)[: len(shown)] or len(shown) == 4
+    assert len({report.run.families[name] for name in shown}) == min(3, len(shown))
+
+
+@given(
+    st.integers(1, 6).flatmap(
+        lambda count: st.lists(
+            st.lists(st.sampled_from([0.0, 1.0, math.nan]), min_size=count, max_size=count),
+            min_size=1, max_size=8,
+        )
+    )
+)  # fmt: skip
+def test_no_example_left_out_divides_the_candidates_more(rows_NC):
+    good_CN = np.array(rows_NC).T
+    told = telling_rows(good_CN)
+    known_N = (~np.isnan(good_CN)).sum(axis=0)
+    enough_N = (known_N > 0) & (2 * known_N >= known_N.max())
+    eligible = np.flatnonzero(enough_N).tolist()
+    spread = {row: np.nanvar(good_CN[:, row]) for row in eligible}
+    left_out = [spread[row] for row in eligible if row not in told]
+    assert set(told) <= set(eligible)
+    assert not left_out or max(left_out) <= min(spread[row] for row in told)
+
+
+def test_goodness_turns_with_the_metric(small):
+    task = load_run(small).tasks["knowledge"]
+    assert task is not None
+    wrong_way = task.model_copy(update={"higher_is_better": False})
+    assert goodness(0.25, task) == 0.25
+    assert goodness(0.25, wrong_way) == 0.75
+    assert goodness(0.25, None) == 0.25
+
+
+@given(st.text(max_size=3000), st.integers(0, 900), st.integers(0, 900))
+def test_what_is_left_out_of_a_text_is_counted(text, head, tail):
+    clip = clipped(text, head, tail)
+    left_out = clip["left_out"]
+    assert text.startswith(clip["head"])
+    assert text.endswith(clip["tail"])
+    assert len(clip["head"]) + left_out + len(clip["tail"]) == len(text)
+    assert left_out == 0 or left_out > 200
+
+
+def test_a_prompt_keeps_its_question_not_the_examples_before_it():
+    question = "Q: What is the name of the longest river of the northern valley?\nA:"
+    clip = clipped_prompt("Q: Shot?\nA: Yes.\n\n" * 50 + question)
+    assert (clip["head"], clip["tail"]) == ("", question)
+
+
+def long_rows(examples: int, seed: int) -> list[dict]:
+    """Everyone's prompts, and responses of this seed's own."""
+    letters = np.random.default_rng(0).integers(97, 123, (500, 5), dtype=np.uint8)
+    words = np.array([bytes(word).decode() for word in letters])
+    draw = np.random.default_rng(seed)
+    return [
+        {"example": i, "prompt": f"shots\n\nQ {i}: " + " ".join(words[:60]), "target": str(i),
+         "response": " ".join(draw.choice(words, 40)), "logprobs": None, "score": float(i % 2)}
+        for i in range(examples)
+    ]  # fmt: skip
+
+
+def page_of(folder: Path, candidates: int, examples: int) -> int:
+    """Bytes of the pieces that the page of a run of this size holds."""
+    for at in range(candidates):
+        write_samples(folder, f"c{at}", "t", long_rows(examples, at))
+    names = [f"c{at}" for at in range(candidates)]
+    _, pieces = packed(read_task(bare_run(folder), "t", names), {name: name for name in names})
+    return sum(len(piece) for kind in pieces.values() for piece in kind)
+
+
+def test_a_page_grows_as_its_examples_and_candidates_do(tmp_path):
+    sizes = {
+        shape: page_of(tmp_path / str(shape), *shape) for shape in ((4, 100), (4, 400), (16, 100))
+    }
+    assert sizes[4, 400] < 4.2 * sizes[4, 100]
+    assert sizes[16, 100] < 4.2 * sizes[4, 100]
+
+
+def test_prompts_that_candidates_share_are_kept_once(tmp_path):
+    one, four = (page_of(tmp_path / str(n), n, 200) for n in (1, 4))
+    prompts = 200 * len(long_rows(1, 0)[0]["prompt"])
+    assert four - one < 3 * one
+    assert one > 0
+    for at in range(4):
+        table = read_task(bare_run(tmp_path / "4"), "t", ["c0", f"c{at}"])
+        assert table.answers[f"c{at}"].own_prompts_N is None
+    assert table.prompts_N.nbytes < 2 * prompts
+
+
+@pytest.mark.slow
+def test_the_samples_of_sixty_candidates_on_thirty_tasks_take_eight_seconds(tmp_path):
+    candidates, tasks, examples = 60, 30, 500
+    folder = write_run(tmp_path / "run", Shape(candidates=candidates, tasks=tasks, examples=4))
+    rows = [pa.Table.from_pylist(long_rows(examples, seed)) for seed in range(8)]
+    run = load_run(folder)
+    for at, name in enumerate(run.families):
+        for task in run.tasks:
+            path = folder / "samples" / name / f"{task}.parquet"
+            path.parent.mkdir(exist_ok=True)
+            pq.write_table(rows[at % len(rows)], path)
+    report = Report(load_run(folder))
+    start = time.process_time()
+    for task in run.tasks:
+        assert len(SECTION.block(report, task).data["names"]) == candidates
+    assert time.process_time() - start < 8
