@@ -1,7 +1,13 @@
-"""The harness's own speed, without an engine: planning, reading a store, rendering a report."""
+"""The harness's own speed, without an engine: planning, a store, statistics, report, trends.
+
+`make guard` compares them with the last time on the same machine.
+"""
 
 import shutil
 from pathlib import Path
+
+import numpy as np
+from nightly_runs import Nights, write_history
 
 from harness.plan import make_plan
 from harness.records import Measurement
@@ -41,3 +47,33 @@ def test_render_a_report(benchmark, tmp_path: Path) -> None:
 
     run = shutil.copytree(REPORT, tmp_path / "run")
     assert benchmark.pedantic(render, args=(run,), rounds=5, warmup_rounds=1).is_file()
+
+
+def test_rank_sixty_candidates_on_thirty_tasks(benchmark) -> None:
+    from harness.stats import TaskScores, aggregate, rank_groups
+
+    draw = np.random.default_rng(0)
+    skill_K = np.linspace(0.3, 0.7, 60)
+    tasks = [
+        TaskScores(scores_KN=(draw.random((60, 500)) < skill_K[:, None]).astype(float))
+        for _ in range(30)
+    ]
+
+    ranks = benchmark(lambda: rank_groups(aggregate(tasks)))
+    assert ranks[-1] == 1 < ranks[0]
+
+
+def test_find_the_steps_of_a_year(benchmark) -> None:
+    from reports.steps import find_steps
+
+    values_LN = np.random.default_rng(0).normal(100, 1, (500, 365))
+    values_LN[:, 200:] += 5
+    found = benchmark(find_steps, values_LN, np.full_like(values_LN, np.nan))
+    assert all(abs(steps[0].at - 200) <= 1 for steps in found)
+
+
+def test_render_the_trends_of_a_month(benchmark, tmp_path: Path) -> None:
+    from reports.trend_pages import render_trends
+
+    write_history(tmp_path, Nights(nights=30, candidates=12, tasks=12, workloads=4))
+    assert benchmark.pedantic(render_trends, args=(tmp_path,), rounds=5, warmup_rounds=1).is_file()
