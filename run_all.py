@@ -178,7 +178,7 @@ def export_candidate(plan: Plan, zoo: Zoo, name: str, out: str) -> int:
 
 
 def trends(root: Path, options: argparse.Namespace) -> int:
-    from reports.trend_pages import render_trends
+    from reports.nightly.pages import render_trends
 
     print(f"trends: {render_trends(root)}")
     return ALL_DONE
@@ -186,7 +186,7 @@ def trends(root: Path, options: argparse.Namespace) -> int:
 
 def prune(root: Path, options: argparse.Namespace) -> int:
     """Say what goes, then delete it; with --dry-run, only say so."""
-    from reports.retention import delete, plan_pruning
+    from reports.nightly.retention import delete, plan_pruning
 
     pruning = plan_pruning(root, keep=options.keep)
     for path, reason in pruning.spared:
@@ -201,7 +201,7 @@ def prune(root: Path, options: argparse.Namespace) -> int:
 
 
 def keep(folder: Path, options: argparse.Namespace) -> int:
-    from reports.retention import mark
+    from reports.nightly.retention import mark
 
     mark(folder)
     print(f"{folder}: a reference run, which `prune` leaves alone")
@@ -275,9 +275,9 @@ def open_gate(options: argparse.Namespace, folder: RunFolder, suite: Suite, zoo:
 def report(folder: RunFolder, gate: Gate) -> int:
     """Render, and say what the comparison came to."""
     from reports.load import load_run
+    from reports.nightly.retention import note_baseline
     from reports.render import render_report
     from reports.report import Report
-    from reports.retention import note_baseline
 
     if folder.manifest() is None:
         raise HarnessError(f"{folder.path} holds no run; run the suite first, or pass --out")

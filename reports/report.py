@@ -11,9 +11,9 @@ from reports.column import Column
 from reports.columns import columns
 from reports.comparison import Comparison, compare
 from reports.evidence import Evidence
-from reports.excerpts import Shelf
 from reports.load import Run, Scores
 from reports.references import references
+from reports.samples.excerpts import Shelf
 
 MARKERS = ("circle", "square", "triangle", "diamond", "down", "plus", "cross")
 NUM_COLOURS = 7

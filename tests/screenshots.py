@@ -64,7 +64,7 @@ def take(report: Path, out: Path) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    run = Path(arguments[0]) if arguments else RUN
+    run = Path(arguments[0]).resolve() if arguments else RUN
     out = Path(arguments[1]) if len(arguments) > 1 else IMAGES
     with tempfile.TemporaryDirectory() as scratch:
         if not arguments and not run.exists():

@@ -21,9 +21,9 @@ from nightly_runs import (
 )
 
 from harness.errors import HarnessError
-from reports.history import History, Key, read_history, read_night
-from reports.trend_pages import render_trends
-from reports.trends import Trend, events, trends
+from reports.nightly.history import History, Key, read_history, read_night
+from reports.nightly.pages import render_trends
+from reports.nightly.trends import Trend, events, trends
 
 NIGHTS = Nights(nights=40, candidates=2, tasks=2, workloads=2)
 ATTACK = "<script>alert(1)</script></script><!--"

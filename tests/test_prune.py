@@ -9,7 +9,7 @@ from nightly_runs import Line, Nights, name_of, write_history, write_manifest, w
 
 import run_all
 from harness.errors import HarnessError
-from reports.retention import STILL_SEC, delete, mark, note_baseline, plan_pruning
+from reports.nightly.retention import STILL_SEC, delete, mark, note_baseline, plan_pruning
 
 NIGHTS = Nights(nights=6, candidates=1, tasks=1, workloads=1)
 

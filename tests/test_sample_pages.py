@@ -19,12 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_run import Shape, write_run, write_samples
 
-from reports.excerpts import goodness, telling_rows
 from reports.load import Manifest, Run, load_run
 from reports.render import blocks_of, own_pages, page_html, render
 from reports.report import Report
-from reports.sample_pages import NOTHING, packed
-from reports.sample_table import read_task
+from reports.samples.excerpts import goodness, telling_rows
+from reports.samples.pages import NOTHING, packed
+from reports.samples.table import read_task
 from reports.sections import discover
 from reports.sections.samples import clipped, clipped_prompt
 from reports.sections.samples_browser import SECTION, default_columns
@@ -108,7 +108,7 @@ def read_back(facts: dict, pieces: dict) -> dict[str, dict[int, dict]]:
 @given(cells=CELLS, block_bytes=st.sampled_from([1, 200, 2**18]))
 def test_the_page_holds_what_was_written(cells, block_bytes):
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("reports.sample_pages.BLOCK_BYTES", block_bytes)
+        patch.setattr("reports.samples.pages.BLOCK_BYTES", block_bytes)
         for candidate, rows in cells.items():
             write_cell(Path(folder), candidate, rows)
         table = read_task(bare_run(Path(folder)), "t", cells)

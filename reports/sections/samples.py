@@ -3,8 +3,8 @@
 from typing import Any
 
 from harness.records import Sample, Task
-from reports.excerpts import goodness
 from reports.report import Report
+from reports.samples.excerpts import goodness
 from reports.sections import Block
 
 

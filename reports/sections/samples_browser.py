@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from reports.report import Report
-from reports.sample_pages import packed
+from reports.samples.pages import packed
 from reports.sections import Block
 
 COLUMNS_SHOWN = 4

@@ -64,7 +64,7 @@ def test_rank_sixty_candidates_on_thirty_tasks(benchmark) -> None:
 
 
 def test_find_the_steps_of_a_year(benchmark) -> None:
-    from reports.steps import find_steps
+    from reports.nightly.steps import find_steps
 
     values_LN = np.random.default_rng(0).normal(100, 1, (500, 365))
     values_LN[:, 200:] += 5
@@ -73,7 +73,7 @@ def test_find_the_steps_of_a_year(benchmark) -> None:
 
 
 def test_render_the_trends_of_a_month(benchmark, tmp_path: Path) -> None:
-    from reports.trend_pages import render_trends
+    from reports.nightly.pages import render_trends
 
     write_history(tmp_path, Nights(nights=30, candidates=12, tasks=12, workloads=4))
     assert benchmark.pedantic(render_trends, args=(tmp_path,), rounds=5, warmup_rounds=1).is_file()

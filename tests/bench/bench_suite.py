@@ -14,6 +14,7 @@ from merges import BASE, TUNED, merge, merges
 from ratios import Ratio, interleave, share_outside, timed, times_faster
 
 from baselines.artifacts import stream
+from baselines.checkpoints import inspect
 from baselines.merging.mergekit import METHOD as MERGEKIT
 from harness.worker import ClockedSession
 
@@ -45,7 +46,12 @@ def run(command: Sequence[str], settings: Mapping[str, str]) -> None:
 
 
 def lm_eval_command(checkpoint: Path, tasks: Path, more: str = "") -> list[str]:
-    arguments = f"pretrained={checkpoint},dtype=float32,max_model_len=512{more}"
+    length = inspect(checkpoint).context_length
+    # A share of the memory that is also there beside other work: on a CPU it is only reserved.
+    arguments = (
+        f"pretrained={checkpoint},dtype=float32,max_model_len={length},"
+        f"gpu_memory_utilization=0.5{more}"
+    )
     return [
         str(HERE / "lm_eval_vllm.py"),
         *("--model", "vllm", "--model_args", arguments),
@@ -85,7 +91,7 @@ def test_suite(
         "quick": timed(lambda: run(quick, QUICK)),
     }
     sides["fresh"]()  # fills vLLM's and torch's caches, once a machine
-    seconds = interleave(sides, rounds=3, warm_up=False)
+    seconds = interleave(sides, rounds=2, warm_up=False)
     keep(scaled("suite_vs_engine_per_candidate", seconds, "fresh", "lm-eval as it comes"))
     keep(
         scaled(

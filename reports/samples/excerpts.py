@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.records import Sample, Task
 from reports.load import Run
-from reports.sample_table import SampleTable, read_task
+from reports.samples.table import SampleTable, read_task
 
 Scores = TypeVar("Scores", float, np.ndarray)
 

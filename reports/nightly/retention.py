@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError
-from reports.history import KEEP, MANIFEST, MEASUREMENTS, Night, folders, read_night
+from reports.nightly.history import KEEP, MANIFEST, MEASUREMENTS, Night, folders, read_night
 
 COMPARISON = "comparison.json"
 """In a run's folder: its key "baseline" names the run that it was compared with."""

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from reports.history import ACCURACY, COSTS, REVISION, SPEEDS, Night, Series
 from reports.metrics import Metric, describe
+from reports.nightly.history import ACCURACY, COSTS, REVISION, SPEEDS, Night, Series
+from reports.nightly.trends import WHOLE, Event, Trend, changes, events, trends
 from reports.report import MARKERS, NUM_COLOURS, Look, slugs
-from reports.trends import WHOLE, Event, Trend, changes, events, trends
 from reports.units import Scale, plural, scale_for, unit_kind
 
 CLEAREST = 8

@@ -8,12 +8,12 @@ import pandas as pd
 from markupsafe import Markup
 
 from harness.errors import HarnessError
-from reports.course import Course, TrendPage, label
-from reports.history import ACCURACY, MANIFEST, PAGES, read_history
+from reports.nightly.charts import Charts
+from reports.nightly.course import Course, TrendPage, label
+from reports.nightly.history import ACCURACY, MANIFEST, PAGES, read_history
 from reports.render import asset, page_environment, replace_file
 from reports.report import slugs
 from reports.tables import to_csv
-from reports.trend_charts import Charts
 
 NEWEST_CHANGES = 20
 """Runs with steps in the table of a page; the others are in steps.csv."""

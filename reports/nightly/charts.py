@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from reports.course import Course, TrendPage
-from reports.history import Night
 from reports.load import Reading
-from reports.trends import Trend
+from reports.nightly.course import Course, TrendPage
+from reports.nightly.history import Night
+from reports.nightly.trends import Trend
 from reports.units import Scale
 
 
