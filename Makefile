@@ -1,6 +1,7 @@
 # make run [SUITE=jan2024] [ARGS="--limit 50"]   measure and render the report
 # make test                                      every test
-# make check                                     lint, types, import rules, fast tests
+# make lint                                      style, types, import rules
+# make check                                     the same, and the fast tests
 
 SUITE ?= jan2024
 ARGS ?=
@@ -14,7 +15,7 @@ TORCH := $(shell sed -n 's/^torch==/torch==/p' $(LOCK))
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 PIP := $(VENV)/bin/python -m pip --quiet --quiet --disable-pip-version-check
 
-.PHONY: run test check lock clean env browser
+.PHONY: run test check lint lock clean env browser
 
 run: env
 	@$(VENV)/bin/python run_all.py --suite $(SUITE) $(ARGS)
@@ -22,12 +23,14 @@ run: env
 test: env
 	@$(VENV)/bin/python -m pytest
 
-check: env
+check: lint
+	@$(VENV)/bin/python -m pytest -m "not slow"
+
+lint: env
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
-	@$(VENV)/bin/python -m pytest -m "not slow"
 
 env:
 	@cmp -s $(LOCK) $(INSTALLED) || $(MAKE) --no-print-directory install-$(ACCELERATOR)
