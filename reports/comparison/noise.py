@@ -29,10 +29,13 @@ ENGINE_TOLERANCE = 0.05
 than one candidate follows another."""
 DISTURBED = 0.25
 """A round that takes as much longer than the fastest of its cell was disturbed."""
-RESTLESS = 0.075
-"""With a larger share of disturbed rounds, whole cells are: no speed of the run is judged."""
+RESTLESS = 0.025
+"""Candidates, in a run, that may be expected to have been disturbed in all of their rounds: with
+more, no speed of the run is judged. Few rounds need a quieter machine than many."""
+SURENESS = 0.8
+"""Degrees of freedom that Qn has for each candidate: its efficiency."""
 DEGREES = 30.0
-"""Of freedom, of the Student's t that stands for noise: as sure as Qn is of 40 candidates."""
+"""The same where noise is no spread of candidates but taken as known."""
 FEW = 5
 """Fewer candidates have no middle: then the reference stands for it."""
 ENOUGH = 10
@@ -41,6 +44,8 @@ FLOOR = 0.01
 """Of a logarithm of speed: noise between runs that their rounds do not show."""
 ENGINE_FLOOR = 0.02
 """The same of all candidates against the yardstick: only further runs could show it."""
+BEYOND_ERROR = 4.0
+"""Standard errors from which on a drift stands out."""
 MIN_ROUNDS = 2
 WIDE_GAP = 1.5
 """Of the two fastest rounds, from as many middle ones on: something disturbed the cell."""
@@ -66,12 +71,14 @@ class Estimate:
     noise: float
     """Its standard deviation between runs that differ in nothing else."""
     tolerance: float
+    degrees: float
+    """Of freedom, of the Student's t that stands for it."""
 
     @property
     def interval(self) -> tuple[float, float]:
         from scipy.special import stdtrit
 
-        half = float(stdtrit(DEGREES, 0.975)) * self.noise
+        half = float(stdtrit(self.degrees, 0.975)) * self.noise
         return self.value - half, self.value + half
 
     @property
@@ -80,7 +87,7 @@ class Estimate:
         from scipy.special import stdtr
 
         excess = abs(self.value) - math.log1p(self.tolerance)
-        return float(stdtr(DEGREES, -excess / self.noise))
+        return float(stdtr(self.degrees, -excess / self.noise))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +104,7 @@ def estimate(old: Paces, new: Paces, reference: int | None) -> Estimates:
     """`reference` is the row of the reference candidate. A cell with a single round has none."""
     num_rounds = min(old.pace_CWR.shape[2], new.pace_CWR.shape[2])
     (old_CW, old_gap_CW), (new_CW, new_gap_CW) = (
-        _fastest(_steadied(run.pace_CWR[:, :, :num_rounds], reference)) for run in (old, new)
+        _fastest(_steadied(run.pace_CWR[:, :, :num_rounds])) for run in (old, new)
     )
     change_CW = new_CW - old_CW
     own_CW = change_CW - _middle(change_CW, reference)
@@ -111,17 +118,35 @@ def estimate(old: Paces, new: Paces, reference: int | None) -> Estimates:
     )
 
 
-def disturbed_share(run: Paces, reference: int | None) -> float:
-    """Of a run's rounds, the machine's drift apart."""
-    pace_CWR = _steadied(run.pace_CWR, reference)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unrest:
+    """How far other work got between a run's rounds."""
+
+    disturbed: float
+    """Share of all rounds, the machine's drift apart."""
+    lost_candidates: float
+    """Expected number of those that had no undisturbed round."""
+
+
+def unrest(run: Paces) -> Unrest:
+    pace_CWR = _steadied(run.pace_CWR)
     behind_CWR = np.fmax.reduce(pace_CWR, axis=2)[:, :, None] - pace_CWR
-    return float(np.mean(behind_CWR[~np.isnan(behind_CWR)] > math.log1p(DISTURBED)))
+    share = float(np.mean(behind_CWR[~np.isnan(behind_CWR)] > math.log1p(DISTURBED)))
+    num_candidates, _, num_rounds = run.pace_CWR.shape
+    return Unrest(disturbed=share, lost_candidates=num_candidates * share**num_rounds)
 
 
-def _steadied(pace_CWR: np.ndarray, reference: int | None) -> np.ndarray:
-    """Without what all candidates share in a round: the machine's drift within a run."""
+def _steadied(pace_CWR: np.ndarray) -> np.ndarray:
+    """Without what all candidates share in a round, where that stands out from its own error.
+
+    It is the machine's drift within a run. On a restless machine it does not stand out: taken off,
+    it would add more noise than it removes.
+    """
     own_CWR = pace_CWR - _nanmedian(pace_CWR, axis=2)[:, :, None]
-    return pace_CWR - _middle(own_CWR, reference)
+    drift_WR = _nanmedian(own_CWR, axis=0)
+    spread_WR = 1.4826 * _nanmedian(np.abs(own_CWR - drift_WR), axis=0)
+    error_WR = spread_WR * math.sqrt(math.pi / 2 / len(pace_CWR))
+    return pace_CWR - np.where(np.abs(drift_WR) > BEYOND_ERROR * error_WR, drift_WR, 0.0)
 
 
 def _fastest(pace_CWR: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -152,10 +177,17 @@ def _excess(gap_C: np.ndarray) -> np.ndarray:
     return np.maximum(0.0, gap_C - WIDE_GAP * _nanmedian(gap_C, axis=0))
 
 
+def _degrees(num_candidates: int) -> float:
+    return SURENESS * (num_candidates - 1) if num_candidates >= ENOUGH else DEGREES
+
+
 def _cells(own_CW: np.ndarray, noise_CW: np.ndarray) -> dict[tuple[int, int], Estimate]:
     return {
         (int(c), int(w)): Estimate(
-            value=float(own_CW[c, w]), noise=float(noise_CW[c, w]), tolerance=CELL_TOLERANCE
+            value=float(own_CW[c, w]),
+            noise=float(noise_CW[c, w]),
+            tolerance=CELL_TOLERANCE,
+            degrees=_degrees(len(own_CW)),
         )
         for c, w in np.argwhere(~np.isnan(own_CW))
     }
@@ -176,21 +208,37 @@ def _candidates(own_CW: np.ndarray, gap_CW: np.ndarray, noise_W: np.ndarray) -> 
     )
     noise_C = np.hypot(np.maximum(total_C**-0.5, _noise(mean_C, gap_C)), _excess(gap_C))
     return {
-        int(c): Estimate(value=float(value), noise=float(noise), tolerance=TOLERANCE)
+        int(c): Estimate(
+            value=float(value),
+            noise=float(noise),
+            tolerance=TOLERANCE,
+            degrees=_degrees(len(rows)),
+        )
         for c, value, noise in zip(rows, mean_C, noise_C, strict=True)
     }
 
 
 def _engine(old: Paces, new: Paces, reference: int | None) -> Estimate | None:
-    """What all candidates share, less what the machine's own change explains."""
-    then_CW, now_CW = (_nanmedian(run.pace_CWR + run.yardstick_CWR, axis=2) for run in (old, new))
-    change_W = _middle(now_CW - then_CW, reference)
+    """What all candidates share, less what the machine's own change explains.
+
+    Where even the fastest rounds lie far apart, other work has slowed them all: by how much, half
+    of their gap is a guess at.
+    """
+    then, now = (_undisturbed(run) for run in (old, new))
+    change_W = _middle(now - then, reference)
     known_W = change_W[~np.isnan(change_W)]
     if not len(known_W):
         return None
-    spread = float(known_W.std()) / math.sqrt(len(known_W))
-    noise = math.hypot(ENGINE_FLOOR, spread)
-    return Estimate(value=float(known_W.mean()), noise=noise, tolerance=ENGINE_TOLERANCE)
+    gaps = [float(np.nanmedian(_fastest(_steadied(run.pace_CWR))[1])) for run in (old, new)]
+    noise = math.hypot(ENGINE_FLOOR, *(gap / 2 for gap in gaps))
+    return Estimate(
+        value=float(known_W.mean()), noise=noise, tolerance=ENGINE_TOLERANCE, degrees=DEGREES
+    )
+
+
+def _undisturbed(run: Paces) -> np.ndarray:
+    """Tokens for a yardstick, as logarithms [C, W]: of the fastest of each."""
+    return np.fmax.reduce(run.pace_CWR, axis=2) + np.fmin.reduce(run.yardstick_CWR, axis=2)
 
 
 def _nanmedian(values: np.ndarray, axis: int) -> np.ndarray:

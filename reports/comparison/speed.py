@@ -15,8 +15,8 @@ from reports.comparison.noise import (
     RESTLESS,
     Estimate,
     Paces,
-    disturbed_share,
     estimate,
+    unrest,
 )
 from reports.load import Reading, Run
 from reports.rounds import read_rounds
@@ -102,7 +102,7 @@ def _judged(
     candidates, workloads = axes(cells)
     row = candidates.index(_reference(new)) if _reference(new) in candidates else None
     then, later = paces([before, now], cells)
-    restless = _restless("the baseline", then, row) or _restless("this run", later, row)
+    restless = _restless("the baseline", then) or _restless("this run", later)
     found = [] if restless else speed_estimates(then, later, row, candidates, workloads)
     left = dict.fromkeys(cells)
     for change in found:
@@ -117,13 +117,13 @@ def _judged(
         yield unjudged(Kind.WORKLOAD, candidate, workload, *numbers, reason)
 
 
-def _restless(where: str, run: Paces, reference: int | None) -> str:
-    share = disturbed_share(run, reference)
-    if share <= RESTLESS:
+def _restless(where: str, run: Paces) -> str:
+    found = unrest(run)
+    if found.lost_candidates <= RESTLESS:
         return ""
     return (
-        f"the machine was restless in {where}: {share:.0%} of the rounds took over "
-        f"{DISTURBED:.0%} longer than the fastest of their cell"
+        f"the machine was restless in {where}: {found.disturbed:.0%} of the rounds took over "
+        f"{DISTURBED:.0%} longer than the fastest of their cell; more rounds would help"
     )
 
 
