@@ -255,6 +255,7 @@ def _load(
         part.set_config(key="num_fewshot", value=shots)
         part.set_fewshot_seed(seed=FEWSHOT_SEED + seed)
         part.doc_to_target = _remembered(part.doc_to_target)
+        part.doc_to_choice = _remembered(part.doc_to_choice)
         with _quiet():
             part.build_all_requests(
                 limit=limit,
@@ -266,16 +267,16 @@ def _load(
     return parts
 
 
-def _remembered(doc_to_target: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """lm-eval compiles the target's template anew at each call; it does not depend on the model."""
-    targets: dict[int, Any] = {}
+def _remembered(of_doc: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """What lm-eval renders anew at each call; it depends on the doc and not on the model."""
+    known: dict[int, Any] = {}
 
     def remembered(doc: Any, *arguments: Any) -> Any:
         if arguments:
-            return doc_to_target(doc, *arguments)
-        if id(doc) not in targets:  # the requests keep their docs, so an id stays that doc's
-            targets[id(doc)] = doc_to_target(doc)
-        return targets[id(doc)]
+            return of_doc(doc, *arguments)
+        if id(doc) not in known:  # the requests keep their docs, so an id stays that doc's
+            known[id(doc)] = of_doc(doc)
+        return known[id(doc)]
 
     return remembered
 
