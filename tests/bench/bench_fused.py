@@ -129,7 +129,7 @@ def test_fused_pocket(
 @pytest.mark.usefixtures("pocket")  # which skips where several engines do not fit
 @pytest.mark.parametrize(
     ("base", "loads", "suffix", "rounds"),
-    [("5m", PAPER, "_paper", 2), ("25m", UNIFORM, "_25m", 3)],
+    [("5m", PAPER, "_paper", 4), ("25m", UNIFORM, "_25m", 3)],
     ids=["paper", "25m"],
 )
 def test_fused_random(
