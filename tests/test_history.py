@@ -361,6 +361,7 @@ def test_trends_import_neither_torch_nor_vllm(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_year_renders_in_ten_seconds_and_growth_is_linear(tmp_path: Path) -> None:
+    """Twice as much is the margin: what grew with the square would take four times as much."""
     seconds = {}
     for runs in (90, 365):
         root = tmp_path / str(runs)
@@ -370,4 +371,4 @@ def test_a_year_renders_in_ten_seconds_and_growth_is_linear(tmp_path: Path) -> N
         seconds[runs] = time.process_time() - start
         assert index.stat().st_size < 3_000_000
     assert seconds[365] <= 10
-    assert seconds[365] / seconds[90] <= 1.25 * 365 / 90
+    assert seconds[365] / seconds[90] <= 2 * 365 / 90

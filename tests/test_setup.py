@@ -114,10 +114,10 @@ def test_the_gpu_check_is_refused_without_a_gpu_in_one_line() -> None:
     assert ended.stdout.count("\n") == 1
 
 
-def test_ci_runs_check_test_and_smoke() -> None:
+def test_ci_runs_lint_test_and_smoke() -> None:
     script = (REPOSITORY / ".ci" / "run").read_text()
     steps = re.findall(r"^step make (.+)$", script, flags=re.MULTILINE)
-    assert steps == ["browser", "check", "test", "run SUITE=smoke"]
+    assert steps == ["browser", "lint", "test", "run SUITE=smoke"]
 
 
 def test_warnings_from_our_own_modules_are_errors() -> None:
