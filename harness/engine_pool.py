@@ -1,4 +1,4 @@
-"""Engine processes by shape and slot, and who of the candidates runs next in which."""
+"""Engine processes, and who of the candidates runs next in which."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -30,10 +30,9 @@ Member = TypeVar("Member", bound=Shaped)
 
 @dataclass(slots=True)
 class EnginePool:
-    """At most one engine per shape and slot, started when first asked for.
+    """Engines, started when first asked for: one a slot, or one a shape.
 
-    A slot owns a share of the cores. Idle engines are kept for the timings that follow where
-    memory allows.
+    A slot owns a share of the cores.
     """
 
     start: Callable[[EngineShape, tuple[int, ...]], Start]
@@ -42,17 +41,19 @@ class EnginePool:
     num_shapes: int
     share_device: bool = True
     """Engines may be alive side by side: not on a GPU, whose memory one engine claims."""
-    _engines: dict[tuple[EngineShape, int], EngineProcess] = field(default_factory=dict)
-    _homes: dict[EngineShape, int] = field(default_factory=dict)
+    _by_slot: dict[int, EngineProcess] = field(default_factory=dict)
+    _by_shape: dict[EngineShape, EngineProcess] = field(default_factory=dict)
 
     def engine(self, shape: EngineShape, slot: int) -> EngineProcess:
-        if (shape, slot) not in self._engines:
-            if not self.fits_all():
-                self.clear_slot(slot)
-            self._engines[shape, slot] = EngineProcess(
-                self.start(shape, self._cores(slot)), self.log
-            )
-        return self._engines[shape, slot]
+        """The slot's only engine. The process outlives it, with the tasks' requests, on a CPU; on a
+        GPU it ends, since only that surely frees the memory."""
+        start = self.start(shape, self._cores(slot))
+        process = self._by_slot.setdefault(slot, EngineProcess(start, self.log))
+        if not process.serves(start):
+            if not self.share_device:
+                process.close()
+            process.serve(start)
+        return process
 
     def fits_all(self) -> bool:
         """All shapes' engines can be alive at once."""
@@ -66,21 +67,26 @@ class EnginePool:
 
     def home_engine(self, shape: EngineShape) -> EngineProcess:
         """The shape's only engine, in a slot that it keeps; the shapes share out the slots."""
-        return self.engine(shape, self._homes.setdefault(shape, len(self._homes) % self.num_slots))
+        if shape not in self._by_shape:
+            if not self.fits_all():
+                self.close()
+            cores = self._cores(len(self._by_shape) % self.num_slots)
+            self._by_shape[shape] = EngineProcess(self.start(shape, cores), self.log)
+        return self._by_shape[shape]
 
     def close(self) -> None:
-        for engine in self._engines.values():
-            engine.close()
-        self._engines.clear()
-
-    def clear_slot(self, slot: int) -> None:
-        """Close what the slot holds: it is about to serve another shape."""
-        for key in [key for key in self._engines if key[1] == slot]:
-            self._engines.pop(key).close()
+        for process in self._processes:
+            process.close()
+        self._by_slot.clear()
+        self._by_shape.clear()
 
     @property
     def start_sec(self) -> float:
-        return sum(engine.start_sec for engine in self._engines.values())
+        return sum(process.start_sec for process in self._processes)
+
+    @property
+    def _processes(self) -> list[EngineProcess]:
+        return [*self._by_slot.values(), *self._by_shape.values()]
 
     def _cores(self, slot: int) -> tuple[int, ...]:
         cores = sorted(os.sched_getaffinity(0))

@@ -31,6 +31,7 @@ class EngineProcess:
         self._start_job = start
         self._log = log
         self._process: BaseProcess | None = None
+        self._started: Start | None = None
         self.start_sec = 0.0
 
     def ask(self, job: Job) -> Reply:
@@ -38,12 +39,29 @@ class EngineProcess:
         started = self.start()
         return started if isinstance(started, Failed) else self._exchange(job)
 
+    def serves(self, start: Start) -> bool:
+        """That engine runs here, or is the next to."""
+        return start.shape == self._start_job.shape
+
+    def serve(self, start: Start) -> None:
+        """Let the worker close its engine and start this one in its place, at the next job."""
+        self._start_job = start
+
     def start(self) -> Failed | None:
-        """Start the worker if it does not run; `ask` does so too."""
-        if self._process is not None and self._process.is_alive():
+        """Start the worker and its engine if they do not run; `ask` does so too."""
+        alive = self._process is not None and self._process.is_alive()
+        if alive and self._started == self._start_job:
             return None
-        reply = self._launch()
-        return reply if isinstance(reply, Failed) else None
+        if not alive:
+            self._launch()
+        reply = self._exchange(self._start_job)
+        if isinstance(reply, Ready):
+            self.start_sec += reply.start_sec
+            self._started = self._start_job
+            return None
+        assert isinstance(reply, Failed)
+        self.close()
+        return reply
 
     @property
     def pid(self) -> int | None:
@@ -60,7 +78,7 @@ class EngineProcess:
             self._process.join()
         self._process = None
 
-    def _launch(self) -> Reply:
+    def _launch(self) -> None:
         on_cpu = self._start_job.shape.device == "cpu"
         forked, new = (
             multiprocessing.get_context("forkserver"),
@@ -71,12 +89,6 @@ class EngineProcess:
         self._process = context.Process(target=main, args=(theirs, self._log), daemon=True)
         self._process.start()
         theirs.close()
-        reply = self._exchange(self._start_job)
-        if isinstance(reply, Ready):
-            self.start_sec += reply.start_sec
-        else:
-            self.close()
-        return reply
 
     def _exchange(self, job: Job) -> Reply:
         assert self._process is not None

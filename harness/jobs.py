@@ -30,7 +30,7 @@ class Streamed(NamedTuple):
 
 
 class Start(NamedTuple):
-    """Import the engine, start it with these weights, build the tasks' requests."""
+    """Start an engine with these weights, in place of the one that runs."""
 
     shape: EngineShape
     checkpoint: Path

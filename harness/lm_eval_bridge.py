@@ -7,6 +7,7 @@ for all tasks in one batch. What a response is worth is decided by the lm-eval t
 
 import contextlib
 import functools
+import hashlib
 import os
 import tempfile
 from collections import defaultdict
@@ -34,6 +35,16 @@ from harness.records import Sample, Task
 from harness.requests import Completion, Generation, Request, Score
 
 DEFAULT_MAX_NEW_TOKENS = 256
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+)
 FEWSHOT_SEED = 1234
 """lm-eval's own default: with seed 0 the shots are those of its command line."""
 
@@ -203,6 +214,7 @@ class Examination:
         seed: int,
     ) -> None:
         """`tasks`: name -> (our entry, its sources: task names, or configurations by path)."""
+        self.tokenizer_key = tokenizer_key(tokenizer_path)
         self._tokenizer = AutoTokenizer.from_pretrained(tokenizer_path)
         self._lm = SessionLM(_NoEngine(), self._tokenizer, seed)
         self._parts = {
@@ -229,6 +241,15 @@ class Examination:
         responses = getattr(self._lm, request_type)(repeated)
         for instance, response in zip(repeated, responses, strict=True):
             instance.resps.append(response)
+
+
+def tokenizer_key(path: Path) -> str:
+    """Of the files that a tokenizer is loaded from: equal where its requests are."""
+    digest = hashlib.sha256()
+    for name in TOKENIZER_FILES:
+        if (path / name).is_file():
+            digest.update(name.encode() + (path / name).read_bytes())
+    return digest.hexdigest()
 
 
 class _NoEngine:

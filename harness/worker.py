@@ -51,12 +51,17 @@ def main(connection: Connection, log: Path) -> None:
         except Exception as error:  # one candidate's failure; the runner records it and goes on
             traceback.print_exc()
             connection.send(Failed(_reason(error)))
+    worker.leave()
 
 
 class Worker:
-    """An engine and the tasks' requests, ready for one candidate after the other."""
+    """An engine and the tasks' requests, ready for one candidate after the other.
+
+    The requests depend on the tokenizer alone, so that engines of several shapes share them.
+    """
 
     def __init__(self) -> None:
+        self._start_job: Start | None = None
         self._session: Session | None = None
         self._examination: Examination | None = None
         self._warm = False
@@ -72,26 +77,42 @@ class Worker:
             case _:
                 raise AssertionError(f"no such job: {job}")
 
+    def leave(self) -> None:
+        """End the process, at once: to free an engine object by object takes a second."""
+        if self._session is not None:
+            self._session.leave()
+        sys.stdout.flush()
+        os._exit(0)
+
     def _start(self, job: Start) -> Ready:
         _take_cores(job.cores)
         from harness.engines.session import Session
 
         start = time.perf_counter()
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+        self._start_job, self._warm = job, False
         self._session = Session(job.checkpoint, job.shape)
-        if job.tasks:
-            from harness.lm_eval_bridge import Examination
-
-            self._examination = Examination(
-                job.tasks, job.checkpoint, limit=job.limit, seed=job.seed
-            )
         return Ready(time.perf_counter() - start)
 
     def _evaluate(self, job: Evaluate) -> Evaluated:
-        assert self._examination is not None
         session, build_sec = self._load(job.load)
         clocked = ClockedSession(session)
-        results = list(self._examination.evaluate(clocked, job.tasks))
+        results = list(self._examine(job.load.checkpoint).evaluate(clocked, job.tasks))
         return Evaluated(results, clocked.busy_sec, build_sec)
+
+    def _examine(self, tokenizer_path: Path) -> "Examination":
+        from harness.lm_eval_bridge import Examination, tokenizer_key
+
+        key = tokenizer_key(tokenizer_path)
+        if self._examination is None or self._examination.tokenizer_key != key:
+            start = self._start_job
+            assert start is not None
+            self._examination = Examination(
+                start.tasks, tokenizer_path, limit=start.limit, seed=start.seed
+            )
+        return self._examination
 
     def _time(self, job: Time) -> Timed:
         session, build_sec = self._load(job.load)

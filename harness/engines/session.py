@@ -119,6 +119,16 @@ class Session:
         del self._llm
         gc.collect()
 
+    def leave(self) -> None:
+        """Instead of `close`, where the process ends: only what would outlive it is removed."""
+        from vllm.distributed.parallel_state import (
+            destroy_distributed_environment,
+            destroy_model_parallel,
+        )
+
+        destroy_model_parallel()
+        destroy_distributed_environment()  # with the file by which its members found each other
+
     def _check_finite(self, name: str) -> None:
         probe = self.score([Request(PROBE, PROBE)])[0]
         if not math.isfinite(probe.logprob):
@@ -204,6 +214,7 @@ class Session:
 def _start(checkpoint: Path, shape: EngineShape) -> Any:
     from vllm import LLM
 
+    from harness.engines.cpu_kernels import use_cpu_kernels
     from harness.engines.fused.plugin import register
     from harness.engines.mix_processor import LogitMixing
 
@@ -229,6 +240,7 @@ def _start(checkpoint: Path, shape: EngineShape) -> Any:
             # Contexts are shared in whole blocks; vLLM's own choice for a CPU is 128 tokens, of
             # which a short context fills none. The CPU's attention takes multiples of 32.
             "block_size": 32,
+            **use_cpu_kernels(),
         }
     gc.freeze()  # vLLM collects garbage while it starts: what is imported need not be looked at
     # A batch keeps tens of thousands of objects alive; every 700 new ones is too often to look.
