@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from harness.measure.memory import Footprint
 from harness.measure.speed import Round
-from harness.records import EngineShape, LogitMix, Sample, Task, Weights, Workload
+from harness.records import EngineShape, LogitMix, SampleColumns, Task, Weights, Workload
 
 
 class Load(NamedTuple):
@@ -68,7 +68,7 @@ class TaskResult(NamedTuple):
 
     task: str
     values: Mapping[str, Sequence[float]]
-    samples: Sequence[Sample]
+    samples: SampleColumns
 
 
 class Evaluated(NamedTuple):

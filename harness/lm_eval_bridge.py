@@ -13,7 +13,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from lm_eval.api.instance import Instance
@@ -31,7 +31,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from harness.contracts import Session
 from harness.errors import HarnessError
 from harness.jobs import TaskResult
-from harness.records import Sample, Task
+from harness.records import SampleColumns, Task
 from harness.requests import Completion, Generation, Request, Score
 
 DEFAULT_MAX_NEW_TOKENS = 256
@@ -217,8 +217,8 @@ class Examination:
         self.tokenizer_key = tokenizer_key(tokenizer_path)
         self._tokenizer = AutoTokenizer.from_pretrained(tokenizer_path)
         self._lm = SessionLM(_NoEngine(), self._tokenizer, seed)
-        self._parts = {
-            name: (task, _load(task, sources, self._lm, limit=limit, seed=seed))
+        self._tasks = {
+            name: _Task(task, _load(task, sources, self._lm, limit=limit, seed=seed))
             for name, (task, sources) in tasks.items()
         }
 
@@ -227,14 +227,14 @@ class Examination:
         self._lm.engine = engine
         instances: dict[str, list[Instance]] = defaultdict(list)
         for name in names:
-            for part in self._parts[name][1]:
+            for part in self._tasks[name].parts:
                 for instance in part.instances:
                     instance.resps, instance.filtered_resps = [], {}
                     instances[instance.request_type].append(instance)
         for request_type, batch in instances.items():
             self._respond(request_type, batch)
         for name in names:
-            yield _result(*self._parts[name])
+            yield self._tasks[name].result()
 
     def _respond(self, request_type: str, instances: Sequence[Instance]) -> None:
         repeated = [one for one in instances for _ in range(one.repeats or 1)]
@@ -311,32 +311,63 @@ def _from_source(source: str | dict[str, Any]) -> list[LmEvalTask]:
         return list(TaskManager(include_defaults=False).load([str(path)])["tasks"].values())
 
 
-def _result(task: Task, parts: Sequence[LmEvalTask]) -> TaskResult:
-    values: dict[str, list[float]] = defaultdict(list)
-    samples: list[Sample] = []
-    for part in parts:
-        part.apply_filters()
-        for doc, instances in _examples(part):
-            for name in instances[0].filtered_resps:
-                responses = [instance.filtered_resps[name] for instance in instances]
-                metrics = part.process_results(doc, responses)
-                for metric, value in metrics.items():
-                    if isinstance(value, int | float):
-                        values[_key(metric, name, task)].append(float(value))
-                if name == task.filter and isinstance(
-                    metrics.get(task.primary_metric), int | float
-                ):
-                    common = {
-                        "example": len(samples),
-                        "score": float(metrics[task.primary_metric]),
-                        "cluster": _cluster(task, doc),
-                    }
-                    samples.append(_sample(part, doc, instances, responses, common))
-    return TaskResult(task.name, values, samples)
+class _Example(NamedTuple):
+    """What of an example is the same for every candidate."""
+
+    doc: dict[str, Any]
+    instances: Sequence[Instance]
+    prompt: str
+    target: str
+    choices: Sequence[str]
+    """Empty for generation."""
+    cluster: str
 
 
-def _key(metric: str, filter_name: str, task: Task) -> str:
-    return metric if filter_name == task.filter else f"{metric},{filter_name}"
+class _Task:
+    """An entry of the registry over its parts in lm-eval, with the responses of one candidate."""
+
+    def __init__(self, entry: Task, parts: Sequence[LmEvalTask]) -> None:
+        self.entry = entry
+        self.parts = parts
+
+    def result(self) -> TaskResult:
+        """What lm-eval makes of the responses."""
+        task, values = self.entry, defaultdict[str, list[float]](list)
+        rows: list[tuple[Any, ...]] = []
+        for part, examples in zip(self.parts, self._examples, strict=True):
+            part.apply_filters()
+            for example in examples:
+                for name in example.instances[0].filtered_resps:
+                    responses = [one.filtered_resps[name] for one in example.instances]
+                    metrics = part.process_results(example.doc, responses)
+                    for metric, value in metrics.items():
+                        if isinstance(value, int | float):
+                            key = metric if name == task.filter else f"{metric},{name}"
+                            values[key].append(float(value))
+                    score = metrics.get(task.primary_metric) if name == task.filter else None
+                    if isinstance(score, int | float):
+                        rows.append(_sample(example, responses, float(score)))
+        return TaskResult(task.name, values, SampleColumns.of(rows))
+
+    @functools.cached_property
+    def _examples(self) -> Sequence[Sequence[_Example]]:
+        """Of each part."""
+        return [[self._example(part, *of_doc) for of_doc in _by_doc(part)] for part in self.parts]
+
+    def _example(
+        self, part: LmEvalTask, doc: dict[str, Any], instances: Sequence[Instance]
+    ) -> _Example:
+        target = part.doc_to_target(doc)
+        choices = part.doc_to_choice(doc) if part.OUTPUT_TYPE == "multiple_choice" else ()
+        named = choices and isinstance(target, int) and target >= 0
+        return _Example(
+            doc=doc,
+            instances=instances,
+            prompt=str(instances[0].args[0]),
+            target=str(choices[target]) if named else str(target),
+            choices=[str(choice) for choice in choices],
+            cluster=_cluster(self.entry, doc),
+        )
 
 
 def _cluster(task: Task, doc: Mapping[str, Any]) -> str:
@@ -353,7 +384,7 @@ def _cluster(task: Task, doc: Mapping[str, Any]) -> str:
     return str(doc[task.cluster_by]) if task.cluster_by else ""
 
 
-def _examples(part: LmEvalTask) -> Iterator[tuple[dict[str, Any], list[Instance]]]:
+def _by_doc(part: LmEvalTask) -> Iterator[tuple[dict[str, Any], list[Instance]]]:
     by_doc: dict[int, list[Instance]] = defaultdict(list)
     for instance in part.instances:
         by_doc[instance.doc_id].append(instance)
@@ -362,32 +393,13 @@ def _examples(part: LmEvalTask) -> Iterator[tuple[dict[str, Any], list[Instance]
         yield instances[0].doc, instances
 
 
-def _sample(
-    part: LmEvalTask,
-    doc: dict[str, Any],
-    instances: Sequence[Instance],
-    responses: Sequence[Any],
-    common: Mapping[str, Any],
-) -> Sample:
-    # Thousands for each candidate, all of them ours: not validated again.
-    target = part.doc_to_target(doc)
-    if part.OUTPUT_TYPE != "multiple_choice":
-        return Sample.model_construct(
-            prompt=str(instances[0].args[0]),
-            target=str(target),
-            response=str(responses[0]),
-            **common,
-        )
-    choices = part.doc_to_choice(doc)
-    logprobs = tuple(float(response[0]) for response in responses[: len(choices)])
-    best = max(range(len(logprobs)), key=logprobs.__getitem__)
-    return Sample.model_construct(
-        prompt=str(instances[0].args[0]),
-        target=str(choices[target]) if isinstance(target, int) and target >= 0 else str(target),
-        response=str(choices[best]),
-        logprobs=logprobs,
-        **common,
-    )
+def _sample(example: _Example, responses: Sequence[Any], score: float) -> tuple[Any, ...]:
+    """A row of `SampleColumns`."""
+    response, logprobs = responses[0], None
+    if example.choices:
+        logprobs = tuple(float(one[0]) for one in responses[: len(example.choices)])
+        response = example.choices[max(range(len(logprobs)), key=logprobs.__getitem__)]
+    return example.prompt, example.target, str(response), logprobs, score, example.cluster
 
 
 def _clip(request: Request, window: int) -> Request:

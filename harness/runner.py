@@ -186,8 +186,8 @@ class Runner:
             for result in reply.results:
                 task = next(task for task in self.plan.tasks if task.name == result.task)
                 self.folder.write_samples(candidate.name, task.name, result.samples)
-                clusters = [sample.cluster for sample in result.samples]
-                self.folder.append(quality_records(candidate, task, result.values, clusters))
+                records = quality_records(candidate, task, result.values, result.samples.cluster)
+                self.folder.append(records)
 
     def _time_all(
         self, groups: Mapping[EngineShape, Sequence[Prepared]], reference: Prepared | None

@@ -5,14 +5,14 @@ import errno
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from harness.errors import HarnessError
-from harness.records import SCHEMA_VERSION, Measurement, Outcome, Record, RoundLine, Sample
+from harness.records import SCHEMA_VERSION, Measurement, Outcome, Record, RoundLine, SampleColumns
 
 
 class RunFolder:
@@ -100,11 +100,12 @@ class RunFolder:
             latest[cell] = one.outcome is Outcome.COMPLETED
         return {cell for cell, completed in latest.items() if completed}
 
-    def write_samples(self, candidate: str, task: str, samples: Sequence[Sample]) -> None:
+    def write_samples(self, candidate: str, task: str, samples: SampleColumns) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        table = pa.Table.from_pylist([sample.model_dump() for sample in samples])
+        examples = range(len(samples.score))
+        table = pa.table({"example": examples} | samples._asdict())
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink)
         self._replace(f"samples/{candidate}/{task}.parquet", sink.getvalue().to_pybytes())

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from harness.lm_eval_bridge import Examination
 
 REASON_CHARS = 500
+_KEPT: list["Worker"] = []
+"""Its engine is not freed object by object as `main` returns, which takes a second: a forked
+process ends without that."""
 WARM_UP_TOKENS = 32
 """A request's output before the first round: kernels are prepared for each size of batch when it
 first comes, and longer outputs bring no other sizes."""
@@ -45,6 +48,7 @@ def main(connection: Connection, log: Path) -> None:
     """Serve jobs until told to stop. What libraries print goes to `log`."""
     _redirect_output(log)
     worker = Worker()
+    _KEPT.append(worker)
     while not isinstance(job := connection.recv(), Stop):
         try:
             connection.send(worker.do(job))
@@ -78,11 +82,9 @@ class Worker:
                 raise AssertionError(f"no such job: {job}")
 
     def leave(self) -> None:
-        """End the process, at once: to free an engine object by object takes a second."""
+        """Before the process ends, which frees the rest."""
         if self._session is not None:
             self._session.leave()
-        sys.stdout.flush()
-        os._exit(0)
 
     def _start(self, job: Start) -> Ready:
         _take_cores(job.cores)

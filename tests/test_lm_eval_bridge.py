@@ -32,7 +32,7 @@ def examine(
     sources = task_sources(tasks.values(), rows)
     entries = {name: (task, sources[name]) for name, task in tasks.items()}
     results = Examination(entries, folder, limit=limit, seed=0).evaluate(session, list(tasks))
-    found = {one.task: one.samples for one in results}
+    found = {one.task: list(one.samples.rows()) for one in results}
     session.close()
     return found
 

@@ -70,3 +70,12 @@ def test_one_token_choices_of_a_question_are_one_node(context: Tokens, choices: 
     nodes = plan_nodes([Request(context, (choice,)) for choice in choices])
     assert nodes.prefixes == [Prefix(context)]
     assert nodes.wanted == [tuple(sorted(choices))]
+
+
+def test_more_choices_than_a_node_can_tell_make_another_node() -> None:
+    asked = [Request((1,), (token,)) for token in [*range(300), 0, 299]]
+    nodes = plan_nodes(asked)
+    assert nodes.prefixes == [Prefix((1,))] * 3
+    assert [len(wanted) for wanted in nodes.wanted] == [128, 128, 45]
+    read = [nodes.wanted[place].index(token) for ((place, token),) in nodes.steps]
+    assert len(read) == len(asked)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError
-from harness.records import SCHEMA_VERSION, Measurement, Outcome, Sample
+from harness.records import SCHEMA_VERSION, Measurement, Outcome, SampleColumns
 from harness.store import RunFolder
 
 
@@ -77,11 +77,11 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(
 
     monkeypatch.setattr("os.replace", full)
     monkeypatch.setattr("os.fsync", full)
-    sample = Sample(example=0, prompt="p", target="t", response="r", score=1.0)
+    samples = SampleColumns(*([one] for one in ("p", "t", "r", None, 1.0, "")))
     for write in (
         lambda: folder.append([record("b")]),
         lambda: folder.write_manifest({}),
-        lambda: folder.write_samples("b", "quiz", [sample]),
+        lambda: folder.write_samples("b", "quiz", samples),
     ):
         with pytest.raises(HarnessError, match="the disk is full; free it, or pass another --out"):
             write()
@@ -92,7 +92,8 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(
 def test_samples_are_parquet_with_the_fields_of_a_sample(folder: RunFolder) -> None:
     import pyarrow.parquet as pq
 
-    sample = Sample(example=0, prompt="p", target="t", response="r", logprobs=(-1.0,), score=1.0)
-    folder.write_samples("soup", "quiz", [sample])
+    samples = SampleColumns(*([one] for one in ("p", "t", "r", (-1.0,), 1.0, "fact")))
+    folder.write_samples("soup", "quiz", samples)
     rows = pq.read_table(folder.path / "samples" / "soup" / "quiz.parquet").to_pylist()
+    (sample,) = samples.rows()
     assert rows == [sample.model_dump() | {"logprobs": [-1.0]}]

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from harness.requests import Request, Score, Tokens
 
+MAX_TOKENS_PER_NODE = 128
+"""vLLM's limit on `logprob_token_ids`."""
 LONG_CONTINUATION = 4
 """From this many tokens on, one pass with prompt log-probabilities beats a request per token."""
 
@@ -36,9 +38,10 @@ Step = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Nodes:
-    """Distinct prefixes in order of first use, and the steps of each request through them."""
+    """Prefixes in order of first use, and the steps of each request through them."""
 
     prefixes: Sequence[Prefix]
+    """Each once, or again where more tokens are wanted than one node can tell."""
     wanted: Sequence[Tokens]
     """The tokens to read at each prefix, ascending."""
     steps: Sequence[Sequence[Step]]
@@ -68,18 +71,26 @@ def plan_scoring(batch: Sequence[Request], *, one_pass: bool) -> ScoringPlan:
 
 def plan_nodes(requests: Sequence[Request]) -> Nodes:
     places: dict[Prefix, int] = {}
+    prefixes: list[Prefix] = []
     wanted: list[set[int]] = []
     steps: list[list[Step]] = []
     for context, continuation in requests:
         taken: list[Step] = []
         for done, token in enumerate(continuation):
-            place = places.setdefault(Prefix(context, continuation[:done]), len(wanted))
-            if place == len(wanted):
+            prefix = Prefix(context, continuation[:done])
+            place = places.get(prefix)
+            if place is None or _full(wanted[place], token):
+                place = places[prefix] = len(wanted)
+                prefixes.append(prefix)
                 wanted.append(set())
             wanted[place].add(token)
             taken.append((place, token))
         steps.append(taken)
-    return Nodes(list(places), [tuple(sorted(tokens)) for tokens in wanted], steps)
+    return Nodes(prefixes, [tuple(sorted(tokens)) for tokens in wanted], steps)
+
+
+def _full(wanted: set[int], token: int) -> bool:
+    return len(wanted) == MAX_TOKENS_PER_NODE and token not in wanted
 
 
 def read_scores(nodes: Nodes, results: Sequence[NodeResult]) -> list[Score]:

@@ -7,7 +7,7 @@ import copy
 import gc
 import math
 import operator
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +25,10 @@ from harness.engines.scoring import (
 )
 from harness.errors import HarnessError
 from harness.records import EngineShape, LogitMix
-from harness.requests import Completion, Generation, Request, Score, Timing, Tokens
+from harness.requests import Completion, Generation, Request, Score, Timing
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-MAX_TOKENS_PER_NODE = 128
-"""vLLM's limit on `logprob_token_ids`."""
 
 GARBAGE_THRESHOLD = 100_000
 """New objects after which the collector looks. What an engine drops it frees at once; few of the
@@ -150,7 +147,8 @@ class Session:
         return plan
 
     def _params(self, generation: Generation, **more: Hashable) -> Any:
-        """Parameters of its own for each request, so that vLLM need not copy them deeply."""
+        """The same object for requests that ask for the same: vLLM changes nothing in it that is a
+        request's own, so that it need not copy them."""
         key = (*generation[1:], *more.items())
         if key not in self._known_params:
             from vllm import SamplingParams
@@ -158,27 +156,22 @@ class Session:
             values = {name: _plain(value) for name, value in (generation._asdict() | more).items()}
             del values["prompt"]
             self._known_params[key] = SamplingParams(skip_clone=True, **values)
-        return copy.copy(self._known_params[key])
+        return self._known_params[key]
 
     def _run(self, prompts: Sequence[Prefix], params: Sequence[Any]) -> list[Any]:
         if self._mixing is not None:
+            params = [copy.copy(one) for one in params]
             for prompt, one in zip(prompts, params, strict=True):
                 one.extra_args = {"mix": self._mixing.arguments(prompt)}
         inputs = [{"prompt_token_ids": [*prompt.context, *prompt.given]} for prompt in prompts]
         return self._llm.generate(inputs, list(params), use_tqdm=False) if inputs else []
 
     def _ask(self, nodes: Nodes) -> list[NodeResult]:
-        prompts, params, owners = [], [], []
-        for place, (prefix, tokens) in enumerate(zip(nodes.prefixes, nodes.wanted, strict=True)):
-            for part in _parts(tokens, MAX_TOKENS_PER_NODE):
-                prompts.append(prefix)
-                params.append(self._params(ONE_TOKEN, logprob_token_ids=part, detokenize=False))
-                owners.append(place)
-        results: dict[int, NodeResult] = {}
-        for place, output in zip(owners, self._run(prompts, params), strict=True):
-            found = _node_result(output)
-            results[place] = _join(results[place], found) if place in results else found
-        return list(results.values())
+        params = [
+            self._params(ONE_TOKEN, logprob_token_ids=tokens, detokenize=False)
+            for tokens in nodes.wanted
+        ]
+        return [_node_result(output) for output in self._run(nodes.prefixes, params)]
 
     def _score_long(self, requests: Sequence[Request]) -> list[Score]:
         """Prompt log-probabilities, with the prefix cache on.
@@ -269,10 +262,6 @@ def _node_result(output: Any) -> NodeResult:
     return NodeResult(logprobs, step.token_ids[0])
 
 
-def _join(left: NodeResult, right: NodeResult) -> NodeResult:
-    return NodeResult({**left.logprobs, **right.logprobs}, left.greedy_token)
-
-
 def _prompt_score(request: Request, rows: Sequence[Mapping[int, Any] | None]) -> Score:
     logprob, greedy = 0.0, True
     for row, token in zip(rows[len(request.context) :], request.continuation, strict=True):
@@ -285,7 +274,3 @@ def _prompt_score(request: Request, rows: Sequence[Mapping[int, Any] | None]) ->
 def _plain(value: object) -> object:
     """vLLM takes lists; a key needs tuples."""
     return list(value) if isinstance(value, tuple) else value
-
-
-def _parts(tokens: Tokens, size: int) -> Iterable[Tokens]:
-    return (tokens[start : start + size] for start in range(0, len(tokens), size))

@@ -172,7 +172,7 @@ def test_overhead(
             whole.append(seconds)
             in_session.append(clocked.busy_sec)
             in_vllm.append(engine.busy_sec)
-    rows = sum(len(result.samples) for result in results)
+    rows = sum(len(result.samples.score) for result in results)
     note = f"{len(entries)} tasks, {rows} examples, {sum(whole) / len(whole):.1f} s"
     keep(
         share_outside(

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from statistics import fmean
 
 from engines import pocket_entries
 from merges import BASE, TUNED, merges
@@ -23,8 +24,7 @@ def main(rows: str, limit: str, *tasks: str) -> None:
         load = Load(base, streamed=Streamed(name, recipe, folders))
         evaluated = worker.do(Evaluate(load, tasks))
         assert isinstance(evaluated, Evaluated)
-        scores = [result.samples for result in evaluated.results]
-        means = [sum(sample.score for sample in samples) / len(samples) for samples in scores]
+        means = [fmean(result.samples.score) for result in evaluated.results]
         print(name, *(f"{mean:.3f}" for mean in means))
 
 
