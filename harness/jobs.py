@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from harness.measure.memory import Footprint
 from harness.measure.speed import Round
-from harness.records import EngineShape, LogitMix, SampleColumns, Task, Weights, Workload
+from harness.records import EngineShape, LogitMix, Task, TaskResult, Weights, Workload
 
 
 class Load(NamedTuple):
@@ -61,14 +61,6 @@ class Stop(NamedTuple):
 
 
 Job = Start | Evaluate | Time | Stop
-
-
-class TaskResult(NamedTuple):
-    """Per-example values of each metric of a task, and the samples behind the primary one."""
-
-    task: str
-    values: Mapping[str, Sequence[float]]
-    samples: SampleColumns
 
 
 class Evaluated(NamedTuple):

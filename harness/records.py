@@ -4,7 +4,7 @@ Suite + Zoo -> Plan of Cells -> Candidate recipes -> Session -> Measurements -> 
 Records are frozen and validated when constructed; they import nothing of ours.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -311,3 +311,11 @@ class SampleColumns(NamedTuple):
         for example, values in enumerate(zip(*self, strict=True)):
             fields = dict(zip(self._fields, values, strict=True))
             yield Sample.model_construct(example=example, **fields)
+
+
+class TaskResult(NamedTuple):
+    """Per-example values of each metric of a task, and the samples behind the primary one."""
+
+    task: str
+    values: Mapping[str, Sequence[float]]
+    samples: SampleColumns

@@ -1,0 +1,70 @@
+"""The tasks of a run, put to one candidate after the other."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lm_eval.api.instance import Instance
+from transformers import AutoTokenizer
+
+from harness.contracts import Session
+from harness.lm_eval_bridge.loading import load_parts
+from harness.lm_eval_bridge.scored_task import ScoredTask
+from harness.lm_eval_bridge.session_lm import SessionLM
+from harness.lm_eval_bridge.tokenizers import tokenizer_key
+from harness.records import Task, TaskResult
+from harness.requests import Completion, Generation, Request, Score
+
+
+class Examination:
+    """The tasks of a run with their requests, for every candidate of one tokenizer."""
+
+    def __init__(
+        self,
+        tasks: Mapping[str, tuple[Task, Sequence[Any]]],
+        tokenizer_path: Path,
+        *,
+        limit: int | None,
+        seed: int,
+    ) -> None:
+        """`tasks`: name -> (our entry, its sources: task names, or configurations by path)."""
+        self.tokenizer_key = tokenizer_key(tokenizer_path)
+        self._tokenizer = AutoTokenizer.from_pretrained(tokenizer_path)
+        self._lm = SessionLM(_NoEngine(), self._tokenizer, seed)
+        self._tasks = {
+            name: ScoredTask(task, load_parts(task, sources, self._lm, limit=limit, seed=seed))
+            for name, (task, sources) in tasks.items()
+        }
+
+    def evaluate(self, engine: Session, names: Sequence[str]) -> Iterator[TaskResult]:
+        """Score the named tasks, all requests of one kind in one call to the engine."""
+        self._lm.engine = engine
+        instances: dict[str, list[Instance]] = defaultdict(list)
+        for name in names:
+            for part in self._tasks[name].parts:
+                for instance in part.instances:
+                    instance.resps, instance.filtered_resps = [], {}
+                    instances[instance.request_type].append(instance)
+        for request_type, batch in instances.items():
+            self._respond(request_type, batch)
+        for name in names:
+            yield self._tasks[name].result()
+
+    def _respond(self, request_type: str, instances: Sequence[Instance]) -> None:
+        repeated = [one for one in instances for _ in range(one.repeats or 1)]
+        responses = getattr(self._lm, request_type)(repeated)
+        for instance, response in zip(repeated, responses, strict=True):
+            instance.resps.append(response)
+
+
+class _NoEngine:
+    """Stands in while requests are built, before any engine is there."""
+
+    max_model_len = 0
+
+    def score(self, requests: Sequence[Request]) -> list[Score]:
+        raise AssertionError("no engine yet")
+
+    def generate(self, generations: Sequence[Generation]) -> list[Completion]:
+        raise AssertionError("no engine yet")

@@ -1,0 +1,77 @@
+"""lm-eval's tasks with their requests."""
+
+import contextlib
+import functools
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lm_eval.api.task import Task as LmEvalTask
+from lm_eval.tasks import TaskManager
+from lm_eval.utils import env as template_environment
+
+from harness.lm_eval_bridge.session_lm import SessionLM
+from harness.records import Task
+
+FEWSHOT_SEED = 1234
+"""lm-eval's own default: with seed 0 the shots are those of its command line."""
+
+# lm-eval compiles a task's template anew for each row, which is four fifths of building requests.
+template_environment.from_string = functools.cache(template_environment.from_string)
+
+
+def load_parts(
+    task: Task, sources: Sequence[Any], lm: SessionLM, *, limit: int | None, seed: int
+) -> list[LmEvalTask]:
+    """The lm-eval tasks behind an entry: one, or the parts of a whole such as mmlu."""
+    parts = [part for source in sources for part in _from_source(source)]
+    for part in parts:
+        shots = task.num_fewshot
+        if shots is None:
+            shots = part.get_config("num_fewshot") or 0
+        part.set_config(key="num_fewshot", value=shots)
+        part.set_fewshot_seed(seed=FEWSHOT_SEED + seed)
+        part.doc_to_target = _remembered(part.doc_to_target)
+        part.doc_to_choice = _remembered(part.doc_to_choice)
+        with _quiet():
+            part.build_all_requests(
+                limit=limit,
+                apply_chat_template=task.chat,
+                fewshot_as_multiturn=task.chat,
+                chat_template=lm.apply_chat_template if task.chat else None,
+                tokenizer_name=lm.tokenizer_name if task.chat else "",
+            )
+    return parts
+
+
+def _remembered(of_doc: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """What lm-eval renders anew at each call; it depends on the doc and not on the model."""
+    known: dict[int, Any] = {}
+
+    def remembered(doc: Any, *arguments: Any) -> Any:
+        if arguments:
+            return of_doc(doc, *arguments)
+        if id(doc) not in known:  # the requests keep their docs, so an id stays that doc's
+            known[id(doc)] = of_doc(doc)
+        return known[id(doc)]
+
+    return remembered
+
+
+def _from_source(source: str | dict[str, Any]) -> list[LmEvalTask]:
+    if isinstance(source, str):  # a bare name needs lm-eval's index of all its tasks
+        return list(TaskManager().load([source])["tasks"].values())
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "task.yaml"
+        path.write_text(yaml.safe_dump(source))
+        return list(TaskManager(include_defaults=False).load([str(path)])["tasks"].values())
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """lm-eval draws a progress bar per task while it builds requests."""
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+        yield

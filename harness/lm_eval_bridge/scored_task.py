@@ -1,0 +1,103 @@
+"""What lm-eval makes of a candidate's responses to a task."""
+
+import functools
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.task import Task as LmEvalTask
+
+from harness.errors import HarnessError
+from harness.records import SampleColumns, Task, TaskResult
+
+
+class _Example(NamedTuple):
+    """What of an example is the same for every candidate."""
+
+    doc: dict[str, Any]
+    instances: Sequence[Instance]
+    prompt: str
+    target: str
+    choices: Sequence[str]
+    """Empty for generation."""
+    cluster: str
+
+
+class ScoredTask:
+    """An entry of the registry over its parts in lm-eval, with the responses of one candidate."""
+
+    def __init__(self, entry: Task, parts: Sequence[LmEvalTask]) -> None:
+        self.entry = entry
+        self.parts = parts
+
+    def result(self) -> TaskResult:
+        """What lm-eval makes of the responses."""
+        task, values = self.entry, defaultdict[str, list[float]](list)
+        rows: list[tuple[Any, ...]] = []
+        for part, examples in zip(self.parts, self._examples, strict=True):
+            part.apply_filters()
+            for example in examples:
+                for name in example.instances[0].filtered_resps:
+                    responses = [one.filtered_resps[name] for one in example.instances]
+                    metrics = part.process_results(example.doc, responses)
+                    for metric, value in metrics.items():
+                        if isinstance(value, int | float):
+                            key = metric if name == task.filter else f"{metric},{name}"
+                            values[key].append(float(value))
+                    score = metrics.get(task.primary_metric) if name == task.filter else None
+                    if isinstance(score, int | float):
+                        rows.append(_sample(example, responses, float(score)))
+        return TaskResult(task.name, values, SampleColumns.of(rows))
+
+    @functools.cached_property
+    def _examples(self) -> Sequence[Sequence[_Example]]:
+        """Of each part."""
+        return [[self._example(part, *of_doc) for of_doc in _by_doc(part)] for part in self.parts]
+
+    def _example(
+        self, part: LmEvalTask, doc: dict[str, Any], instances: Sequence[Instance]
+    ) -> _Example:
+        target = part.doc_to_target(doc)
+        choices = part.doc_to_choice(doc) if part.OUTPUT_TYPE == "multiple_choice" else ()
+        named = choices and isinstance(target, int) and target >= 0
+        return _Example(
+            doc=doc,
+            instances=instances,
+            prompt=str(instances[0].args[0]),
+            target=str(choices[target]) if named else str(target),
+            choices=[str(choice) for choice in choices],
+            cluster=_cluster(self.entry, doc),
+        )
+
+
+def _cluster(task: Task, doc: Mapping[str, Any]) -> str:
+    """What the example shares with others that are not independent of it.
+
+    Raises:
+        HarnessError: the examples have no such column.
+    """
+    if task.cluster_by and task.cluster_by not in doc:
+        raise HarnessError(
+            f"{task.name}: cluster_by={task.cluster_by!r}, but its examples have no such column; "
+            f"they have {', '.join(doc)}."
+        )
+    return str(doc[task.cluster_by]) if task.cluster_by else ""
+
+
+def _by_doc(part: LmEvalTask) -> Iterator[tuple[dict[str, Any], list[Instance]]]:
+    by_doc: dict[int, list[Instance]] = defaultdict(list)
+    for instance in part.instances:
+        by_doc[instance.doc_id].append(instance)
+    for instances in by_doc.values():
+        instances.sort(key=lambda instance: instance.idx)
+        yield instances[0].doc, instances
+
+
+def _sample(example: _Example, responses: Sequence[Any], score: float) -> tuple[Any, ...]:
+    """A row of `SampleColumns`."""
+    response, logprobs = responses[0], None
+    if example.choices:
+        logprobs = tuple(float(one[0]) for one in responses[: len(example.choices)])
+        response = example.choices[max(range(len(logprobs)), key=logprobs.__getitem__)]
+    return example.prompt, example.target, str(response), logprobs, score, example.cluster

@@ -1,0 +1,178 @@
+"""An engine session as lm-eval sees a model."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import TemplateLM
+from lm_eval.models.utils import (
+    handle_stop_sequences,
+    normalize_gen_kwargs,
+    postprocess_generated_text,
+)
+from transformers import PreTrainedTokenizerBase
+
+from harness.contracts import Session
+from harness.requests import Generation, Request
+
+DEFAULT_MAX_NEW_TOKENS = 256
+
+
+class SessionLM(TemplateLM):
+    """An engine session as lm-eval sees a model; also usable with `lm_eval.simple_evaluate`."""
+
+    def __init__(self, engine: Session, tokenizer: PreTrainedTokenizerBase, seed: int = 0) -> None:
+        super().__init__()
+        self.engine = engine
+        self.tokenizer = tokenizer
+        self.seed = seed
+        self._token_ids: dict[tuple[str, bool | None], list[int]] = {}
+        self._requests: dict[tuple[str, str], Request] = {}
+        self._settings: dict[str, Generation] = {}
+
+    @property
+    def eot_token_id(self) -> int:
+        return int(self.tokenizer.eos_token_id)
+
+    @property
+    def prefix_token_id(self) -> int:
+        bos = self.tokenizer.bos_token_id
+        return self.eot_token_id if bos is None else int(bos)
+
+    @property
+    def tokenizer_name(self) -> str:
+        return str(self.tokenizer.name_or_path).replace("/", "__")
+
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
+        return str(
+            self.tokenizer.apply_chat_template(
+                chat_history,
+                tokenize=False,
+                add_generation_prompt=add_generation_prompt,
+                continue_final_message=not add_generation_prompt,
+            )
+        )
+
+    def tok_encode(
+        self, string: str, add_special_tokens: bool | None = None, **kwargs: Any
+    ) -> list[int]:
+        if add_special_tokens is None:
+            add_special_tokens = self._adds_special_tokens(string)
+        key = (string, add_special_tokens)
+        if key not in self._token_ids:
+            ids = self.tokenizer.encode(string, add_special_tokens=add_special_tokens)
+            self._token_ids[key] = list(ids)
+        return self._token_ids[key]
+
+    def _adds_special_tokens(self, string: str) -> bool:
+        bos = self.tokenizer.bos_token
+        return not (bos and string.startswith(bos))
+
+    def _remember(self, strings: Iterable[str]) -> None:
+        """Tokenize what is new in one go: string by string takes many times as long."""
+        keys = {(string, self._adds_special_tokens(string)) for string in strings if string}
+        for special in (True, False):
+            new = [key for key in keys if key[1] == special and key not in self._token_ids]
+            if new:
+                texts = [string for string, _ in new]
+                ids = self.tokenizer(texts, add_special_tokens=special, verbose=False)["input_ids"]
+                self._token_ids.update(zip(new, ids, strict=True))
+
+    def loglikelihood(
+        self, requests: list[Instance], disable_tqdm: bool = False
+    ) -> list[tuple[float, bool]]:
+        pairs = [request.args for request in requests]
+        new = [pair for pair in pairs if pair not in self._requests]
+        self._remember(text for context, rest in new for text in (context.rstrip(), context + rest))
+        window = self.engine.max_model_len - 1  # the engine adds one token to every prompt
+        scored = [_clip(self._request(*pair), window) for pair in pairs]
+        return [(score.logprob, score.greedy) for score in self.engine.score(scored)]
+
+    def _loglikelihood_tokens(self, *_: Any, **__: Any) -> list[tuple[float, bool]]:
+        raise AssertionError("`loglikelihood` does it")
+
+    def _request(self, context: str, continuation: str) -> Request:
+        """Tokens of a pair as `TemplateLM.loglikelihood` makes them; candidates ask again."""
+        pair = (context, continuation)
+        if pair not in self._requests:
+            self._requests[pair] = Request(*map(tuple, self._encode_any(*pair)))
+        return self._requests[pair]
+
+    def _encode_any(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        if context:
+            return self._encode_pair(context, continuation)
+        tokens = self.tok_encode(continuation, add_special_tokens=False)
+        prefix = [self.prefix_token_id]
+        return (tokens[:1], tokens[1:]) if tokens[:1] == prefix else (prefix, tokens)
+
+    def loglikelihood_rolling(
+        self, requests: list[Instance], disable_tqdm: bool = False
+    ) -> list[float]:
+        from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+
+        windows: list[Request] = []
+        owners: list[int] = []
+        for owner, request in enumerate(requests):
+            rolling = get_rolling_token_windows(
+                token_list=self.tok_encode(request.args[0]),
+                prefix_token=self.prefix_token_id,
+                max_seq_len=self.engine.max_model_len - 2,
+                context_len=1,
+            )
+            for context, continuation in map(make_disjoint_window, rolling):
+                windows.append(Request(tuple(context), tuple(continuation)))
+                owners.append(owner)
+        totals = [0.0] * len(requests)
+        for owner, score in zip(owners, self.engine.score(windows), strict=True):
+            totals[owner] += score.logprob
+        return totals
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        self._remember(request.args[0] for request in requests)
+        generations = [
+            self._generation(*request.args, draw=draw) for draw, request in enumerate(requests)
+        ]
+        completions = self.engine.generate(generations)
+        return [
+            postprocess_generated_text(completion.text, list(generation.stop), None)
+            for completion, generation in zip(completions, generations, strict=True)
+        ]
+
+    def _generation(self, context: str, gen_kwargs: dict[str, Any], *, draw: int) -> Generation:
+        key = repr(gen_kwargs)  # a task's requests have equal ones, each a copy
+        if key not in self._settings:
+            self._settings[key] = self._normalized(gen_kwargs)
+        settings = self._settings[key]
+        max_tokens = min(settings.max_tokens, self.engine.max_model_len - 1)
+        return settings._replace(
+            prompt=tuple(self.tok_encode(context)[max_tokens - self.engine.max_model_len :]),
+            max_tokens=max_tokens,
+            # Repeats of one prompt must differ, and a run must repeat.
+            seed=None if settings.seed is None else settings.seed + draw,
+        )
+
+    def _normalized(self, gen_kwargs: dict[str, Any]) -> Generation:
+        """What is asked for, of any prompt; with the seed of the first draw where it samples."""
+        kwargs = normalize_gen_kwargs(gen_kwargs, DEFAULT_MAX_NEW_TOKENS)
+        eos = self.tokenizer.decode(self.eot_token_id)
+        return Generation(
+            prompt=(),
+            max_tokens=kwargs["max_gen_toks"],
+            stop=tuple(handle_stop_sequences(list(kwargs["until"]), eos=eos)),
+            temperature=float(kwargs.get("temperature") or 0.0),
+            top_p=float(kwargs.get("top_p") or 1.0),
+            top_k=int(kwargs.get("top_k") or 0),
+            seed=self.seed * 1_000_003 if kwargs.get("do_sample") else None,
+        )
+
+
+def _clip(request: Request, window: int) -> Request:
+    """The last `window` tokens, as lm-eval's own backends keep them."""
+    context, continuation = request
+    if len(context) + len(continuation) <= window:
+        return request
+    kept = (context + continuation)[-window:]
+    at = max(1, len(kept) - len(continuation))
+    return Request(kept[:at], kept[at:])
