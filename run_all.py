@@ -259,15 +259,24 @@ def open_gate(options: argparse.Namespace, folder: RunFolder, suite: Suite, zoo:
     """Find the run to compare with, and say which it is, before anything is measured."""
     if not options.compare:
         return Gate(baseline=None, binding=False)
-    from reports.comparison.baseline import Wanted, find_baseline
+    from reports.comparison.baseline import Wanted, check_alike, find_baseline
 
-    wanted = Wanted(folder=folder.path, suite=suite.name, zoo=zoo.name)
+    stored = (folder.manifest() if options.report_only else None) or {}
+    wanted = Wanted(
+        folder=folder.path,
+        suite=suite.name,
+        zoo=zoo.name,
+        seed=stored.get("seed", suite.seed if options.seed is None else options.seed),
+        limit=stored.get("limit", suite.limit if options.limit is None else options.limit),
+    )
     baseline = find_baseline(options.compare, wanted)
+    if baseline and options.fail_on_regression and not stored:
+        check_alike(baseline, wanted)
     print(
         f"comparing with {baseline.folder}"
         if baseline
-        else f"nothing to compare with: no finished run of {suite.name} on {zoo.name} is beside "
-        f"{folder.path} and older than it"
+        else f"nothing to compare with: no finished run of {suite.name} on {zoo.name} with this "
+        f"seed and limit is beside {folder.path} and older than it"
     )
     return Gate(baseline=baseline, binding=options.fail_on_regression)
 

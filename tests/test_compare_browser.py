@@ -6,6 +6,7 @@ import pytest
 from comparison_run import REFERENCE, forget, samples, slow_down, timed, write_pair
 from report_run import write_samples
 from test_report import ATTACK
+from test_report_accessible import grave_faults
 from test_report_browser import (  # noqa: F401
     NO_OVERFLOW,
     browser,
@@ -38,6 +39,12 @@ def test_the_verdict_comes_first_and_names_what_is_worse(page_file, visit):  # n
     assert first.locator("h2").inner_text() == "Verdict"
     assert "regressions against old" in first.inner_text()
     assert "−33.3 points" in first.locator(".worse").all_inner_texts()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_fault(page_file, visit, scheme):  # noqa: F811
+    assert grave_faults(visit(page_file, scheme=scheme)) == []
 
 
 def test_a_flipped_example_shows_both_answers_as_text(page_file, visit):  # noqa: F811

@@ -160,6 +160,18 @@ def test_failing_needs_something_to_compare_with():
     refused(done, "--compare REF")
 
 
+@pytest.mark.parametrize(("key", "remedy"), [("seed", "--seed 5"), ("limit", "--limit 5")])
+def test_a_gate_that_would_be_blind_is_refused_before_anything_is_measured(pair, key, remedy):
+    old, new = pair
+    edit_manifest(old, lambda m: m.update({"limit": None, key: 5}))
+    tonight = new.parent / "tonight"
+    command = [sys.executable, str(ROOT / "run_all.py"), "--suite", "smoke", "--out", str(tonight),
+               "--compare", str(old), "--fail-on-regression"]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    refused(done, f"another {key}", "was 5", f"pass {remedy}")
+    assert not tonight.exists()
+
+
 # --- previous
 
 
@@ -181,6 +193,8 @@ def test_previous_is_the_newest_earlier_finished_run_of_suite_and_zoo(pair):
     edit_manifest(other_suite, lambda m: m["suite"].update(name="jan2024"))
     other_zoo = older(pair, "other-zoo", 31)
     edit_manifest(other_zoo, lambda m: m["zoo"].update(name="tinyllama"))
+    for key in ("seed", "limit"):
+        edit_manifest(older(pair, f"other-{key}", 31), lambda m, key=key: m.update({key: 7}))
     half = older(pair, "half", 31)
     write_lines(half, measurements(half)[:20])
     broken = older(pair, "broken", 31)

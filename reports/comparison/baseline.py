@@ -1,4 +1,4 @@
-"""Which run to compare with: a folder, or the newest earlier run of the same suite and zoo.
+"""Which run to compare with: a folder, or the newest earlier run that asked the same.
 
 What is wrong with it is said before anything is measured.
 """
@@ -24,6 +24,9 @@ class Wanted:
     folder: Path
     suite: str
     zoo: str
+    seed: int
+    limit: int | None
+    """Of examples per task."""
 
 
 def find_baseline(ref: str, wanted: Wanted) -> Run | None:
@@ -45,6 +48,27 @@ def find_baseline(ref: str, wanted: Wanted) -> Run | None:
     if folder.resolve() == wanted.folder.resolve():
         raise HarnessError(f"--compare {ref} is the run itself; name another run, or pass --out")
     return read_baseline(folder)
+
+
+def check_alike(baseline: Run, wanted: Wanted) -> None:
+    """
+    Raises:
+        HarnessError: no accuracy of the two could be compared, so that a gate would be blind.
+    """
+    for name, old, new in (
+        ("seed", baseline.manifest.seed, wanted.seed),
+        ("limit", baseline.manifest.limit, wanted.limit),
+    ):
+        if old != new:
+            remedy = "no limit" if old is None else f"--{name} {old}"
+            raise HarnessError(
+                f"--fail-on-regression, --compare {baseline.folder}: another {name}: "
+                f"{_said(new)}, was {_said(old)}; pass {remedy}, or name another run"
+            )
+
+
+def _said(value: int | None) -> str:
+    return "none" if value is None else str(value)
 
 
 def read_baseline(folder: Path) -> Run:
@@ -77,7 +101,7 @@ def _earlier_runs(wanted: Wanted) -> Iterator[Run]:
     for folder in _siblings(wanted.folder):
         manifest = _manifest(folder)
         when = manifest.get("started")
-        if _about(manifest) == (wanted.suite, wanted.zoo) and when and when < (started or "~"):
+        if _about(manifest) == _asked(wanted) and when and when < (started or "~"):
             found.append((when, folder))
     for _, folder in sorted(found, reverse=True):
         try:
@@ -111,6 +135,12 @@ def _manifest(folder: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _about(manifest: dict[str, Any]) -> tuple[Any, Any]:
-    suite, zoo = (manifest.get(key) for key in ("suite", "zoo"))
-    return tuple(one.get("name") if isinstance(one, dict) else None for one in (suite, zoo))  # type: ignore[return-value]
+def _about(manifest: dict[str, Any]) -> tuple[Any, ...]:
+    """What decides whether two runs have asked the same."""
+    names = (one.get("name") if isinstance(one, dict) else None for one in
+             (manifest.get("suite"), manifest.get("zoo")))  # fmt: skip
+    return (*names, manifest.get("seed"), manifest.get("limit"))
+
+
+def _asked(wanted: Wanted) -> tuple[Any, ...]:
+    return (wanted.suite, wanted.zoo, wanted.seed, wanted.limit)

@@ -15,6 +15,8 @@ SPEED = (
     "tpot_sec",
     "latency_sec",
 )
+ENERGY = "joules_per_token"
+"""Shown where the device tells it."""
 
 
 class Workloads:
@@ -24,7 +26,8 @@ class Workloads:
     template = "sections/cost_tables.html"
 
     def block(self, report: Report, subject: str) -> Block:
-        tables = {name: cost_table(report, SPEED, name) for name in report.run.workloads}
+        metrics = (*SPEED, ENERGY) if ENERGY in report.run.timed else SPEED
+        tables = {name: cost_table(report, metrics, name) for name in report.run.workloads}
         frames = [cost_frame(table, workload=name) for name, table in tables.items()]
         words = {name: workload_words(report.run, name) for name in tables}
         shown = [(f"{name}: {words[name]}", table) for name, table in tables.items()]
