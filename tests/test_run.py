@@ -11,15 +11,20 @@ from collections import Counter
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
 
+from baselines.checkpoints import inspect
 from harness.engine_process import EngineProcess
-from harness.jobs import Failed, Load, Start, Time, Timed
+from harness.jobs import Evaluate, Evaluated, Failed, Load, Start, Time, Timed
+from harness.prepare import shape_of
 from harness.records import EngineShape, Measurement, Outcome, Workload
 from harness.store import RunFolder
 from reports.rounds import read_rounds
+from tasks.registry import load_tasks
+from tasks.sources import task_sources
 
 pytestmark = pytest.mark.slow
 
@@ -166,3 +171,46 @@ def test_a_worker_that_is_killed_fails_its_job_and_the_next_one_starts_anew(
     assert "killed" in reply.reason
     assert isinstance(process.ask(Time(Load(folder), [work], 0)), Timed)
     process.close()
+
+
+def test_one_process_serves_shape_after_shape_and_keeps_the_requests(
+    zoo_folders: Mapping[str, Path], pocket_rows: Path, tmp_path: Path
+) -> None:
+    task = load_tasks()["pocket_mc_trade"]
+    tasks = {task.name: (task, task_sources([task], pocket_rows)[task.name])}
+
+    def start(role: str) -> Start:
+        folder = zoo_folders[role]
+        return Start(shape_of([inspect(folder)], folder, "cpu"), folder, tasks, 20, 0)
+
+    def prompts_and_answers(process: EngineProcess, role: str) -> tuple[list[str], list[Any]]:
+        reply = process.ask(Evaluate(Load(zoo_folders[role]), list(tasks)))
+        assert isinstance(reply, Evaluated), reply
+        (result,) = reply.results
+        return list(result.samples.prompt), list(result.samples.logprobs)
+
+    alone = {}
+    for role in ("small_mix", "large_mix"):
+        process = EngineProcess(start(role), tmp_path / "log")
+        alone[role] = prompts_and_answers(process, role)
+        process.close()
+    process = EngineProcess(start("small_mix"), tmp_path / "log")
+    assert prompts_and_answers(process, "small_mix") == alone["small_mix"]
+    pid = process.pid
+    process.serve(start("large_mix"))
+    prompts, answers = prompts_and_answers(process, "large_mix")
+    assert (process.pid, prompts) == (pid, alone["large_mix"][0])
+    assert sum(answers, ()) == pytest.approx(sum(alone["large_mix"][1], ()), abs=1e-4)
+    process.close()
+
+
+def test_tokenizers_that_differ_in_the_chat_template_get_requests_of_their_own(
+    zoo_folders: Mapping[str, Path], tmp_path: Path
+) -> None:
+    from harness.lm_eval_bridge import tokenizer_key
+
+    here = zoo_folders["small_base"]
+    same = shutil.copytree(here, tmp_path / "same")
+    assert tokenizer_key(same) == tokenizer_key(here)
+    (same / "chat_template.jinja").write_text("{{ messages[0].content }}!")
+    assert tokenizer_key(same) != tokenizer_key(here)
