@@ -87,13 +87,17 @@ def fit(workload: Workload, max_model_len: int) -> Workload:
 
 
 def requests_of(workload: Workload, *, vocabulary: int, seed: int) -> list[Generation]:
-    """Prompts of random tokens; outputs have the asked length whatever the model says."""
-    rng = random.Random(seed)
+    """Prompts of random tokens; outputs have the asked length whatever the model says.
+
+    The seed decides the tokens. Mixed lengths are the same for every seed, so that rounds differ in
+    noise alone.
+    """
+    rng, lengths = random.Random(seed), random.Random(workload.name)
     generations = []
     for _ in range(workload.num_requests):
         prompt, output = workload.prompt_tokens, workload.output_tokens
         if workload.mixed:
-            prompt, output = rng.randint(1, prompt), rng.randint(1, output)
+            prompt, output = lengths.randint(1, prompt), lengths.randint(1, output)
         tokens = tuple(rng.randrange(FIRST_ORDINARY_TOKEN, vocabulary) for _ in range(prompt))
         generations.append(Generation(tokens, output, ignore_eos=True))
     return generations

@@ -1,11 +1,13 @@
 """How much faster or slower, and how sure: from the rounds of two runs, pure.
 
-What disturbs a round only ever makes it slower, so the fastest of a cell's rounds stands for it.
-What all candidates share is the machine's or the engine's: it is taken off each of them, and
-judged once, against the yardstick. What is left over, spread over all candidates, is the noise
-between two runs: the rounds of a run alone would hide what a process keeps for as long as it
-lives. Its scale is Qn, which up to half of the candidates could not move. Where the second fastest
-round is far from the fastest, a cell was disturbed, and is taken to be as uncertain as that.
+What disturbs a round only ever makes it slower, so one of the fastest of a cell's rounds stands for
+it. Not the very fastest: on a shared machine quiet moments are rare, and how quiet a run's quietest
+was is luck. What all candidates share is the machine's or the engine's: it is taken off each of
+them, and judged once, against the yardstick. What is left over, spread over all candidates, is the
+noise between two runs: the rounds of a run alone would hide what a process keeps for as long as it
+lives. Its scale is Qn, which up to half of the candidates could not move. Where a cell's even
+rounds say something else than its odd ones, it was disturbed, and is taken to be as uncertain as
+that.
 
 Sources: Chen & Revels 2016, https://arxiv.org/abs/1608.04295 (the minimum); Rousseeuw & Croux
 1993, JASA 88, 1273-1283 (Qn); Efron 2004, JASA 99, 96-104 (the spread of many tests as their
@@ -27,6 +29,8 @@ CELL_TOLERANCE = 0.10
 ENGINE_TOLERANCE = 0.05
 """The same of all candidates: the yardstick is not the engine, and follows the machine less well
 than one candidate follows another."""
+QUIET = 0.15
+"""The share of a cell's rounds that is faster than the pace that stands for it."""
 DISTURBED = 0.25
 """A round that takes as much longer than the fastest of its cell was disturbed."""
 RESTLESS = 0.025
@@ -47,10 +51,11 @@ ENGINE_FLOOR = 0.02
 BEYOND_ERROR = 4.0
 """Standard errors from which on a drift stands out."""
 MIN_ROUNDS = 2
-WIDE_GAP = 1.5
-"""Of the two fastest rounds, from as many middle ones on: something disturbed the cell."""
-GAP_TO_NOISE = 1.5
-"""From the median gap of the two fastest rounds to the deviation between two runs' fastest."""
+WIDE_GAP = 3.0
+"""Between a cell's two halves, from as many middle ones on: something disturbed the cell."""
+GAP_TO_NOISE = 1.0
+"""From the median gap between halves to the deviation between two runs. Were rounds independent,
+it would be 0.6."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +109,7 @@ def estimate(old: Paces, new: Paces, reference: int | None) -> Estimates:
     """`reference` is the row of the reference candidate. A cell with a single round has none."""
     num_rounds = min(old.pace_CWR.shape[2], new.pace_CWR.shape[2])
     (old_CW, old_gap_CW), (new_CW, new_gap_CW) = (
-        _fastest(_steadied(run.pace_CWR[:, :, :num_rounds])) for run in (old, new)
+        _quiet(_steadied(run.pace_CWR[:, :, :num_rounds])) for run in (old, new)
     )
     change_CW = new_CW - old_CW
     own_CW = change_CW - _middle(change_CW, reference)
@@ -147,6 +152,12 @@ def _steadied(pace_CWR: np.ndarray) -> np.ndarray:
     spread_WR = 1.4826 * _nanmedian(np.abs(own_CWR - drift_WR), axis=0)
     error_WR = spread_WR * math.sqrt(math.pi / 2 / len(pace_CWR))
     return pace_CWR - np.where(np.abs(drift_WR) > BEYOND_ERROR * error_WR, drift_WR, 0.0)
+
+
+def _quiet(pace_CWR: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A pace that few rounds surpass, and how far apart it is in even and odd rounds."""
+    even_CW, odd_CW = (_quantile(pace_CWR[:, :, half::2], 1 - QUIET) for half in (0, 1))
+    return _quantile(pace_CWR, 1 - QUIET), np.abs(even_CW - odd_CW)
 
 
 def _fastest(pace_CWR: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -239,6 +250,15 @@ def _engine(old: Paces, new: Paces, reference: int | None) -> Estimate | None:
 def _undisturbed(run: Paces) -> np.ndarray:
     """Tokens for a yardstick, as logarithms [C, W]: of the fastest of each."""
     return np.fmax.reduce(run.pace_CWR, axis=2) + np.fmin.reduce(run.yardstick_CWR, axis=2)
+
+
+def _quantile(values_CWR: np.ndarray, share: float) -> np.ndarray:
+    """Over rounds; NaN where nothing is known, without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        if not values_CWR.shape[2]:
+            return np.full(values_CWR.shape[:2], np.nan)
+        return np.asarray(np.nanquantile(values_CWR, share, axis=2))
 
 
 def _nanmedian(values: np.ndarray, axis: int) -> np.ndarray:
