@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT))
 from harness.stats import wilson_interval  # noqa: E402
 from reports.comparison import Change, Kind, Verdict, compare  # noqa: E402
 from reports.comparison.examples import Pairs, pair_up  # noqa: E402
-from reports.comparison.noise import RESTLESS, Paces, unrest  # noqa: E402
+from reports.comparison.noise import QUIET, RESTLESS, Paces, unrest  # noqa: E402
 from reports.comparison.quality import judged  # noqa: E402
 from reports.comparison.speed import by_cell, paces, speed_estimates  # noqa: E402
 from reports.comparison.verdict import judge  # noqa: E402
@@ -63,7 +63,7 @@ class Speeds:
     workloads: list[str]
     reference: int | None
     level: Paces
-    """The mean over runs of the fastest rounds, [C, W, 1]."""
+    """The mean over runs of the quiet rounds' pace, [C, W, 1]."""
     runs: list[Paces]
     """How each run's rounds lie to that, [C, W, R], all candidates' share taken off."""
     machine: float
@@ -136,18 +136,11 @@ def _speeds(runs: Sequence[Run]) -> Speeds:
     suite = runs[0].manifest.suite
     assert suite is not None
     measured = paces(rounds, cells)
-    # Runs lie nearer to their own mean than to each other: it took a part of each with it.
-    scale = (len(runs) / (len(runs) - 1)) ** 0.5
-    fastest = [
-        Paces(
-            pace_CWR=one.pace_CWR.max(axis=2, keepdims=True),
-            yardstick_CWR=one.yardstick_CWR.min(axis=2, keepdims=True),
-        )
-        for one in measured
-    ]
-    level = _both(lambda *several: np.mean(several, axis=0), *fastest)
-    kept = [_both(lambda a, b: scale * (a - b), one, level) for one in fastest]
-    shared = [_both(lambda a: np.median(a, axis=0, keepdims=True), one) for one in kept]
+    quiet, fastest = ([_rounds_at(share, one) for one in measured] for share in (QUIET, 0.0))
+    level, kept = _levels(quiet)
+    shared = [_of_all(one) for one in kept]
+    # What all candidates share, the gate reads off the fastest rounds.
+    together = [_of_all(one) for one in _levels(fastest)[1]]
     return Speeds(
         candidates=candidates,
         workloads=list(dict.fromkeys(workload for _, workload in cells)),
@@ -155,11 +148,31 @@ def _speeds(runs: Sequence[Run]) -> Speeds:
         level=level,
         runs=[
             _both(lambda a, top, own, all_: a - top + own - all_, *parts)
-            for parts in zip(measured, fastest, kept, shared, strict=True)
+            for parts in zip(measured, quiet, kept, shared, strict=True)
         ],
-        machine=_size([one.pace_CWR for one in shared]),
-        engine=_size([one.pace_CWR + one.yardstick_CWR for one in shared]),
+        machine=_size([one.pace_CWR for one in together]),
+        engine=_size([one.pace_CWR + one.yardstick_CWR for one in together]),
     )
+
+
+def _rounds_at(share: float, run: Paces) -> Paces:
+    """The round that as many surpass stands for a cell, the fastest for its yardstick."""
+    return Paces(
+        pace_CWR=np.quantile(run.pace_CWR, 1 - share, axis=2, keepdims=True),
+        yardstick_CWR=run.yardstick_CWR.min(axis=2, keepdims=True),
+    )
+
+
+def _levels(runs: Sequence[Paces]) -> tuple[Paces, list[Paces]]:
+    """The mean of the runs, and how each lies to it."""
+    # Runs lie nearer to their own mean than to each other: it took a part of each with it.
+    scale = (len(runs) / (len(runs) - 1)) ** 0.5
+    level = _both(lambda *several: np.mean(several, axis=0), *runs)
+    return level, [_both(lambda a, b: scale * (a - b), one, level) for one in runs]
+
+
+def _of_all(run: Paces) -> Paces:
+    return _both(lambda a: np.median(a, axis=0, keepdims=True), run)
 
 
 def _both(change: Callable[..., np.ndarray], *several: Paces) -> Paces:
