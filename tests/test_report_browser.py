@@ -154,9 +154,8 @@ def test_the_address_holds_the_view(index, visit):
     # Not inner_text(): what is far from view has none.
     answers = [opened.locator("#chooser-answer").text_content() for opened in (page, again)]
     assert answers[0] == answers[1] != ""
-    assert again.locator("#choose-within-bounds").evaluate(
-        "section => section.getBoundingClientRect().top < innerHeight"
-    )
+    # Once all is loaded: before, the heights of what lies above are not known.
+    playwright.expect(again.locator("#choose-within-bounds")).to_be_in_viewport()
 
 
 def test_a_view_of_another_report_shows_all_rows(index, visit):
