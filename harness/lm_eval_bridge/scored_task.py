@@ -35,20 +35,25 @@ class ScoredTask:
         """What lm-eval makes of the responses."""
         task, values = self.entry, defaultdict[str, list[float]](list)
         rows: list[tuple[Any, ...]] = []
+        for example, name, responses, metrics in self._scored():
+            for metric, value in metrics.items():
+                key = metric if name == task.filter else f"{metric},{name}"
+                values[key].append(value)
+            if name == task.filter and task.primary_metric in metrics:
+                rows.append(_sample(example, responses, metrics[task.primary_metric]))
+        return TaskResult(task.name, values, SampleColumns.of(rows))
+
+    def _scored(self) -> Iterator[tuple[_Example, str, Sequence[Any], dict[str, float]]]:
+        """Each example with each filter: what the filter left of the responses, and the metrics
+        that are numbers."""
         for part, examples in zip(self.parts, self._examples, strict=True):
             part.apply_filters()
             for example in examples:
                 for name in example.instances[0].filtered_resps:
                     responses = [one.filtered_resps[name] for one in example.instances]
-                    metrics = part.process_results(example.doc, responses)
-                    for metric, value in metrics.items():
-                        if isinstance(value, int | float):
-                            key = metric if name == task.filter else f"{metric},{name}"
-                            values[key].append(float(value))
-                    score = metrics.get(task.primary_metric) if name == task.filter else None
-                    if isinstance(score, int | float):
-                        rows.append(_sample(example, responses, float(score)))
-        return TaskResult(task.name, values, SampleColumns.of(rows))
+                    found = part.process_results(example.doc, responses)
+                    numbers = {k: float(v) for k, v in found.items() if isinstance(v, int | float)}
+                    yield example, name, responses, numbers
 
     @functools.cached_property
     def _examples(self) -> Sequence[Sequence[_Example]]:
