@@ -1,13 +1,17 @@
 """What a candidate costs: records of its checkpoints, its memory and its speed."""
 
+import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
+
+import numpy as np
 
 from harness.jobs import Timed
 from harness.measure.speed import Round, summarize
 from harness.prepare import Prepared
 from harness.records import Candidate, Measurement, Outcome, RoundLine, Workload
+from harness.stats import pace_error
 
 
 def cost_records(
@@ -27,6 +31,8 @@ def cost_records(
     if built:
         median = statistics.median(built)
         records.append(_cost(member.candidate, "build_sec", median, "s", n=len(built)))
+    yardstick_sec = statistics.median(one.yardstick_sec for one in timed)
+    records.append(_cost(member.candidate, "yardstick_sec", yardstick_sec, "s", n=len(timed)))
     for workload in workloads:
         records += summarize(
             member.candidate.name,
@@ -36,6 +42,23 @@ def cost_records(
             _rounds(comparable, workload),
         )
     return records
+
+
+def speed_error(rounds: Mapping[str, Sequence[Timed]]) -> float:
+    """How sure speeds are, as a share: see `pace_error`. NaN of no candidates.
+
+    `rounds`: candidate -> what was timed, as often for each.
+    """
+    pace_CWR = np.array(
+        [
+            [
+                [math.log(one.rounds[name].total_tokens_per_sec) for one in timed]
+                for name in timed[0].rounds
+            ]
+            for timed in rounds.values()
+        ]
+    )
+    return pace_error(pace_CWR)
 
 
 def round_lines(
@@ -64,13 +87,18 @@ def _line(
         wall_sec=mine.wall_sec,
         prefill_tokens_per_sec=mine.prefill_tokens_per_sec,
         decode_tokens_per_sec=mine.decode_tokens_per_sec,
-        ttft_sec=mine.ttft_sec,
-        latency_sec=mine.latency_sec,
-        tpot_sec=mine.tpot_sec,
+        ttft_sec=_to_microseconds(mine.ttft_sec),
+        latency_sec=_to_microseconds(mine.latency_sec),
+        tpot_sec=_to_microseconds(mine.tpot_sec),
         reference_wall_sec=reference.rounds[workload].wall_sec if reference else None,
         yardstick_sec=timed.yardstick_sec,
         energy_joules=mine.energy_joules,
     )
+
+
+def _to_microseconds(seconds: Sequence[float]) -> tuple[float, ...]:
+    """More digits are noise, and half of a nightly's file."""
+    return tuple(round(one, 6) for one in seconds)
 
 
 def static_records(member: Prepared) -> list[Measurement]:

@@ -14,7 +14,8 @@ from harness.errors import HarnessError, unknown
 from harness.records import Candidate, Cell, LogitMix, Plan, Suite, Task
 
 SECONDS_PER_EXAMPLE = 0.0007
-SECONDS_PER_ROUND = 1.5
+SECONDS_PER_VISIT = 0.1
+SECONDS_PER_STEP = 0.003
 SECONDS_PER_ENGINE = 60.0
 """Seen on two cores with models of a few million parameters; larger models take longer."""
 MIX_FACTOR = 2
@@ -189,12 +190,14 @@ def needed_roles(candidates: Iterable[Candidate]) -> list[str]:
 def estimate_seconds(plan: Plan, zoo: Zoo) -> float:
     """About how long the pending cells take, checkpoints included."""
     running = [one for one in plan.candidates if plan.pending(one.name)]
+    steps = sum(one.output_tokens for one in plan.suite.workloads)
+    seconds_per_round = SECONDS_PER_VISIT + SECONDS_PER_STEP * steps
     seconds = zoo.wall_seconds(needed_roles(running))
     for candidate in running:
         factor = MIX_FACTOR if isinstance(candidate.recipe, LogitMix) else 1
         for cell in plan.pending(candidate.name):
             seconds += factor * (
-                plan.suite.rounds * SECONDS_PER_ROUND
+                plan.suite.rounds * seconds_per_round
                 if cell.task is None
                 else (plan.limit or 500) * SECONDS_PER_EXAMPLE
             )

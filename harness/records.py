@@ -168,6 +168,9 @@ class Suite(Record):
     workloads: tuple[Workload, ...] = ()
     rounds: int = Field(default=3, ge=1)
     """How often each workload is timed, the reference candidate in every round."""
+    settle: float | None = Field(default=None, gt=0)
+    """Rounds end sooner once a candidate's speed is known to this share: its standard error, as
+    harness.stats.paces reads it off the rounds."""
     reference: str = "large_base"
     """The candidate that relative throughput refers to."""
     limit: int | None = Field(default=None, ge=1)

@@ -8,7 +8,7 @@ from threading import Lock
 from typing import Any
 
 from harness.contracts import Zoo
-from harness.costs import cost_records, round_lines
+from harness.costs import cost_records, round_lines, speed_error
 from harness.engine_pool import EnginePool, Queue
 from harness.engine_process import EngineProcess, preload
 from harness.jobs import Evaluate, Evaluated, Failed, Start, Time, Timed
@@ -22,6 +22,9 @@ from harness.store import RunFolder
 Say = Callable[[str], None]
 
 ENOUGH_ALIKE = 2
+ROUNDS_TO_SETTLE = 8
+"""After as many rounds, and as many more, it is asked whether they suffice: fewer halves of rounds
+lie near each other by luck."""
 TaskEntry = tuple[Task, Sequence[Any]]
 
 
@@ -233,6 +236,8 @@ class Runner:
                     del rounds[name]
                     if members[name] in due:
                         self._fail(members[name].candidate, reply.reason, None)
+            if self._settled(rounds, number + 1):
+                break
         workloads = self.plan.suite.workloads
         reference_rounds = rounds.get(self.plan.suite.reference, []) if reference else []
         for member in due:
@@ -240,6 +245,14 @@ class Runner:
                 # The records say that the cell is done, so they come last.
                 self.folder.append_rounds(round_lines(member, timed, reference_rounds))
                 self.folder.append(cost_records(member, workloads, timed, reference_rounds))
+
+    def _settled(self, rounds: Mapping[str, Sequence[Timed]], num_rounds: int) -> bool:
+        settle = self.plan.suite.settle
+        if not (settle and rounds) or num_rounds % ROUNDS_TO_SETTLE:
+            return False
+        error = speed_error(rounds)
+        self.say(f"{num_rounds} rounds: a candidate's speed is known to {error:.1%}")
+        return error <= settle
 
     def _speed_due(self, candidate: Candidate) -> bool:
         return any(cell.task is None for cell in self.plan.pending(candidate.name))

@@ -124,11 +124,10 @@ class Worker:
             _run_all(session, shortened, seed=job.seed, meter=EnergyMeter(device))
             self._warm = True
         meter = EnergyMeter(device)
-        before = yardstick_sec(device)
+        beside = yardstick_sec(device)
         gauge = Gauge(device)
         rounds = _run_all(session, job.workloads, seed=job.seed, meter=meter)
         footprint = gauge.read(session.kv_pool_bytes)
-        beside = (before + yardstick_sec(device)) / 2
         return Timed(rounds, footprint, beside, meter.missing, build_sec)
 
     def _load(self, load: Load) -> "tuple[Session, float | None]":

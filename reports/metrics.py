@@ -39,6 +39,9 @@ KNOWN = {
     "total_params": Metric(label="Total params", meaning="all parameters that are held"),
     "active_params": Metric(label="Active params", meaning="parameters that one token passes"),
     "build_sec": Metric(label="Build", meaning="making the candidate from its inputs"),
+    "yardstick_sec": Metric(
+        label="Yardstick", meaning="fixed work outside the engine: the machine's own speed"
+    ),
     "throughput": Metric(label="Throughput", meaning="speed as a whole"),
     "memory": Metric(label="Memory", meaning="memory as a whole"),
 }

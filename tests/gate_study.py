@@ -28,13 +28,13 @@ import numpy as np
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from harness.stats import wilson_interval  # noqa: E402
+from harness.stats import QUIET, wilson_interval  # noqa: E402
 from reports.comparison import Change, Kind, Verdict, compare  # noqa: E402
 from reports.comparison.examples import Pairs, pair_up  # noqa: E402
-from reports.comparison.noise import QUIET, RESTLESS, Paces, unrest  # noqa: E402
+from reports.comparison.noise import RESTLESS, Paces, unrest  # noqa: E402
 from reports.comparison.quality import judged  # noqa: E402
 from reports.comparison.speed import by_cell, paces, speed_estimates  # noqa: E402
-from reports.comparison.verdict import judge  # noqa: E402
+from reports.comparison.verdict import POWER, judge, smallest_slowdown  # noqa: E402
 from reports.load import Reading, Run, load_run  # noqa: E402
 from reports.rounds import read_rounds  # noqa: E402
 
@@ -283,11 +283,20 @@ def slowed(new: Paces, factor: float, candidate: int | None = None) -> Paces:
 
 
 def verdicts(quality: Sequence[Change], old: Paces, new: Paces, speeds: Speeds) -> list[Change]:
-    """The regressions that the gate names; it judges no speed of a restless machine."""
+    """The regressions that the gate names."""
+    return [
+        one for one in judged_all(quality, old, new, speeds) if one.verdict is Verdict.WORSE
+    ]
+
+
+def judged_all(
+    quality: Sequence[Change], old: Paces, new: Paces, speeds: Speeds
+) -> list[Change]:
+    """It judges no speed of a restless machine."""
     if is_restless(old, new):
-        return [one for one in judge(quality) if one.verdict is Verdict.WORSE]
+        return judge(quality)
     found = speed_estimates(old, new, speeds.reference, speeds.candidates, speeds.workloads)
-    return [one for one in judge([*quality, *found]) if one.verdict is Verdict.WORSE]
+    return judge([*quality, *found])
 
 
 def is_restless(*runs: Paces) -> bool:
@@ -304,6 +313,10 @@ def study(material: Material, comparisons: int, flips: float, seed: int) -> list
             for f in (1.10, 1.15, 1.25)}  # fmt: skip
     engine = {f: Count(f"all candidates take {f - 1:.0%} longer", BAR if f == 1.15 else "")
               for f in (1.10, 1.15, 1.25)}  # fmt: skip
+    stated = {
+        kind: Count(f"{who} as much longer as the gate says it sees", f"about {POWER:.0%}")
+        for kind, who in ((Kind.SPEED, "one candidate takes"), (Kind.ENGINE, "all candidates take"))
+    }
     for _ in range(comparisons):
         one = draw_pair(material, flips, rng)
         quiet.add(not is_restless(one.old, one.new))
@@ -315,14 +328,25 @@ def study(material: Material, comparisons: int, flips: float, seed: int) -> list
             count.add(any(_same(change, other) for other in found))
         victim = int(rng.integers(len(speeds.candidates)))
         for factor, count in slow.items():
-            new = slowed(one.new, factor, victim)
-            found = verdicts(one.quality, one.old, new, speeds)
-            count.add(any(o.candidate == speeds.candidates[victim] for o in found))
+            count.add(_names(one, speeds, factor, victim))
         for factor, count in engine.items():
-            new = slowed(one.new, factor)
-            found = verdicts(one.quality, one.old, new, speeds)
-            count.add(any(other.kind is Kind.ENGINE for other in found))
-    return [quiet, alarms, *drops.values(), *slow.values(), *engine.values()]
+            count.add(_names(one, speeds, factor, None))
+        changes = judged_all(one.quality, one.old, one.new, speeds)
+        for kind, who in ((Kind.SPEED, victim), (Kind.ENGINE, None)):
+            amount = smallest_slowdown(changes, kind)
+            if amount is not None:
+                stated[kind].add(_names(one, speeds, 1 + amount, who))
+    return [quiet, alarms, *drops.values(), *slow.values(), *engine.values(),
+            *(one for one in stated.values() if one.of)]  # fmt: skip
+
+
+def _names(draw: Draw, speeds: Speeds, factor: float, victim: int | None) -> bool:
+    """Whether the gate sees that a candidate, or all where it is None, takes `factor` times as
+    long."""
+    found = verdicts(draw.quality, draw.old, slowed(draw.new, factor, victim), speeds)
+    if victim is None:
+        return any(one.kind is Kind.ENGINE for one in found)
+    return any(one.candidate == speeds.candidates[victim] for one in found)
 
 
 def _planted(material: Material, points: float, flips: float, rng: Generator) -> tuple[int, Change]:

@@ -27,9 +27,9 @@ from report_run import write_lines, write_samples
 from harness.stats import holm
 from reports.comparison import Change, Comparison, Kind, Verdict, compare
 from reports.comparison.markdown import comparison_markdown
-from reports.comparison.noise import Paces, estimate
+from reports.comparison.noise import Estimate, Paces, estimate
 from reports.comparison.table import to_frame
-from reports.comparison.verdict import corrected
+from reports.comparison.verdict import corrected, smallest_slowdown
 from reports.load import load_run
 
 TASK = "knowledge"
@@ -69,6 +69,30 @@ def speed(comparison: Comparison, candidate: str, workload: str = "") -> Change:
 
 
 # --- laws
+
+
+@pytest.mark.parametrize("power", [0.5, 0.9])
+def test_the_smallest_slow_down_is_seen_as_often_as_it_says(power):
+    noise, alpha = 0.02, 0.001
+    known = Estimate(value=0.0, noise=noise, tolerance=0.03, degrees=1e6)
+    change = np.log1p(known.smallest_slowdown(alpha, power))
+    draws = np.random.default_rng(0).normal(-change, noise, 4000)
+    seen = [
+        Estimate(value=value, noise=noise, tolerance=0.03, degrees=1e6).p_value <= alpha
+        for value in draws
+    ]
+    assert np.mean(seen) == pytest.approx(power, abs=0.02)
+
+
+def test_a_comparison_says_what_slow_downs_it_could_see(pair_once):
+    comparison = compared(pair_once)
+    one, all_ = (smallest_slowdown(comparison.changes, k) for k in (Kind.SPEED, Kind.ENGINE))
+    assert one is not None
+    assert all_ is not None
+    assert 0.03 < one < 1
+    assert 0.05 < all_ < 1
+    assert f"{100 * one:.1f} % longer, or all of them" in comparison.sight
+    assert comparison.sight in comparison_markdown(comparison)
 
 
 def test_a_run_compared_with_itself_has_no_difference(pair_once):
@@ -307,16 +331,22 @@ def test_one_round_is_too_few(pair):
     assert comparison.of(Kind.ENGINE) == []
 
 
-def test_a_cell_without_two_rounds_in_common_is_a_gap(pair):
-    edit_rounds(pair[0], lambda line: line["round"] < 2)
+def test_a_cell_of_which_half_of_the_rounds_are_gone_is_a_gap(pair):
     edit_rounds(
         pair[1],
         lambda line: not (line["candidate"] == REFERENCE and line["workload"] == "8/8"
-                          and line["round"] == 0),
+                          and line["round"] % 2),
     )  # fmt: skip
     found = speed(compared(pair), REFERENCE, "8/8")
     assert found.value is None
-    assert found.reason == "the runs have fewer than two rounds in common"
+    assert found.reason == "only its even or only its odd rounds were kept: its noise is unknown"
+
+
+def test_a_run_of_fewer_rounds_is_compared_with_all_rounds_of_the_other(pair):
+    edit_rounds(pair[0], lambda line: line["round"] < 4)
+    assert speed(compared(pair), REFERENCE, "8/8").verdict is Verdict.ALIKE
+    slow_down(pair[1], 2, timed(pair[1])[1])
+    assert {one.candidate for one in compared(pair).regressions} == {timed(pair[1])[1]}
 
 
 def test_a_candidate_that_was_timed_in_another_sitting_is_not_judged(pair):

@@ -277,12 +277,9 @@ def test_a_step_names_run_revision_and_versions_and_leads_to_the_report(tmp_path
 def test_a_step_says_whether_the_machine_itself_was_slower(
     factor: float, words: str, tmp_path: Path
 ) -> None:
-    write_history(tmp_path, NIGHTS, change(metric="total_tokens_per_sec")(30, 1 / 1.3))
-    for night in range(40):
-        seconds = 0.01 * (factor if night >= 30 else 1)
-        rounds = [{"yardstick_sec": seconds}, {"yardstick_sec": 9.0}, {"yardstick_sec": seconds}]
-        text = "".join(json.dumps(one) + "\n" for one in rounds)
-        (tmp_path / name_of(night) / "rounds.jsonl").write_text(text + '{"yardstick_sec": nul')
+    slower = change(metric="total_tokens_per_sec")(30, 1 / 1.3)
+    machine = change(metric="yardstick_sec")(30, factor)
+    write_history(tmp_path, NIGHTS, lambda night, line: machine(night, slower(night, line)))
     history = read_history(tmp_path)
     found = [
         event.came_with for event in events(list(all_trends(history).values()), history.nights)

@@ -23,8 +23,10 @@ from harness.stats import (
     gap_closed,
     holm,
     mean_interval,
+    pace_error,
     paired_difference,
     quantile,
+    quiet_pace,
     rank_groups,
     ratio_interval,
     retained,
@@ -129,6 +131,14 @@ def test_one_round_has_a_ratio_and_no_interval() -> None:
 
 def test_quantiles_are_linear_between_neighbours() -> None:
     assert [quantile([1.0, 2.0, 4.0], share) for share in (0, 0.5, 0.75, 1)] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("num_rounds", [24, 144])
+def test_the_error_of_a_pace_is_the_spread_of_paces(num_rounds: int) -> None:
+    rng = np.random.default_rng(0)
+    slower_CWR = rng.exponential(0.1, (2000, 3, num_rounds))  # what disturbs only ever slows
+    spread = quiet_pace(-slower_CWR).mean(axis=1).std()
+    assert pace_error(-slower_CWR) == pytest.approx(spread, rel=0.1)
 
 
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 30), st.integers(1, 30))

@@ -25,6 +25,7 @@ from harness.stats.means import (
     retained,
     task_means,
 )
+from harness.stats.paces import QUIET, halves_apart, pace_error, quiet_pace
 from harness.stats.paired import (
     Paired,
     RatioOfMeans,
@@ -36,6 +37,7 @@ from harness.stats.paired import (
 )
 
 __all__ = [
+    "QUIET",
     "Z95",
     "Interval",
     "Means",
@@ -46,10 +48,13 @@ __all__ = [
     "aggregate",
     "combine",
     "gap_closed",
+    "halves_apart",
     "holm",
     "mean_interval",
+    "pace_error",
     "paired_difference",
     "quantile",
+    "quiet_pace",
     "rank_groups",
     "ratio_interval",
     "retained",

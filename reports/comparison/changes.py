@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from reports.comparison.noise import Estimate
 from reports.load import Reading
 
 
@@ -56,6 +57,9 @@ class Change:
     lost: tuple[int, ...] = ()
     """Numbers of the examples that scored worse than before; `won` those that scored better."""
     won: tuple[int, ...] = ()
+
+    estimate: Estimate | None = None
+    """Of a speed: with the noise that it was judged by."""
 
     unit: str = "fraction"
     higher_is_better: bool = True

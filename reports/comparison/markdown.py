@@ -17,6 +17,7 @@ def comparison_markdown(comparison: Comparison) -> str:
     parts = [
         f"### Against {baseline}",
         markdown_text(comparison.sentence),
+        markdown_text(comparison.sight),
         _table("Regressions", comparison.regressions),
         _table("Failed here, measured before", comparison.lost),
         _table("Improvements", comparison.improvements),

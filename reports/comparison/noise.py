@@ -22,6 +22,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.stats import halves_apart, quiet_pace
+
 TOLERANCE = 0.03
 """Rounds that take no more than this share longer are no slow-down that matters."""
 CELL_TOLERANCE = 0.10
@@ -29,8 +31,6 @@ CELL_TOLERANCE = 0.10
 ENGINE_TOLERANCE = 0.05
 """The same of all candidates: the yardstick is not the engine, and follows the machine less well
 than one candidate follows another."""
-QUIET = 0.15
-"""The share of a cell's rounds that is faster than the pace that stands for it."""
 DISTURBED = 0.25
 """A round that takes as much longer than the fastest of its cell was disturbed."""
 RESTLESS = 0.025
@@ -94,6 +94,14 @@ class Estimate:
         excess = abs(self.value) - math.log1p(self.tolerance)
         return float(stdtr(self.degrees, -excess / self.noise))
 
+    def smallest_slowdown(self, alpha: float, power: float) -> float:
+        """Share of time that this cell would have to take longer, to have p below `alpha` in
+        `power` of all comparisons as noisy as this one."""
+        from scipy.special import stdtrit
+
+        deviations = float(stdtrit(self.degrees, 1 - alpha) + stdtrit(self.degrees, power))
+        return math.expm1(math.log1p(self.tolerance) + deviations * self.noise)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimates:
@@ -107,13 +115,10 @@ class Estimates:
 
 def estimate(old: Paces, new: Paces, reference: int | None) -> Estimates:
     """`reference` is the row of the reference candidate. A cell with a single round has none."""
-    num_rounds = min(old.pace_CWR.shape[2], new.pace_CWR.shape[2])
-    (old_CW, old_gap_CW), (new_CW, new_gap_CW) = (
-        _quiet(_steadied(run.pace_CWR[:, :, :num_rounds])) for run in (old, new)
-    )
-    change_CW = new_CW - old_CW
+    then_CWR, now_CWR = (_steadied(run.pace_CWR) for run in (old, new))
+    change_CW = quiet_pace(now_CWR) - quiet_pace(then_CWR)
     own_CW = change_CW - _middle(change_CW, reference)
-    gap_CW = np.hypot(old_gap_CW, new_gap_CW)
+    gap_CW = np.hypot(halves_apart(then_CWR), halves_apart(now_CWR))
     own_CW[np.isnan(gap_CW)] = np.nan  # a single round: nothing says how sure it is
     noise_W = np.array([_noise(*columns) for columns in zip(own_CW.T, gap_CW.T, strict=True)])
     return Estimates(
@@ -152,12 +157,6 @@ def _steadied(pace_CWR: np.ndarray) -> np.ndarray:
     spread_WR = 1.4826 * _nanmedian(np.abs(own_CWR - drift_WR), axis=0)
     error_WR = spread_WR * math.sqrt(math.pi / 2 / len(pace_CWR))
     return pace_CWR - np.where(np.abs(drift_WR) > BEYOND_ERROR * error_WR, drift_WR, 0.0)
-
-
-def _quiet(pace_CWR: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A pace that few rounds surpass, and how far apart it is in even and odd rounds."""
-    even_CW, odd_CW = (_quantile(pace_CWR[:, :, half::2], 1 - QUIET) for half in (0, 1))
-    return _quantile(pace_CWR, 1 - QUIET), np.abs(even_CW - odd_CW)
 
 
 def _fastest(pace_CWR: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -240,7 +239,7 @@ def _engine(old: Paces, new: Paces, reference: int | None) -> Estimate | None:
     known_W = change_W[~np.isnan(change_W)]
     if not len(known_W):
         return None
-    gaps = [float(np.nanmedian(_fastest(_steadied(run.pace_CWR))[1])) for run in (old, new)]
+    gaps = [float(np.nanmedian(_fastest(run.pace_CWR)[1])) for run in (old, new)]
     noise = math.hypot(ENGINE_FLOOR, *(gap / 2 for gap in gaps))
     return Estimate(
         value=float(known_W.mean()), noise=noise, tolerance=ENGINE_TOLERANCE, degrees=DEGREES
@@ -250,15 +249,6 @@ def _engine(old: Paces, new: Paces, reference: int | None) -> Estimate | None:
 def _undisturbed(run: Paces) -> np.ndarray:
     """Tokens for a yardstick, as logarithms [C, W]: of the fastest of each."""
     return np.fmax.reduce(run.pace_CWR, axis=2) + np.fmin.reduce(run.yardstick_CWR, axis=2)
-
-
-def _quantile(values_CWR: np.ndarray, share: float) -> np.ndarray:
-    """Over rounds; NaN where nothing is known, without a warning."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        if not values_CWR.shape[2]:
-            return np.full(values_CWR.shape[:2], np.nan)
-        return np.asarray(np.nanquantile(values_CWR, share, axis=2))
 
 
 def _nanmedian(values: np.ndarray, axis: int) -> np.ndarray:

@@ -112,7 +112,7 @@ def _judged(
             change = replace(change, old=old_reading, new=new_reading)
         yield change
     for candidate, workload in left:
-        reason = restless or "the runs have fewer than two rounds in common"
+        reason = restless or "only its even or only its odd rounds were kept: its noise is unknown"
         numbers = _readings(old, new, candidate, workload)
         yield unjudged(Kind.WORKLOAD, candidate, workload, *numbers, reason)
 
@@ -188,4 +188,5 @@ def _change(kind: Kind, candidate: str, workload: str, one: Estimate) -> Change:
         high=math.exp(high),
         p_value=one.p_value,
         verdict=Verdict.ALIKE,
+        estimate=one,
     )

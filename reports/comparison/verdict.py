@@ -14,6 +14,8 @@ from reports.units import PERCENT, POINTS, plural, significant
 
 ALPHA = 0.05
 """The chance of a false alarm, over all cells of a comparison."""
+POWER = 0.9
+"""In as many comparisons of ten a change of the size that is said to be seen is seen."""
 SPEEDS = (Kind.SPEED, Kind.WORKLOAD, Kind.ENGINE)
 NAMED = 3
 """Cells that a sentence names; it counts the others."""
@@ -75,6 +77,18 @@ class Comparison:
         return f"{head}; {'; '.join(part for part in rest if part)}."
 
     @property
+    def sight(self) -> str:
+        """What slow-downs this comparison could see; empty where no speed was judged."""
+        one, all_ = (smallest_slowdown(self.changes, kind) for kind in (Kind.SPEED, Kind.ENGINE))
+        if one is None:
+            return ""
+        together = "" if all_ is None else f", or all of them {PERCENT.write(all_)} % longer,"
+        return (
+            f"Had one candidate taken {PERCENT.write(one)} % longer{together} it would have been "
+            f"named in {PERCENT.write(POWER)} % of comparisons as noisy as this one."
+        )
+
+    @property
     def why_nothing(self) -> str:
         """The most frequent reason, with how often it holds."""
         return _most_frequent_reason(self.changes) or "no cell is in both runs"
@@ -103,6 +117,20 @@ def _most_frequent_reason(changes: Iterable[Change]) -> str:
         return ""
     reason, number = reasons.most_common(1)[0]
     return f"{reason} ({plural(number, 'cell')})"
+
+
+def smallest_slowdown(changes: Iterable[Change], kind: Kind) -> float | None:
+    """Share of time that one candidate (`Kind.SPEED`) or all of them (`Kind.ENGINE`) would have to
+    take longer, to be named in `POWER` of all comparisons as noisy as this one.
+
+    The median candidate's. None where no speed was judged.
+    """
+    tested = [one for one in changes if one.p_value is not None]
+    estimates = [one.estimate for one in tested if one.kind is kind and one.estimate]
+    if not estimates:
+        return None
+    alpha = ALPHA / len({one.kind for one in tested}) / len(estimates)
+    return float(np.median([one.smallest_slowdown(alpha, POWER) for one in estimates]))
 
 
 def judge(changes: Iterable[Change]) -> list[Change]:

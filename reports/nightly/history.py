@@ -7,11 +7,9 @@ needs, so that a year of nightly runs is read in seconds.
 import hashlib
 import json
 import math
-import re
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -25,9 +23,8 @@ from harness.records import SCHEMA_VERSION, Measurement, Outcome
 from reports.lines import read_measurements
 from reports.load import Manifest, read_manifest
 
-MANIFEST, MEASUREMENTS, ROUNDS = "manifest.json", "measurements.jsonl", "rounds.jsonl"
-YARDSTICK = re.compile(rb'"yardstick_sec":\s*([0-9.eE+-]+)')
-"""Of a line of ROUNDS the only part that trends need: reading the rest would take minutes."""
+MANIFEST, MEASUREMENTS = "manifest.json", "measurements.jsonl"
+YARDSTICK = "yardstick_sec"
 PAGES = "trends"
 """Where the trend pages lie, beside the runs."""
 KEEP = "keep"
@@ -216,7 +213,6 @@ def read_night(folder: Path) -> Night:
     try:
         manifest = read_manifest(folder / MANIFEST)
         lines, notes = _read_lines(folder / MEASUREMENTS)
-        yardstick_sec = _yardstick_sec(folder / ROUNDS)
     except OSError as error:
         raise HarnessError(f"cannot be read: {error.strerror}") from error
     ended = {(one.candidate, one.task) for one in lines}
@@ -230,7 +226,7 @@ def read_night(folder: Path) -> Night:
         num_failed=len(failed - completed),
         num_unmeasured=sum((one.candidate, one.task) not in ended for one in manifest.cells),
         note=" ".join(notes),
-        yardstick_sec=yardstick_sec,
+        yardstick_sec=_yardstick_sec(lines),
     )
 
 
@@ -245,15 +241,11 @@ def _read_lines(path: Path) -> tuple[list[Measurement], list[str]]:
     return read_measurements(path) if newer else (lines, [])
 
 
-def _yardstick_sec(path: Path) -> float | None:
-    if not path.is_file():
-        return None
-    found = []
-    for text in YARDSTICK.findall(path.read_bytes()):
-        with suppress(ValueError):
-            found.append(float(text))
-    middle = statistics.median(found) if found else 0.0
-    return middle if 0 < middle < math.inf else None
+def _yardstick_sec(lines: Iterable[Measurement]) -> float | None:
+    """The median candidate's. Older runs have it in their rounds alone, too many to read."""
+    known = [one.value for one in lines if one.metric == YARDSTICK and _is_number(one.value)]
+    middle = statistics.median(known) if known else 0.0
+    return middle if middle > 0 else None
 
 
 def _points(manifest: Manifest, lines: Iterable[Measurement]) -> Iterator[tuple[Key, Point]]:

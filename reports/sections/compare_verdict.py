@@ -29,6 +29,7 @@ class CompareVerdict:
         return Block(
             data={
                 "sentence": comparison.sentence,
+                "sight": comparison.sight,
                 "alpha": ALPHA,
                 "groups": [group for group in _groups(comparison) if group["rows"]],
                 "runs": [
