@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from harness.measure.memory import Footprint
 from harness.measure.speed import Round
-from harness.records import EngineShape, LogitMix, Task, TaskResult, Weights, Workload
+from harness.records import EngineShape, LogitMix, Task, Weights, Workload
+from harness.samples import TaskResult
 
 
 class Load(NamedTuple):

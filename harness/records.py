@@ -4,9 +4,8 @@ Suite + Zoo -> Plan of Cells -> Candidate recipes -> Session -> Measurements -> 
 Records are frozen and validated when constructed; they import nothing of ours.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -275,50 +274,3 @@ class Plan(Record):
 
     def candidate(self, name: str) -> Candidate:
         return next(one for one in self.candidates if one.name == name)
-
-
-class Sample(Record):
-    """One scored example, as kept in samples/<candidate>/<task>.parquet."""
-
-    example: int
-    prompt: str
-    target: str
-    response: str
-    """Generated text, or the choice with the highest log-probability."""
-    logprobs: tuple[float, ...] | None = None
-    """Log-probability of each choice (nats); None for generation."""
-    score: float
-    cluster: str = ""
-    """What the example shares with others that are not independent of it; empty if nothing."""
-
-
-class SampleColumns(NamedTuple):
-    """A task's samples, a column for each field of `Sample`, in the order of the examples.
-
-    There are thousands for each candidate, which cross processes on their way to the disk.
-    """
-
-    prompt: Sequence[str]
-    target: Sequence[str]
-    response: Sequence[str]
-    logprobs: Sequence[tuple[float, ...] | None]
-    score: Sequence[float]
-    cluster: Sequence[str]
-
-    @classmethod
-    def of(cls, rows: Iterable[tuple[Any, ...]]) -> "SampleColumns":
-        """From rows of as many values."""
-        return cls(*(list(zip(*rows, strict=True)) or [()] * len(cls._fields)))
-
-    def rows(self) -> Iterator[Sample]:
-        for example, values in enumerate(zip(*self, strict=True)):
-            fields = dict(zip(self._fields, values, strict=True))
-            yield Sample.model_construct(example=example, **fields)
-
-
-class TaskResult(NamedTuple):
-    """Per-example values of each metric of a task, and the samples behind the primary one."""
-
-    task: str
-    values: Mapping[str, Sequence[float]]
-    samples: SampleColumns

@@ -12,7 +12,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from harness.errors import HarnessError
-from harness.records import SCHEMA_VERSION, Measurement, Outcome, Record, RoundLine, SampleColumns
+from harness.records import SCHEMA_VERSION, Measurement, Outcome, Record, RoundLine
+from harness.samples import SampleColumns
 
 
 class RunFolder:

@@ -3,70 +3,31 @@
 What is missing stays missing with a reason; `Reading` is how every number reaches a page.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.errors import HarnessError
-from harness.records import (
-    Candidate,
-    Cell,
-    Measurement,
-    Outcome,
-    Suite,
-    Task,
-    Workload,
-)
+from harness.records import Candidate, Measurement, Outcome, Task, Workload
+from reports.example_scores import Scores, read_scores
 from reports.lines import (
     MEMORY_FAILURE,
     MEMORY_METRICS,
     SPEED_FAILURE,
     Key,
-    check_schema,
     current,
-    first_problem,
     key_of,
     read_measurements,
 )
+from reports.manifest import Manifest, read_manifest
 
 NOT_MEASURED = "not measured in this run"
 UNNEEDED = {"build_sec": "nothing was built: it is served from checkpoints as they are"}
 """Metrics that a candidate may lack without anything being wrong."""
 UNKNOWN_TO_CPU = {"joules_per_token": "energy is read from NVML, which knows no CPU"}
 """Metrics that only a GPU has."""
-
-
-class Manifest(BaseModel):
-    """What was run, where and with what. Keys that this version does not know are kept."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    schema_version: int
-    suite: Suite | None = None
-    zoo: dict[str, Any] = {}
-    seed: int | None = None
-    limit: int | None = None
-    device: str = ""
-    command: str | list[str] = ""
-    candidates: tuple[Candidate, ...] = ()
-    tasks: tuple[Task, ...] = ()
-    task_definitions: dict[str, str] = {}
-    """By task, a hash that changes when it would ask or score otherwise."""
-    workloads: tuple[Workload, ...] = ()
-    cells: tuple[Cell, ...] = ()
-    versions: dict[str, Any] = {}
-    hardware: dict[str, Any] = {}
-    git_revision: str | None = None
-    started: str | None = None
-    finished: str | None = None
-    timings: dict[str, Any] = Field(default={})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,18 +58,6 @@ class Reading:
         low = self.known if self.low is None else self.low
         high = self.known if self.high is None else self.high
         return low, high
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scores:
-    """All scored examples of a cell, by example number ascending. Shape letter: N examples."""
-
-    examples_N: np.ndarray
-    """Each example's number, int64."""
-    values_N: np.ndarray
-    """The primary metric, float64."""
-    clusters_N: np.ndarray
-    """Strings; examples that share one are not independent. Each its own where none is kept."""
 
 
 def reading(measurement: Measurement) -> Reading:
@@ -266,7 +215,7 @@ class Run:
             HarnessError: the file cannot be read, or lacks a column.
         """
         path = self.samples_path(candidate, task)
-        return _read_scores(path) if path is not None else None
+        return read_scores(path) if path is not None else None
 
     def samples_path(self, candidate: str, task: str) -> Path | None:
         """The cell's file; None where there is none, or where a name leads out of samples/."""
@@ -285,43 +234,4 @@ def load_run(folder: Path) -> Run:
     measurements, notes = read_measurements(folder / "measurements.jsonl")
     return Run(
         folder=folder, manifest=manifest, measurements=current(measurements), notes=tuple(notes)
-    )
-
-
-def read_manifest(path: Path) -> Manifest:
-    if not path.is_file():
-        raise HarnessError(f"{path} does not exist, so {path.parent} is no run's folder; see --out")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise HarnessError(f"{path} is not JSON ({error}); run the suite again") from error
-    check_schema(path, content)
-    try:
-        return Manifest.model_validate(content)
-    except ValidationError as error:
-        raise HarnessError(f"{path}: {first_problem(error)}; run the suite again") from error
-
-
-def _read_scores(path: Path) -> Scores:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            known = file.schema_arrow.names
-            columns = [name for name in ("example", "score", "cluster") if name in known]
-            table = file.read(columns=columns, use_threads=False)
-        examples_N = table["example"].to_numpy().astype(np.int64)
-        values_N = table["score"].to_numpy().astype(np.float64)
-        shared = table["cluster"].to_pylist() if "cluster" in columns else [""] * len(table)
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise HarnessError(f"{path} cannot be read: {reason}") from error
-    # A name cannot clash with an example's number: the number has a prefix no name has.
-    names = [name or f"\0{i}" for name, i in zip(shared, examples_N.tolist(), strict=True)]
-    order_N = np.argsort(examples_N, kind="stable")
-    return Scores(
-        examples_N=examples_N[order_N],
-        values_N=values_N[order_N],
-        clusters_N=np.array(names, dtype=object)[order_N],
     )

@@ -11,7 +11,8 @@ from reports.column import Column
 from reports.columns import columns
 from reports.comparison import Comparison, compare
 from reports.evidence import Evidence
-from reports.load import Run, Scores
+from reports.example_scores import Scores
+from reports.load import Run
 from reports.references import references
 from reports.samples.excerpts import Shelf
 

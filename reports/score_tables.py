@@ -16,7 +16,8 @@ from harness.errors import HarnessError
 from harness.records import Task
 from harness.stats import Interval, Means, TaskScores, task_means, wilson_interval
 from reports.aggregate import oriented
-from reports.load import Reading, Run, Scores
+from reports.example_scores import Scores
+from reports.load import Reading, Run
 
 ReadScores = Callable[[str, str], Scores | None]
 TOLERANCE = 1e-6

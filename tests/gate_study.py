@@ -284,14 +284,10 @@ def slowed(new: Paces, factor: float, candidate: int | None = None) -> Paces:
 
 def verdicts(quality: Sequence[Change], old: Paces, new: Paces, speeds: Speeds) -> list[Change]:
     """The regressions that the gate names."""
-    return [
-        one for one in judged_all(quality, old, new, speeds) if one.verdict is Verdict.WORSE
-    ]
+    return [one for one in judged_all(quality, old, new, speeds) if one.verdict is Verdict.WORSE]
 
 
-def judged_all(
-    quality: Sequence[Change], old: Paces, new: Paces, speeds: Speeds
-) -> list[Change]:
+def judged_all(quality: Sequence[Change], old: Paces, new: Paces, speeds: Speeds) -> list[Change]:
     """It judges no speed of a restless machine."""
     if is_restless(old, new):
         return judge(quality)

@@ -146,6 +146,11 @@ def test_proxy_tuning_is_the_three_model_loop(
     assert_same_logprobs(large, folders, requests_of(ids), alpha)
 
 
+def test_an_engine_alone_keeps_no_threads_that_wake_for_others(served: Any) -> None:
+    threads = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+    assert threads.count("gloo_tcp_loop\n") <= 1  # a mixture's layers hold on to one group
+
+
 def test_reloaded_weights_are_served_and_experts_leave_with_their_candidate(
     large: Any, zoo_folders: Mapping[str, Path], prompts: list[str]
 ) -> None:

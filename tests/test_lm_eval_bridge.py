@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from baselines.checkpoints import inspect
-from harness.records import EngineShape, Sample, Task
+from harness.records import EngineShape, Task
+from harness.samples import Sample
 from tasks.registry import load_tasks
 from tasks.sources import task_sources
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from report_run import Shape, write_lines, write_run
 
 from harness.records import Candidate, LogitMix, Member, Weights
-from reports.load import Manifest, Run, load_run
+from reports.load import Run, load_run
+from reports.manifest import Manifest
 from reports.render import render
 from reports.sections.load import load_ladders
 from reports.series import sweeps, trajectories

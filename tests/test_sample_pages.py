@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_run import Shape, write_run, write_samples
 
-from reports.load import Manifest, Run, load_run
+from reports.load import Run, load_run
+from reports.manifest import Manifest
 from reports.render import blocks_of, own_pages, page_html, render
 from reports.report import Report
 from reports.samples.excerpts import goodness, telling_rows

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError
-from harness.records import SCHEMA_VERSION, Measurement, Outcome, SampleColumns
+from harness.records import SCHEMA_VERSION, Measurement, Outcome
+from harness.samples import SampleColumns
 from harness.store import RunFolder
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import harness.engines.environment  # noqa: F401 (first)
 from harness.engines.kv_pool import pool_bytes
 from harness.engines.mixing import Mixing
+from harness.engines.process_groups import forget_process_groups, release_process_groups
 from harness.engines.reload import reload_weights
 from harness.engines.scoring import (
     NodeResult,
@@ -118,13 +119,7 @@ class Session:
 
     def leave(self) -> None:
         """Instead of `close`, where the process ends: only what would outlive it is removed."""
-        from vllm.distributed.parallel_state import (
-            destroy_distributed_environment,
-            destroy_model_parallel,
-        )
-
-        destroy_model_parallel()
-        destroy_distributed_environment()  # with the file by which its members found each other
+        forget_process_groups()
 
     def _check_finite(self, name: str) -> None:
         probe = self.score([Request(PROBE, PROBE)])[0]
@@ -235,12 +230,15 @@ def _start(checkpoint: Path, shape: EngineShape) -> Any:
             "block_size": 32,
             **use_cpu_kernels(),
         }
+    forget_process_groups()
     gc.freeze()  # vLLM collects garbage while it starts: what is imported need not be looked at
     # A batch keeps tens of thousands of objects alive; every 700 new ones is too often to look.
     gc.set_threshold(GARBAGE_THRESHOLD)
     llm = LLM(str(checkpoint), **options)
     # Requests keep their timings. Prometheus counters, which nobody reads, are a tenth of the time.
     llm.llm_engine.logger_manager = None
+    if shape.device == "cpu":
+        release_process_groups()
     return llm
 
 

@@ -13,8 +13,9 @@ from harness.lm_eval_bridge.loading import load_parts
 from harness.lm_eval_bridge.scored_task import ScoredTask
 from harness.lm_eval_bridge.session_lm import SessionLM
 from harness.lm_eval_bridge.tokenizers import tokenizer_key
-from harness.records import Task, TaskResult
+from harness.records import Task
 from harness.requests import Completion, Generation, Request, Score
+from harness.samples import TaskResult
 
 
 class Examination:

@@ -9,7 +9,8 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.task import Task as LmEvalTask
 
 from harness.errors import HarnessError
-from harness.records import SampleColumns, Task, TaskResult
+from harness.records import Task
+from harness.samples import SampleColumns, TaskResult
 
 
 class _Example(NamedTuple):

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from harness.errors import HarnessError
 from harness.records import SCHEMA_VERSION, Measurement, Outcome
 from reports.lines import read_measurements
-from reports.load import Manifest, read_manifest
+from reports.manifest import Manifest, read_manifest
 
 MANIFEST, MEASUREMENTS = "manifest.json", "measurements.jsonl"
 YARDSTICK = "yardstick_sec"
@@ -243,7 +243,11 @@ def _read_lines(path: Path) -> tuple[list[Measurement], list[str]]:
 
 def _yardstick_sec(lines: Iterable[Measurement]) -> float | None:
     """The median candidate's. Older runs have it in their rounds alone, too many to read."""
-    known = [one.value for one in lines if one.metric == YARDSTICK and _is_number(one.value)]
+    known = [
+        one.value
+        for one in lines
+        if one.metric == YARDSTICK and one.value is not None and math.isfinite(one.value)
+    ]
     middle = statistics.median(known) if known else 0.0
     return middle if middle > 0 else None
 

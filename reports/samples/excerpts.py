@@ -11,7 +11,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from harness.records import Sample, Task
+from harness.records import Task
+from harness.samples import Sample
 from reports.load import Run
 from reports.samples.table import SampleTable, read_task
 

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from harness.errors import HarnessError
-from harness.records import Sample
+from harness.samples import Sample
 from reports.load import Run
 
 TEXTS = ("prompt", "target", "response")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from reports.load import Manifest
+from reports.manifest import Manifest
 from reports.report import Report
 from reports.sections import Block
 from reports.units import duration, scale_for

@@ -3,7 +3,7 @@
 import glob
 import shlex
 
-from reports.load import Manifest
+from reports.manifest import Manifest
 from reports.report import Report
 from reports.sections import Block
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from harness.records import Sample, Task
+from harness.records import Task
+from harness.samples import Sample
 from reports.report import Report
 from reports.samples.excerpts import goodness
 from reports.sections import Block

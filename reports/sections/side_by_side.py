@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from harness.records import Sample
+from harness.samples import Sample
 from reports.report import Report
 from reports.sections import Block
 from reports.sections.samples import described
