@@ -23,8 +23,7 @@ Say = Callable[[str], None]
 
 ENOUGH_ALIKE = 2
 ROUNDS_TO_SETTLE = 8
-"""After as many rounds, and as many more, it is asked whether they suffice: fewer halves of rounds
-lie near each other by luck."""
+"""After as many rounds, and as many more, it is asked whether they suffice."""
 TaskEntry = tuple[Task, Sequence[Any]]
 
 
