@@ -131,10 +131,11 @@ def test_every_round_is_kept_with_the_reference_beside_it(
 
 
 def test_rounds_end_once_speeds_are_known(workplace: Path, tmp_path: Path) -> None:
+    path = workplace / "settles.yaml"
     suite = SUITE.replace("rounds: 2", "rounds: 20\nsettle: 10.0")  # a share that any machine has
-    (tmp_path / "suite.yaml").write_text(suite)
+    path.write_text(suite)
     options = ("--only", "large_base", "--tasks", "gsm8k", "--out", str(tmp_path / "out"))
-    done = run_all(workplace, "--suite", str(tmp_path / "suite.yaml"), *options)
+    done = run_all(workplace, "--suite", str(path), *options)
     assert done.returncode == 0, done.stderr
     assert "8 rounds: a candidate's speed is known to" in done.stdout
     assert len(read_rounds(tmp_path / "out" / "rounds.jsonl")) == 8

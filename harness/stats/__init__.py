@@ -25,7 +25,7 @@ from harness.stats.means import (
     retained,
     task_means,
 )
-from harness.stats.paces import QUIET, halves_apart, pace_error, quiet_pace
+from harness.stats.paces import FEW, QUIET, halves_apart, pace_error, quiet_pace
 from harness.stats.paired import (
     Paired,
     RatioOfMeans,
@@ -37,6 +37,7 @@ from harness.stats.paired import (
 )
 
 __all__ = [
+    "FEW",
     "QUIET",
     "Z95",
     "Interval",

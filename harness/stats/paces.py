@@ -13,6 +13,8 @@ import numpy as np
 QUIET = 0.15
 """The share of a cell's rounds that is faster than the pace that stands for it."""
 BATCHES = 8
+FEW = 5
+"""Fewer candidates have no middle that could stand for what all of them share."""
 
 
 def quiet_pace(pace_CWR: np.ndarray) -> np.ndarray:
@@ -32,7 +34,7 @@ def halves_apart(pace_CWR: np.ndarray) -> np.ndarray:
 
 def pace_error(pace_CWR: np.ndarray) -> float:
     """Standard error of a candidate's pace over its workloads, apart from what all candidates
-    share. NaN of fewer rounds than `BATCHES`.
+    share where they are not `FEW`. NaN of fewer rounds than `BATCHES`.
 
     From batches of consecutive rounds: what disturbs lasts from one round to the next, so that
     every other round would hide it. Source: Schmeiser 1982, Operations Research 30, 556-568.
@@ -41,5 +43,6 @@ def pace_error(pace_CWR: np.ndarray) -> float:
         return math.nan
     batches = np.array_split(pace_CWR, BATCHES, axis=2)
     pace_BC = np.array([quiet_pace(one_CWR).mean(axis=1) for one_CWR in batches])
-    own_BC = pace_BC - np.median(pace_BC, axis=1, keepdims=True)
+    shared_B1 = np.median(pace_BC, axis=1, keepdims=True) * (pace_BC.shape[1] >= FEW)
+    own_BC = pace_BC - shared_B1
     return float(np.sqrt(own_BC.var(axis=0, ddof=1).mean() / BATCHES))

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.stats import halves_apart, quiet_pace
+from harness.stats import FEW, halves_apart, quiet_pace
 
 TOLERANCE = 0.03
 """Rounds that take no more than this share longer are no slow-down that matters."""
@@ -40,8 +40,6 @@ SURENESS = 0.8
 """Degrees of freedom that Qn has for each candidate: its efficiency."""
 DEGREES = 30.0
 """The same where noise is no spread of candidates but taken as known."""
-FEW = 5
-"""Fewer candidates have no middle: then the reference stands for it."""
 ENOUGH = 10
 """From as many candidates on, their spread is known; below, only that of the rounds."""
 FLOOR = 0.01
