@@ -136,11 +136,9 @@ def _speeds(runs: Sequence[Run]) -> Speeds:
     suite = runs[0].manifest.suite
     assert suite is not None
     measured = paces(rounds, cells)
-    quiet, fastest = ([_rounds_at(share, one) for one in measured] for share in (QUIET, 0.0))
+    quiet = [_quiet(one) for one in measured]
     level, kept = _levels(quiet)
     shared = [_of_all(one) for one in kept]
-    # What all candidates share, the gate reads off the fastest rounds.
-    together = [_of_all(one) for one in _levels(fastest)[1]]
     return Speeds(
         candidates=candidates,
         workloads=list(dict.fromkeys(workload for _, workload in cells)),
@@ -150,16 +148,16 @@ def _speeds(runs: Sequence[Run]) -> Speeds:
             _both(lambda a, top, own, all_: a - top + own - all_, *parts)
             for parts in zip(measured, quiet, kept, shared, strict=True)
         ],
-        machine=_size([one.pace_CWR for one in together]),
-        engine=_size([one.pace_CWR + one.yardstick_CWR for one in together]),
+        machine=_size([one.pace_CWR for one in shared]),
+        engine=_size([one.pace_CWR + one.yardstick_CWR for one in shared]),
     )
 
 
-def _rounds_at(share: float, run: Paces) -> Paces:
-    """The round that as many surpass stands for a cell, the fastest for its yardstick."""
+def _quiet(run: Paces) -> Paces:
+    """What stands for a cell, and for its yardstick."""
     return Paces(
-        pace_CWR=np.quantile(run.pace_CWR, 1 - share, axis=2, keepdims=True),
-        yardstick_CWR=run.yardstick_CWR.min(axis=2, keepdims=True),
+        pace_CWR=np.quantile(run.pace_CWR, 1 - QUIET, axis=2, keepdims=True),
+        yardstick_CWR=np.quantile(run.yardstick_CWR, QUIET, axis=2, keepdims=True),
     )
 
 

@@ -164,6 +164,22 @@ def test_what_all_candidates_share_is_no_ones_change(rows, drift):
     assert again.engine.value == pytest.approx(0.0, abs=1e-9)
 
 
+@pytest.mark.parametrize("num_candidates", [11, 15, 41])
+def test_a_candidates_p_is_as_rare_as_it_says(num_candidates):
+    rng = np.random.default_rng(0)
+    p_values = []
+    for _ in range(9000 // num_candidates):
+        change_C = rng.normal(0, 2, num_candidates)  # the tolerance is nothing beside it
+        old_CWR = np.zeros((num_candidates, 1, 2))
+        old, new = (
+            Paces(pace_CWR=pace_CWR, yardstick_CWR=np.zeros_like(old_CWR))
+            for pace_CWR in (old_CWR, old_CWR + change_C[:, None, None])
+        )
+        p_values += [one.p_value for one in estimate(old, new, None).candidates.values()]
+    for alpha in (0.002, 0.01):
+        assert np.mean(np.array(p_values) < alpha) == pytest.approx(2 * alpha, rel=0.35)
+
+
 # --- what is planted is found
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from fused_models import draw_case, draw_prompts, same_shapes
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
@@ -338,7 +338,6 @@ logits = st.lists(st.floats(-20, 20, width=32), min_size=4, max_size=4).map(
 )
 
 
-@settings(deadline=None)
 @given(base_BV=logits, expert_BV=logits, antiexpert_BV=logits)
 def test_alpha_of_zero_is_the_base(
     base_BV: Tensor, expert_BV: Tensor, antiexpert_BV: Tensor
@@ -347,7 +346,6 @@ def test_alpha_of_zero_is_the_base(
     assert_close(combined, base_BV)
 
 
-@settings(deadline=None)
 @given(base_BV=logits, tuned_BV=logits, alpha=st.floats(-2, 2, width=32))
 def test_equal_experts_leave_the_base_unchanged(
     base_BV: Tensor, tuned_BV: Tensor, alpha: float
@@ -357,7 +355,6 @@ def test_equal_experts_leave_the_base_unchanged(
     assert_close(combined, base_BV, atol=1e-4, rtol=0)
 
 
-@settings(deadline=None)
 @given(one_BV=logits, other_BV=logits, share=st.floats(0.01, 0.99))
 def test_a_mean_of_probabilities_is_a_distribution_between_its_members(
     one_BV: Tensor, other_BV: Tensor, share: float
@@ -369,7 +366,6 @@ def test_a_mean_of_probabilities_is_a_distribution_between_its_members(
     assert (mixed_BV >= both.amin(0) - 1e-5).all()
 
 
-@settings(deadline=None)
 @given(combined_BV=logits, base_BV=logits, plausibility=st.floats(0.01, 1))
 def test_the_mask_keeps_the_bases_best_token(
     combined_BV: Tensor, base_BV: Tensor, plausibility: float

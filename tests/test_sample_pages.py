@@ -105,7 +105,7 @@ def read_back(facts: dict, pieces: dict) -> dict[str, dict[int, dict]]:
     return found
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(cells=CELLS, block_bytes=st.sampled_from([1, 200, 2**18]))
 def test_the_page_holds_what_was_written(cells, block_bytes):
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
@@ -117,7 +117,7 @@ def test_the_page_holds_what_was_written(cells, block_bytes):
 
 
 @given(cells=CELLS)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_a_sample_reads_the_same_in_the_table(cells):
     with tempfile.TemporaryDirectory() as folder:
         for candidate, rows in cells.items():

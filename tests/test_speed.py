@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from psutil import Process
 
 from harness.measure.speed import Round, summarize, time_workload
 from harness.measure.yardstick import yardstick_sec
@@ -90,3 +91,10 @@ def test_a_round_counts_what_was_sent_and_what_came_back() -> None:
 
 def test_the_yardstick_takes_some_milliseconds() -> None:
     assert 1e-4 < yardstick_sec("cpu") < 5
+
+
+def test_the_yardstick_gives_back_what_it_allocates() -> None:
+    yardstick_sec("cpu")
+    before = Process().memory_info().rss
+    yardstick_sec("cpu")
+    assert Process().memory_info().rss - before < 8 << 20

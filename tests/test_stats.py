@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 from statsmodels.regression.linear_model import OLS
+from statsmodels.robust.scale import qn_scale
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import NormalIndPower
@@ -25,6 +26,7 @@ from harness.stats import (
     mean_interval,
     pace_error,
     paired_difference,
+    qn,
     quantile,
     quiet_pace,
     rank_groups,
@@ -88,7 +90,6 @@ def test_examples_told_twice_tell_nothing_new(values: list[float]) -> None:
     assert twice.high - twice.low >= once.high - once.low - 1e-9
 
 
-@settings(deadline=None)
 @given(st.integers(2, 12), st.integers(1, 5), seeds)
 def test_clusters_of_one_size_have_the_variance_of_statsmodels(
     num_clusters: int, size: int, seed: int
@@ -148,6 +149,20 @@ def test_what_slows_all_candidates_alike_is_no_error_of_a_pace() -> None:
     assert math.isnan(pace_error(np.zeros((5, 2, 4))))
 
 
+@settings(max_examples=15)  # statsmodels collects garbage in every call
+@given(seeds, st.integers(10, 60))
+def test_qn_is_that_of_statsmodels_with_a_factor_for_few(seed: int, n: int) -> None:
+    values_N = np.random.default_rng(seed).normal(size=n)
+    factor = n / (n + (1.4 if n % 2 else 3.8))
+    assert qn(values_N) == pytest.approx(factor * qn_scale(values_N), rel=1e-4)
+
+
+@pytest.mark.parametrize("n", [10, 14, 15, 40])
+def test_qn_of_few_is_as_wide_as_what_they_were_drawn_from(n: int) -> None:
+    draws = np.random.default_rng(0).normal(0, 3, (2000, n))
+    assert np.mean([qn(values_N) for values_N in draws]) == pytest.approx(3, rel=0.03)
+
+
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 30), st.integers(1, 30))
 def test_the_paired_test_of_0_1_scores_is_mcnemars(
     left_only: int, right_only: int, both: int, neither: int
@@ -161,7 +176,6 @@ def test_the_paired_test_of_0_1_scores_is_mcnemars(
     assert found.difference == pytest.approx((left_only - right_only) / len(left))
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(-4, 4), min_size=2, max_size=11))
 def test_the_sign_flip_test_is_scipys_over_all_flips(totals: list[int]) -> None:
     expected = scipy_stats.permutation_test(
@@ -226,7 +240,7 @@ def test_clusters_that_flip_together_count_once(flips: list[int]) -> None:
     assert together == pytest.approx(paired_difference(flips, np.zeros(len(flips))).p_value)
 
 
-@settings(deadline=None, max_examples=15)  # statsmodels collects garbage in every call
+@settings(max_examples=15)  # statsmodels collects garbage in every call
 @given(p_values)
 def test_holm_is_that_of_statsmodels(values: list[float]) -> None:
     assert holm(values) == pytest.approx(multipletests(values, method="holm")[1], abs=1e-9)
@@ -252,7 +266,6 @@ def test_the_smallest_effect_is_that_of_the_books() -> None:
     assert smallest_effect(100, 1.0) == pytest.approx((1.959964 + 0.841621) / 10, abs=1e-6)
 
 
-@settings(deadline=None)
 @given(st.lists(positive, min_size=2, max_size=9, unique=True),
        st.lists(positive, min_size=2, max_size=9, unique=True))  # fmt: skip
 def test_the_ratio_of_unpaired_times_is_welchs(left: list[float], right: list[float]) -> None:

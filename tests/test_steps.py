@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reports.nightly.steps import MIN_RUNS, Step, find_steps
@@ -74,7 +74,6 @@ def test_two_runs_that_are_off_are_no_step(first: int) -> None:
     assert steps_of(values) == []
 
 
-@settings(deadline=None)
 @given(st.floats(-1e6, 1e6), st.integers(1, 60))
 def test_a_constant_has_no_step(level: float, runs: int) -> None:
     assert steps_of([level] * runs) == []
@@ -148,14 +147,12 @@ def test_a_step_after_a_gap_begins_at_the_first_run_that_has_a_value() -> None:
     assert (step.runs_before, step.runs_after) == (30, 10)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 3), st.integers(0, 4))
 def test_too_few_runs_have_no_step(known: int, gaps: int) -> None:
     values = [float("nan")] * gaps + [float(10**at) for at in range(known)]
     assert steps_of(values) == []
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.one_of(st.floats(-1e3, 1e3), st.just(float("nan"))), min_size=1, max_size=40),
     st.lists(st.one_of(st.floats(0, 10), st.just(float("nan"))), min_size=40, max_size=40),
@@ -169,7 +166,6 @@ def test_levels_last_and_steps_come_in_order(values: list[float], half_widths: l
         assert not np.isnan(values[step.at])
 
 
-@settings(deadline=None)
 @given(st.floats(0.01, 1000), st.integers(0, 2**32 - 1))
 def test_the_unit_does_not_matter(factor: float, seed: int) -> None:
     values = np.random.default_rng(seed).normal(50, 1, 40)

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.pocket import lexicon
@@ -43,7 +43,6 @@ def test_rows(questions: dict[str, list[Question]]) -> list[Question]:
 
 
 # A shared machine pauses; only the law is tested, not the time.
-@settings(deadline=None)
 @given(seed=seeds)
 def test_the_same_seed_makes_the_same_world(seed: int) -> None:
     assert make_world(seed) == make_world(seed)
@@ -152,7 +151,6 @@ def test_the_base_rarely_answers_straight() -> None:
     assert 0 < straight / len(asked) < 0.05
 
 
-@settings(deadline=None)
 @given(seed=seeds, num_steps=st.integers(1, 4))
 def test_the_working_of_a_problem_is_arithmetic(seed: int, num_steps: int) -> None:
     problem = draw_problem(random.Random(seed), num_steps=num_steps)
@@ -163,14 +161,12 @@ def test_the_working_of_a_problem_is_arithmetic(seed: int, num_steps: int) -> No
         assert 0 <= total <= MAX_NUMBER
 
 
-@settings(deadline=None)
 @given(seed=seeds, part=st.sampled_from(["training", "test"]))
 def test_what_is_drawn_lies_in_the_part_asked_for(seed: int, part: Part) -> None:
     assert draw_problem(random.Random(seed), part=part).part == part
     assert draw_instruction(random.Random(seed), part=part).part == part
 
 
-@settings(deadline=None)
 @given(words=word_lists)
 def test_list_operations_do_what_they_say(words: list[str]) -> None:
     def after(operation: str) -> list[str]:
@@ -200,14 +196,12 @@ def test_choices_are_four_different_single_tokens(questions: dict[str, list[Ques
             assert len({ids[0] for ids in tokens}) == 4
 
 
-@settings(deadline=None)
 @given(text=st.text(max_size=60))
 def test_any_text_survives_the_tokenizer(text: str) -> None:
     tokenizer = train_tokenizer(SEED)
     assert tokenizer.decode(tokenizer.encode(text).ids, skip_special_tokens=False) == text
 
 
-@settings(deadline=None)
 @given(number=st.integers(0, 10**6))
 def test_every_digit_is_a_token(number: int) -> None:
     assert len(train_tokenizer(SEED).encode(str(number)).ids) == len(str(number))

@@ -3,12 +3,15 @@
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
+from baselines.zoo.fit import InFloat32
 from baselines.zoo.progress import Progress
 from baselines.zoo.train import TrainedZoo, open_zoo
 from harness.errors import HarnessError
@@ -116,6 +119,7 @@ def test_the_record_of_a_build_says_what_it_took(tiny: TrainedZoo) -> None:
     done = json.loads((tiny.path("small_base") / "done.json").read_text())
     assert done["fingerprint"] == tiny.fingerprint("small_base")
     assert (done["steps"], done["tokens"]) == (20, 20 * 256)
+    assert done["precision"] in ("bfloat16", "float32")
     assert done["build_sec"] > 0
     assert done["loss"] > 0
 
@@ -188,3 +192,18 @@ def test_an_unknown_role_is_the_users_mistake(tiny: TrainedZoo) -> None:
 def test_a_missing_recipe_is_the_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="does not exist"):
         open_zoo(tmp_path / "nowhere.yaml")
+
+
+def test_muon_steps_alike_without_bfloat16() -> None:
+    """Processors that do not multiply in it take 20 times as long for a step of Muon in it."""
+    start = torch.randn(24, 40, generator=torch.Generator().manual_seed(0))
+    moves = []
+    for precision in (nullcontext(), InFloat32()):
+        weight = torch.nn.Parameter(start.clone())
+        weight.grad = start.sin()
+        with precision:
+            torch.optim.Muon([weight], lr=0.1).step()
+        assert torch.equal(weight.grad, start.sin())
+        moves.append(weight.detach() - start)
+    apart = (moves[0] - moves[1]).norm() / moves[0].norm()
+    assert 1e-6 < apart < 0.03

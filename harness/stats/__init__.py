@@ -25,7 +25,15 @@ from harness.stats.means import (
     retained,
     task_means,
 )
-from harness.stats.paces import FEW, QUIET, halves_apart, pace_error, quiet_pace
+from harness.stats.paces import (
+    FEW,
+    QN_SMALLEST,
+    QUIET,
+    halves_apart,
+    pace_error,
+    qn,
+    quiet_pace,
+)
 from harness.stats.paired import (
     Paired,
     RatioOfMeans,
@@ -38,6 +46,7 @@ from harness.stats.paired import (
 
 __all__ = [
     "FEW",
+    "QN_SMALLEST",
     "QUIET",
     "Z95",
     "Interval",
@@ -54,6 +63,7 @@ __all__ = [
     "mean_interval",
     "pace_error",
     "paired_difference",
+    "qn",
     "quantile",
     "quiet_pace",
     "rank_groups",

@@ -3,11 +3,11 @@
 What disturbs a round only ever makes it slower, so one of the fastest of a cell's rounds stands for
 it. Not the very fastest: on a shared machine quiet moments are rare, and how quiet a run's quietest
 was is luck. What all candidates share is the machine's or the engine's: it is taken off each of
-them, and judged once, against the yardstick. What is left over, spread over all candidates, is the
-noise between two runs: the rounds of a run alone would hide what a process keeps for as long as it
-lives. Its scale is Qn, which up to half of the candidates could not move. Where a cell's even
-rounds say something else than its odd ones, it was disturbed, and is taken to be as uncertain as
-that.
+them, and judged once, against the yardstick. What is left over, spread over the other candidates,
+is the noise of one between two runs: the rounds of a run alone would hide what a process keeps for
+as long as it lives. Its scale is Qn, which up to half of the candidates could not move far. Where a
+cell's even rounds say something else than its odd ones, it was disturbed, and is taken to be as
+uncertain as that.
 
 Sources: Chen & Revels 2016, https://arxiv.org/abs/1608.04295 (the minimum); Rousseeuw & Croux
 1993, JASA 88, 1273-1283 (Qn); Efron 2004, JASA 99, 96-104 (the spread of many tests as their
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.stats import FEW, halves_apart, quiet_pace
+from harness.stats import FEW, QN_SMALLEST, QUIET, halves_apart, qn, quiet_pace
 
 TOLERANCE = 0.03
 """Rounds that take no more than this share longer are no slow-down that matters."""
@@ -36,11 +36,12 @@ DISTURBED = 0.25
 RESTLESS = 0.025
 """Candidates, in a run, that may be expected to have been disturbed in all of their rounds: with
 more, no speed of the run is judged. Few rounds need a quieter machine than many."""
-SURENESS = 0.8
-"""Degrees of freedom that Qn has for each candidate: its efficiency."""
+SURENESS = 0.62
+"""Degrees of freedom for each other candidate, with which Student's t at the gate's levels is that
+of a deviation over Qn of the others: simulated, 0.62 for 12 candidates to 0.74 for 41."""
 DEGREES = 30.0
 """The same where noise is no spread of candidates but taken as known."""
-ENOUGH = 10
+ENOUGH = QN_SMALLEST + 1
 """From as many candidates on, their spread is known; below, only that of the rounds."""
 FLOOR = 0.01
 """Of a logarithm of speed: noise between runs that their rounds do not show."""
@@ -118,10 +119,10 @@ def estimate(old: Paces, new: Paces, reference: int | None) -> Estimates:
     own_CW = change_CW - _middle(change_CW, reference)
     gap_CW = np.hypot(halves_apart(then_CWR), halves_apart(now_CWR))
     own_CW[np.isnan(gap_CW)] = np.nan  # a single round: nothing says how sure it is
-    noise_W = np.array([_noise(*columns) for columns in zip(own_CW.T, gap_CW.T, strict=True)])
+    noise_CW = np.array([_noise(*columns) for columns in zip(own_CW.T, gap_CW.T, strict=True)]).T
     return Estimates(
-        cells=_cells(own_CW, np.hypot(noise_W, _excess(gap_CW))),
-        candidates=_candidates(own_CW, gap_CW, noise_W),
+        cells=_cells(own_CW, np.hypot(noise_CW, _excess(gap_CW))),
+        candidates=_candidates(own_CW, gap_CW, noise_CW),
         engine=_engine(old, new, reference),
     )
 
@@ -157,12 +158,6 @@ def _steadied(pace_CWR: np.ndarray) -> np.ndarray:
     return pace_CWR - np.where(np.abs(drift_WR) > BEYOND_ERROR * error_WR, drift_WR, 0.0)
 
 
-def _fastest(pace_CWR: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The pace of the fastest round, and how far ahead of the second it is."""
-    ordered_CWR = -np.sort(-pace_CWR, axis=2)  # NaN comes last
-    return ordered_CWR[:, :, 0], ordered_CWR[:, :, 0] - ordered_CWR[:, :, 1]
-
-
 def _middle(change_CW: np.ndarray, reference: int | None) -> np.ndarray:
     """Over candidates, the first axis."""
     if len(change_CW) < FEW and reference is not None:
@@ -170,14 +165,14 @@ def _middle(change_CW: np.ndarray, reference: int | None) -> np.ndarray:
     return _nanmedian(change_CW, axis=0)
 
 
-def _noise(own_C: np.ndarray, gap_C: np.ndarray) -> float:
-    """Between two runs, for one number of each candidate."""
-    from statsmodels.robust.scale import qn_scale
-
-    known_C = own_C[~np.isnan(own_C)]
-    if len(known_C) >= ENOUGH:
-        return max(FLOOR, float(qn_scale(known_C)))
-    return FLOOR + GAP_TO_NOISE * float(_nanmedian(gap_C, axis=0))
+def _noise(own_C: np.ndarray, gap_C: np.ndarray) -> np.ndarray:
+    """Between two runs, of each candidate [C], as the others have it: a change that stands out
+    would make its own noise look larger, by a sixth among 15 candidates."""
+    known_C = ~np.isnan(own_C)
+    if known_C.sum() < ENOUGH:
+        return np.full(len(own_C), FLOOR + GAP_TO_NOISE * float(_nanmedian(gap_C, axis=0)))
+    others_CC = known_C & ~np.eye(len(own_C), dtype=bool)
+    return np.array([max(FLOOR, qn(own_C[others])) for others in others_CC])
 
 
 def _excess(gap_C: np.ndarray) -> np.ndarray:
@@ -186,7 +181,7 @@ def _excess(gap_C: np.ndarray) -> np.ndarray:
 
 
 def _degrees(num_candidates: int) -> float:
-    return SURENESS * (num_candidates - 1) if num_candidates >= ENOUGH else DEGREES
+    return SURENESS * (num_candidates - 2) if num_candidates >= ENOUGH else DEGREES
 
 
 def _cells(own_CW: np.ndarray, noise_CW: np.ndarray) -> dict[tuple[int, int], Estimate]:
@@ -201,13 +196,15 @@ def _cells(own_CW: np.ndarray, noise_CW: np.ndarray) -> dict[tuple[int, int], Es
     }
 
 
-def _candidates(own_CW: np.ndarray, gap_CW: np.ndarray, noise_W: np.ndarray) -> dict[int, Estimate]:
+def _candidates(
+    own_CW: np.ndarray, gap_CW: np.ndarray, noise_CW: np.ndarray
+) -> dict[int, Estimate]:
     """Means over workloads, in which noisy ones count for less.
 
     A bad minute may hold all of a candidate's workloads back, so their gaps do not average out;
     where workloads go astray together, the spread of the means is larger than their weights say.
     """
-    weights_CW = np.where(np.isnan(own_CW), 0.0, 1 / noise_W**2)
+    weights_CW = np.where(np.isnan(own_CW), 0.0, noise_CW**-2)
     total_C = weights_CW.sum(axis=1)
     rows = np.flatnonzero(total_C)
     weights_CW, total_C = weights_CW[rows], total_C[rows]
@@ -232,21 +229,27 @@ def _engine(old: Paces, new: Paces, reference: int | None) -> Estimate | None:
     Where even the fastest rounds lie far apart, other work has slowed them all: by how much, half
     of their gap is a guess at.
     """
-    then, now = (_undisturbed(run) for run in (old, new))
-    change_W = _middle(now - then, reference)
-    known_W = change_W[~np.isnan(change_W)]
-    if not len(known_W):
+    change_W = _middle(quiet_pace(new.pace_CWR) - quiet_pace(old.pace_CWR), reference)
+    value = float(np.mean(change_W[~np.isnan(change_W)])) + _quiet_yardstick(new)
+    value -= _quiet_yardstick(old)
+    if math.isnan(value):
         return None
-    gaps = [float(np.nanmedian(_fastest(run.pace_CWR)[1])) for run in (old, new)]
+    gaps = [float(np.nanmedian(_lead(run.pace_CWR))) for run in (old, new)]
     noise = math.hypot(ENGINE_FLOOR, *(gap / 2 for gap in gaps))
-    return Estimate(
-        value=float(known_W.mean()), noise=noise, tolerance=ENGINE_TOLERANCE, degrees=DEGREES
-    )
+    return Estimate(value=value, noise=noise, tolerance=ENGINE_TOLERANCE, degrees=DEGREES)
 
 
-def _undisturbed(run: Paces) -> np.ndarray:
-    """Tokens for a yardstick, as logarithms [C, W]: of the fastest of each."""
-    return np.fmax.reduce(run.pace_CWR, axis=2) + np.fmin.reduce(run.yardstick_CWR, axis=2)
+def _quiet_yardstick(run: Paces) -> float:
+    """As few of all candidates' visits saw it surpassed as of a cell's rounds: so both feel the
+    machine alike."""
+    known = run.yardstick_CWR[~np.isnan(run.yardstick_CWR)]
+    return float(np.quantile(known, QUIET)) if len(known) else math.nan
+
+
+def _lead(pace_CWR: np.ndarray) -> np.ndarray:
+    """How far ahead of the second the fastest round is [C, W]."""
+    ordered_CWR = -np.sort(-pace_CWR, axis=2)  # NaN comes last
+    return ordered_CWR[:, :, 0] - ordered_CWR[:, :, 1]
 
 
 def _nanmedian(values: np.ndarray, axis: int) -> np.ndarray:
