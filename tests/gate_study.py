@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT))
 from harness.stats import QUIET, wilson_interval  # noqa: E402
 from reports.comparison import Change, Kind, Verdict, compare  # noqa: E402
 from reports.comparison.examples import Pairs, pair_up  # noqa: E402
-from reports.comparison.noise import RESTLESS, Paces, unrest  # noqa: E402
+from reports.comparison.noise import RESTLESS, Paces, steadied, unrest  # noqa: E402
 from reports.comparison.quality import judged  # noqa: E402
 from reports.comparison.speed import by_cell, paces, speed_estimates  # noqa: E402
 from reports.comparison.verdict import POWER, judge, smallest_slowdown  # noqa: E402
@@ -136,7 +136,10 @@ def _speeds(runs: Sequence[Run]) -> Speeds:
     suite = runs[0].manifest.suite
     assert suite is not None
     measured = paces(rounds, cells)
-    quiet = [_quiet(one) for one in measured]
+    # What all candidates share, the gate reads off the rounds as they are, a candidate's own off
+    # those without the drift.
+    together = [_of_all(one) for one in _levels([_quiet(one) for one in measured])[1]]
+    quiet = [_quiet(replace(one, pace_CWR=steadied(one.pace_CWR))) for one in measured]
     level, kept = _levels(quiet)
     shared = [_of_all(one) for one in kept]
     return Speeds(
@@ -148,8 +151,8 @@ def _speeds(runs: Sequence[Run]) -> Speeds:
             _both(lambda a, top, own, all_: a - top + own - all_, *parts)
             for parts in zip(measured, quiet, kept, shared, strict=True)
         ],
-        machine=_size([one.pace_CWR for one in shared]),
-        engine=_size([one.pace_CWR + one.yardstick_CWR for one in shared]),
+        machine=_size([one.pace_CWR for one in together]),
+        engine=_size([one.pace_CWR + one.yardstick_CWR for one in together]),
     )
 
 

@@ -114,7 +114,7 @@ class Estimates:
 
 def estimate(old: Paces, new: Paces, reference: int | None) -> Estimates:
     """`reference` is the row of the reference candidate. A cell with a single round has none."""
-    then_CWR, now_CWR = (_steadied(run.pace_CWR) for run in (old, new))
+    then_CWR, now_CWR = (steadied(run.pace_CWR) for run in (old, new))
     change_CW = quiet_pace(now_CWR) - quiet_pace(then_CWR)
     own_CW = change_CW - _middle(change_CW, reference)
     gap_CW = np.hypot(halves_apart(then_CWR), halves_apart(now_CWR))
@@ -138,14 +138,14 @@ class Unrest:
 
 
 def unrest(run: Paces) -> Unrest:
-    pace_CWR = _steadied(run.pace_CWR)
+    pace_CWR = steadied(run.pace_CWR)
     behind_CWR = np.fmax.reduce(pace_CWR, axis=2)[:, :, None] - pace_CWR
     share = float(np.mean(behind_CWR[~np.isnan(behind_CWR)] > math.log1p(DISTURBED)))
     num_candidates, _, num_rounds = run.pace_CWR.shape
     return Unrest(disturbed=share, lost_candidates=num_candidates * share**num_rounds)
 
 
-def _steadied(pace_CWR: np.ndarray) -> np.ndarray:
+def steadied(pace_CWR: np.ndarray) -> np.ndarray:
     """Without what all candidates share in a round, where that stands out from its own error.
 
     It is the machine's drift within a run. On a restless machine it does not stand out: taken off,
