@@ -3,10 +3,18 @@
 import gate_study
 import numpy as np
 import pytest
-from comparison_run import write_pair
-from gate_study import Material, draw_pair, forget, load_material, slowed, study
+from comparison_run import write_pair, write_rounds
+from gate_study import (
+    Material,
+    draw_pair,
+    forget,
+    judged_all,
+    load_material,
+    slowed,
+    study,
+)
 
-from reports.comparison import Kind
+from reports.comparison import Kind, compare
 from reports.load import load_run
 
 
@@ -42,6 +50,21 @@ def test_a_planted_slow_down_hits_whom_it_should(material):
     less_CWR = draw.new.pace_CWR - slowed(draw.new, 1.15, 3).pace_CWR
     assert less_CWR[3] == pytest.approx(np.log(1.15))
     assert np.delete(less_CWR, 3, axis=0) == pytest.approx(0)
+
+
+def test_drawn_candidates_lie_as_far_apart_as_those_of_the_real_runs(tmp_path):
+    def spread(changes):
+        return np.std([np.log(one.value) for one in changes if one.kind is Kind.SPEED])
+
+    folders = write_pair(tmp_path)
+    for seed, folder in enumerate(folders):
+        write_rounds(folder, seed=seed, rounds=24)  # enough to tell the machine's drift
+    real = [load_run(one) for one in folders]
+    material, rng = load_material(real), np.random.default_rng(0)
+    drawn = [draw_pair(material, 0.0, rng) for _ in range(60)]
+    spreads = [spread(judged_all([], one.old, one.new, material.speeds)) for one in drawn]
+    size = np.sqrt(np.mean(np.square(spreads)))
+    assert size == pytest.approx(spread(compare(*real).changes), rel=0.15)
 
 
 def test_the_same_seed_gives_the_same_figures(material):
