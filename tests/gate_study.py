@@ -70,6 +70,10 @@ class Speeds:
     """Standard deviation, between runs, of what all candidates share."""
     engine: float
     """The same, less what the yardstick explains of it."""
+    noise: float
+    """The same between two runs, of what a candidate has for itself over its workloads."""
+    disturbed: list[float]
+    """Share of each run's rounds that other work got into."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +157,16 @@ def _speeds(runs: Sequence[Run]) -> Speeds:
         ],
         machine=_size([one.pace_CWR for one in together]),
         engine=_size([one.pace_CWR + one.yardstick_CWR for one in together]),
+        noise=float(
+            np.sqrt(2)
+            * np.std(
+                [
+                    (one.pace_CWR - all_.pace_CWR).mean(axis=1)
+                    for one, all_ in zip(kept, shared, strict=True)
+                ]
+            )
+        ),
+        disturbed=[unrest(one).disturbed for one in measured],
     )
 
 
@@ -367,8 +381,7 @@ def table(material: Material, runs: Sequence[Run], counts: Sequence[Count], flip
     noise = f", and {flips:.0%} of all answers right in one run only, by a coin" if flips else ""
     about = (
         f"{len(runs)} runs{noise}: {len(material.cells)} cells, {answers:,} pairs of answers, "
-        f"{sum(moved):,} of which differ between the real runs; {len(material.speeds.candidates)} "
-        f"candidates on {len(material.speeds.workloads)} workloads."
+        f"{sum(moved):,} of which differ between the real runs; {_about_speeds(material.speeds)}."
     )
     lines = [
         about,
@@ -378,6 +391,17 @@ def table(material: Material, runs: Sequence[Run], counts: Sequence[Count], flip
         *(count.row for count in counts),
     ]
     return "\n".join(lines)
+
+
+def _about_speeds(speeds: Speeds) -> str:
+    rounds = (
+        f"{run.pace_CWR.shape[2]} rounds ({share:.0%} disturbed)"
+        for run, share in zip(speeds.runs, speeds.disturbed, strict=True)
+    )
+    return (
+        f"{len(speeds.candidates)} candidates on {len(speeds.workloads)} workloads in "
+        f"{', '.join(rounds)}; a candidate's noise between two runs is {speeds.noise:.1%}"
+    )
 
 
 def write(text: str) -> None:

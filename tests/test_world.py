@@ -42,7 +42,6 @@ def test_rows(questions: dict[str, list[Question]]) -> list[Question]:
     return [row for name in held_out for row in questions[name][:ROWS_PER_TASK]]
 
 
-# A shared machine pauses; only the law is tested, not the time.
 @given(seed=seeds)
 def test_the_same_seed_makes_the_same_world(seed: int) -> None:
     assert make_world(seed) == make_world(seed)

@@ -35,7 +35,7 @@ def yardstick_sec(device: str) -> float:
     An engine's step is all of these: Python that schedules, products in a prefill, and in a
     decoding step a pass over the weights, which feels how much of the memory's bandwidth others
     take (docs/gate.md). Below 10 ms; the engine must be idle, and may hold any weights. What it
-    allocates (32 MiB on a CPU, 80 MiB on a GPU) it gives back.
+    allocates (33 MiB on a CPU, 80 MiB on a GPU) it gives back to PyTorch's allocator.
     """
     import torch
 

@@ -230,10 +230,11 @@ def _engine(old: Paces, new: Paces, reference: int | None) -> Estimate | None:
     of their gap is a guess at.
     """
     change_W = _middle(quiet_pace(new.pace_CWR) - quiet_pace(old.pace_CWR), reference)
-    value = float(np.mean(change_W[~np.isnan(change_W)])) + _quiet_yardstick(new)
-    value -= _quiet_yardstick(old)
-    if math.isnan(value):
+    known_W = change_W[~np.isnan(change_W)]
+    slower_machine = _quiet_yardstick(new) - _quiet_yardstick(old)
+    if not len(known_W) or math.isnan(slower_machine):
         return None
+    value = float(known_W.mean()) + slower_machine
     gaps = [float(np.nanmedian(_lead(run.pace_CWR))) for run in (old, new)]
     noise = math.hypot(ENGINE_FLOOR, *(gap / 2 for gap in gaps))
     return Estimate(value=value, noise=noise, tolerance=ENGINE_TOLERANCE, degrees=DEGREES)
