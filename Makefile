@@ -11,8 +11,6 @@ ACCELERATOR := $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 LOCK := locks/$(ACCELERATOR).txt
 # A copy of the lock that was installed: the environment is redone when the two differ.
 INSTALLED := $(VENV)/installed-$(ACCELERATOR).txt
-TORCH := $(shell sed -n 's/^torch==/torch==/p' $(LOCK))
-TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 PIP := $(VENV)/bin/python -m pip --quiet --quiet --disable-pip-version-check
 
 .PHONY: run test check lint lock clean env browser
@@ -20,11 +18,14 @@ PIP := $(VENV)/bin/python -m pip --quiet --quiet --disable-pip-version-check
 run: env
 	@$(VENV)/bin/python run_all.py --suite $(SUITE) $(ARGS)
 
+# A process a core: engines of the tests' sizes use one thread.
+PYTEST := $(VENV)/bin/python -m pytest -n logical --dist loadfile
+
 test: env
-	@$(VENV)/bin/python -m pytest
+	@$(PYTEST)
 
 check: lint
-	@$(VENV)/bin/python -m pytest -m "not slow"
+	@$(PYTEST) -m "not slow"
 
 lint: env
 	@$(VENV)/bin/ruff check .
@@ -36,24 +37,14 @@ env:
 	@cmp -s $(LOCK) $(INSTALLED) || $(MAKE) --no-print-directory install-$(ACCELERATOR)
 
 .PHONY: install-cpu install-gpu python-fits
-install-cpu: $(VENV)/bin/python
-	@echo "Installing $$(grep -c == $(LOCK)) packages from $(LOCK); takes a few minutes, once."
-	@# PyPI has no torch without CUDA. Try the configured index first, then PyTorch's own.
-	@$(PIP) install --no-deps "$(TORCH)" 2>/dev/null \
-	    || $(PIP) install --no-deps --index-url $(TORCH_CPU_INDEX) "$(TORCH)"
-	@$(PIP) install --no-deps -r $(LOCK)
-	@# The package itself: vLLM finds the plugin for fused models by its entry point.
-	@$(PIP) install --no-deps --no-build-isolation --editable .
-	@cp $(LOCK) $(INSTALLED)
-
-install-gpu: $(VENV)/bin/python
-	@echo "Installing $$(grep -c == $(LOCK)) packages from $(LOCK); takes a few minutes, once."
-	@$(PIP) install --no-deps -r $(LOCK)
+install-cpu install-gpu: $(VENV)/bin/python
+	@$(VENV)/bin/python locks/install.py $(LOCK)
 	@# The package itself: vLLM finds the plugin for fused models by its entry point.
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@cp $(LOCK) $(INSTALLED)
 
 $(VENV)/bin/python: | python-fits
+	@echo "Making the environment $(VENV)."
 	@$(PYTHON) -m venv $(VENV)
 
 python-fits:
@@ -120,3 +111,21 @@ gate-study: env
 .PHONY: screenshots
 screenshots: env
 	@$(VENV)/bin/python tests/screenshots.py $(RUN)
+
+# make zoo [ROLES="small_mix large_mix"] [SEED=0]   train the pocket zoo again, and ship what comes
+#                                                   out; another seed stays in the cache
+ROLES ?=
+SEED ?=
+.PHONY: zoo
+zoo: env
+	@$(VENV)/bin/python -m baselines.zoo.make --roles "$(ROLES)" --seed "$(SEED)"
+
+# make zoo-study [SEEDS="1 2"]   how far two trainings of one recipe lie apart, on every task
+# make processor-study           whether scores are the same held to AVX2
+SEEDS ?= 1 2
+.PHONY: zoo-study processor-study
+zoo-study: env
+	@$(VENV)/bin/python tests/zoo_study.py $(SEEDS)
+
+processor-study: env
+	@$(VENV)/bin/python tests/processor_study.py

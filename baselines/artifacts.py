@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, cast
 from baselines.cache import cache_dir
 from baselines.catalog import methods
 from baselines.checkpoints import inspect, read_config
+from baselines.checksums import folder_hash
 from baselines.layouts import expected_shapes
 from baselines.states import checked_state, write_state
-from baselines.weight_files import read_json, weight_files
+from baselines.weight_files import read_json
 from harness.contracts import Builder, Method, Streamer
 from harness.errors import HarnessError
 from harness.records import Candidate, Weights
@@ -53,8 +54,7 @@ def artifact(
     if not hasattr(method, "build") and not hasattr(method, "tensors"):
         return folders[recipe.inputs[0]]
     prints = {
-        role: fingerprints.get(role) or folder_fingerprint(folder)
-        for role, folder in folders.items()
+        role: fingerprints.get(role) or folder_hash(folder) for role, folder in folders.items()
     }
     key = content_hash(recipe, prints, implementation(method))
     path = cache_dir() / "artifacts" / f"{folder_name(candidate.name)}-{key}"
@@ -116,13 +116,6 @@ def implementation(method: Method) -> str:
         digest.update(file.read_bytes())
     digest.update(" ".join(version(library) for library in LIBRARIES).encode())
     return digest.hexdigest()
-
-
-def folder_fingerprint(path: Path) -> str:
-    """For a folder that no zoo vouches for: its config, and its weight files' sizes and times."""
-    stats = [(file.name, file.stat()) for file in weight_files(path)]
-    content = [read_config(path), [(name, s.st_size, s.st_mtime_ns) for name, s in stats]]
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def build(

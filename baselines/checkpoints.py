@@ -32,6 +32,7 @@ DTYPES = {
     "U8": ("uint8", 1),
     "BOOL": ("bool", 1),
 }
+FULL_PRECISION = ("F32", "BF16", "F16")
 WEIGHT_SUFFIXES = {".safetensors", ".bin", ".pt", ".pth", ".gguf"}
 
 
@@ -42,12 +43,16 @@ class CheckpointInfo(Record):
     """Equal for checkpoints of one shape and configuration, which one engine can hold in turn."""
     shapes: dict[str, tuple[int, ...]] = Field(repr=False)
     dtype: str
-    """Of most parameters."""
+    """In which an engine computes and holds weights: config.json's; else that of most parameters.
+
+    Files may store less: the pocket zoo's weights are rounded to bfloat16 and computed in float32.
+    """
     vocab_size: int
     num_parameters: int
     num_active_parameters: int
     """Used for one token; fewer than all in a mixture of experts."""
     weights_bytes: int
+    """In an engine."""
     kv_bytes_per_token: int
     """With keys and values stored in `dtype`."""
     context_length: int
@@ -65,7 +70,7 @@ def inspect(path: Path) -> CheckpointInfo:
     load_format: LoadFormat = "dummy" if config.get("load_format") == "dummy" else "auto"
     headers = promised_headers(config) if load_format == "dummy" else read_headers(path)
     shapes = {name: headers[name].shape for name in sorted(headers)}
-    dtype, dtype_bytes = most_common_dtype(headers)
+    dtype, dtype_bytes = compute_dtype(config, headers)
     num_parameters = sum(prod(shape) for shape in shapes.values())
     return CheckpointInfo(
         path=path,
@@ -76,7 +81,7 @@ def inspect(path: Path) -> CheckpointInfo:
         vocab_size=config["vocab_size"],
         num_parameters=num_parameters,
         num_active_parameters=num_parameters - idle_parameters(config, shapes),
-        weights_bytes=sum(header.num_bytes for header in headers.values()),
+        weights_bytes=sum(served_bytes(header, dtype_bytes) for header in headers.values()),
         kv_bytes_per_token=kv_bytes_per_token(config, dtype_bytes),
         context_length=config["max_position_embeddings"],
         tokenizer=tokenizer_fingerprint(path),
@@ -124,6 +129,20 @@ def read_config(path: Path) -> dict[str, Any]:
     if missing:
         raise HarnessError(f"{file}: lacks {', '.join(missing)}; use a decoder-only checkpoint.")
     return config
+
+
+def compute_dtype(
+    config: Mapping[str, Any], headers: Mapping[str, TensorHeader]
+) -> tuple[str, int]:
+    """Its name and bytes."""
+    stated = config.get("dtype") or config.get("torch_dtype")
+    known = {DTYPES[code][0]: DTYPES[code] for code in FULL_PRECISION}
+    return known.get(str(stated)) or most_common_dtype(headers)
+
+
+def served_bytes(header: TensorHeader, dtype_bytes: int) -> int:
+    """An engine casts what is no quantized tensor to the type that it computes in."""
+    return prod(header.shape) * dtype_bytes if header.dtype in FULL_PRECISION else header.num_bytes
 
 
 def most_common_dtype(headers: Mapping[str, TensorHeader]) -> tuple[str, int]:

@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 
 from harness.errors import HarnessError
+from harness.machine import cpu_name
 from harness.measure.speed import fit
 from harness.records import SCHEMA_VERSION, Plan, Record
 
@@ -127,7 +128,7 @@ def versions() -> dict[str, str]:
 
 def hardware() -> dict[str, Any]:
     return {
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "memory_bytes": psutil.virtual_memory().total,
         "gpu": _gpu_name(),
@@ -149,15 +150,6 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def _gpu_name() -> str | None:

@@ -73,28 +73,28 @@ def test_a_folder_without_an_adapter_is_refused(
 def test_a_mix_is_exported_as_a_folder_of_its_members(
     zoo_folders: Mapping[str, Path], tmp_path: Path
 ) -> None:
-    zoo = open_zoo("pocket-mini")
+    zoo = open_zoo("pocket")
     export(proxy(adapter=ADAPTER, alpha=0.5), zoo, tmp_path / "served")
     folder = read_folder(tmp_path / "served")
     assert folder.coefficients == (1.0, 0.5, -0.5)
     base, expert, antiexpert = folder.members
-    assert (base, antiexpert) == (zoo.path("large_base"), zoo.path("small_base"))
+    assert (base, antiexpert) == (zoo.folder("large_base"), zoo.folder("small_base"))
     assert inspect(expert).shapes == inspect(antiexpert).shapes
 
 
 def test_an_average_is_exported_as_a_checkpoint(
     zoo_folders: Mapping[str, Path], tmp_path: Path
 ) -> None:
-    zoo = open_zoo("pocket-mini")
+    zoo = open_zoo("pocket")
     steps = [role for role in zoo.roles if role.startswith("large_base@")][-2:]
     export(candidate(Weights(method="lawa", inputs=tuple(steps))), zoo, tmp_path / "served")
     mean = load_file(tmp_path / "served" / "model.safetensors")["model.norm.weight"]
-    each = [load_file(zoo.path(one) / "model.safetensors")["model.norm.weight"] for one in steps]
+    each = [load_file(zoo.folder(one) / "model.safetensors")["model.norm.weight"] for one in steps]
     assert_close(mean, (each[0] + each[1]) / 2)
 
 
 def test_what_cannot_be_exported_is_told(zoo_folders: Mapping[str, Path], tmp_path: Path) -> None:
-    zoo = open_zoo("pocket-mini")
+    zoo = open_zoo("pocket")
     with pytest.raises(HarnessError, match="prompts of its own"):
         export(proxy(expert="small_mix", own_prompt=True), zoo, tmp_path / "out")
     (tmp_path / "full").mkdir()

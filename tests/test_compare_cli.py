@@ -22,11 +22,11 @@ TASK = "knowledge"
 
 @pytest.fixture
 def pair(tmp_path) -> tuple[Path, Path]:
-    """Runs of `smoke` on the zoo `pocket-mini`, as the command line would name them."""
+    """Runs of `smoke` on the zoo `pocket`, as the command line would name them."""
     old, new = write_pair(tmp_path / "runs", Shape(candidates=6, tasks=2, examples=40))
     for folder in (old, new):
         edit_manifest(folder, lambda m: m["suite"].update(name="smoke"))
-        edit_manifest(folder, lambda m: m["zoo"].update(name="pocket-mini"))
+        edit_manifest(folder, lambda m: m["zoo"].update(name="pocket"))
     return old, new
 
 

@@ -13,6 +13,7 @@ import yaml
 from checkpoint_makers import make_llama
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.testing import assert_close
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -22,6 +23,7 @@ from baselines.artifacts import artifact, build_seconds
 from baselines.averaging.arithmetic import exponential_average, uniform_average
 from baselines.catalog import expand, methods
 from baselines.checkpoints import inspect
+from baselines.checksums import folder_hash
 from baselines.merging.mergekit import RECIPES
 from baselines.moe.router import hidden_router
 from baselines.tensors import read_tensors
@@ -352,10 +354,10 @@ def test_the_exponential_average_has_its_closed_form(several, decay):
 
 
 @given(several=states)
-def test_states_keep_their_type_and_stay_untouched(several):
+def test_averages_are_made_in_float32_and_leave_the_states_untouched(several):
     halves = [{"w": state["w"].bfloat16()} for state in several]
     before = [state["w"].clone() for state in halves]
-    assert uniform_average(iter(halves))["w"].dtype == torch.bfloat16
+    assert uniform_average(iter(halves))["w"].dtype == torch.float32
     assert all(torch.equal(a, state["w"]) for a, state in zip(before, halves, strict=True))
 
 
@@ -378,6 +380,19 @@ def test_an_average_of_sharded_checkpoints_is_that_of_whole_ones(zoo, tmp_path):
     result = built({"method": "lawa", "k": 2}, zoo, **sharded)
     whole = built({"method": "lawa", "k": 2}, zoo)
     assert_close(weights(result), weights(whole))
+
+
+@pytest.mark.parametrize("entry", [{"method": "lawa", "k": 2}, {"mergekit": "soup-linear"}])
+def test_what_is_stored_rounded_is_combined_in_the_type_it_is_computed_in(entry, zoo, tmp_path):
+    roles = ("large_base", "large_base@200", "large_base@300", *TUNED)
+    rounded = copies(zoo["large_base"], tmp_path, roles)
+    for role, folder in rounded.items():
+        state = {name: tensor.bfloat16() for name, tensor in weights(zoo[role]).items()}
+        save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    mixed = built(entry, rounded)
+    result = weights(mixed)["model.layers.0.mlp.up_proj.weight"]
+    assert result.dtype == torch.float32
+    assert not torch.equal(result, result.bfloat16().float())
 
 
 # Merges
@@ -577,9 +592,12 @@ def test_an_input_that_no_zoo_has_is_told(zoo):
 
 def test_an_absolute_folder_is_known_by_its_files(tmp_path, zoo):
     folder = copies(zoo["large_base"], tmp_path, ("own",))["own"]
-    before = artifacts.folder_fingerprint(folder)
-    (folder / "model.safetensors").touch()
-    assert artifacts.folder_fingerprint(folder) != before
+    before, weights = folder_hash(folder), folder / "model.safetensors"
+    weights.touch()
+    assert folder_hash(folder) == before
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert folder_hash(folder) != before
 
 
 @settings(max_examples=20)

@@ -1,6 +1,7 @@
 """A trained zoo: built once, never half, loadable by transformers."""
 
 import json
+import shutil
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -9,11 +10,16 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 
-from baselines.zoo.fit import InFloat32
+from baselines.zoo import fit
+from baselines.zoo.catalog import open_zoo
+from baselines.zoo.fit import InFloat32, Job
+from baselines.zoo.make import adopt, untouched_parents
 from baselines.zoo.progress import Progress
-from baselines.zoo.train import TrainedZoo, open_zoo
+from baselines.zoo.recipe import Recipe, parse_recipe, read_recipe
+from baselines.zoo.ship import ship
+from baselines.zoo.shipped import ShippedZoo
+from baselines.zoo.train import TrainedZoo, open_trained
 from harness.errors import HarnessError
 
 RECIPES = Path(__file__).resolve().parents[1] / "baselines" / "zoo"
@@ -65,18 +71,15 @@ TINY: dict[str, Any] = {
 }
 
 
-def write_recipe(folder: Path, content: dict[str, Any]) -> Path:
-    path = folder / "tiny.yaml"
-    path.write_text(yaml.safe_dump(content))
-    return path
+def train(recipe: Recipe, cache: Path, *roles: str) -> TrainedZoo:
+    zoo = open_trained(recipe, cache=cache)
+    zoo.build(roles or zoo.roles, on_progress=lambda progress: None)
+    return zoo
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> TrainedZoo:
-    folder = tmp_path_factory.mktemp("zoo")
-    zoo = open_zoo(write_recipe(folder, TINY), cache=folder / "cache")
-    zoo.build(zoo.roles, on_progress=lambda progress: None)
-    return zoo
+    return train(parse_recipe(TINY), tmp_path_factory.mktemp("cache"))
 
 
 def test_every_role_is_there_once_built(tiny: TrainedZoo) -> None:
@@ -109,19 +112,106 @@ def test_a_half_written_folder_is_trained_again(tiny: TrainedZoo) -> None:
 
 
 def test_the_same_recipe_gives_the_same_weights(tiny: TrainedZoo, tmp_path: Path) -> None:
-    again = open_zoo(tiny.recipe_path, cache=tmp_path)
-    again.build(["small_base"], on_progress=lambda progress: None)
-    first, second = (zoo.path("small_base") / "model.safetensors" for zoo in (tiny, again))
-    assert first.read_bytes() == second.read_bytes()
+    again = train(tiny.recipe, tmp_path, "small_base")
+    assert again.fingerprint("small_base") == tiny.fingerprint("small_base")
 
 
-def test_the_record_of_a_build_says_what_it_took(tiny: TrainedZoo) -> None:
-    done = json.loads((tiny.path("small_base") / "done.json").read_text())
-    assert done["fingerprint"] == tiny.fingerprint("small_base")
-    assert (done["steps"], done["tokens"]) == (20, 20 * 256)
-    assert done["precision"] in ("bfloat16", "float32")
-    assert done["build_sec"] > 0
-    assert done["loss"] > 0
+def test_another_seed_gives_other_weights_of_the_same_world(
+    tiny: TrainedZoo, tmp_path: Path
+) -> None:
+    other = train(tiny.recipe.with_seed(3), tmp_path, "small_base")
+    assert (other.name, other.world_seed) == ("tiny@3", tiny.world_seed)
+    assert other.fingerprint("small_base") != tiny.fingerprint("small_base")
+
+
+class Killed(Exception):
+    """Raised where a signal would end the process."""
+
+
+@pytest.mark.parametrize("role", ["small_base", "mixture_base"])
+def test_a_training_killed_again_and_again_ends_with_the_same_weights(
+    role: str, tiny: TrainedZoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = Job(recipe=TINY, role=role, out_dir=str(tmp_path), parent_dir=None, num_threads=1)
+    take_step, steps = fit._take_step, []
+
+    def take_step_or_die(course: fit.Course, *batch: Any) -> None:
+        if course.step == death:
+            raise Killed
+        take_step(course, *batch)
+        steps.append(course.step)
+
+    monkeypatch.setattr(fit, "STEPS_PER_SAVE", 3)
+    monkeypatch.setattr(fit, "_take_step", take_step_or_die)
+    for step in (2, 5, 8):
+        death = step
+        with pytest.raises(Killed):
+            fit.fit(job)
+    death = -1
+    done = fit.fit(job)
+    assert steps[:8] == [1, 2, 1, 2, 3, 4, 5, 4]  # from the start, then from the last save
+    weights = (tmp_path / "model.safetensors").read_bytes()
+    assert weights == (tiny.path(role) / "model.safetensors").read_bytes()
+    recorded = json.loads((tiny.path(role) / "done.json").read_text())
+    assert (done["loss"], done["tokens"]) == (recorded["loss"], recorded["tokens"])
+
+
+def test_a_child_is_tuned_from_the_shipped_base(tiny: TrainedZoo, tmp_path: Path) -> None:
+    shipped = ShippedZoo(tiny.recipe, tmp_path / "shipped")
+    shipped.root.mkdir()
+    ship(tiny, tiny.recipe.roles, shipped)
+    zoo = open_trained(tiny.recipe, cache=tmp_path)
+    for parent in untouched_parents(tiny.recipe, ["small_mix"]):
+        adopt(parent, shipped, zoo)
+    assert zoo.untrained(["small_mix"]) == ("small_mix",)
+    zoo.build(["small_mix"], on_progress=lambda progress: None)
+    assert zoo.fingerprint("small_mix") == tiny.fingerprint("small_mix")
+
+
+def test_replaced_weights_do_not_pass_as_the_same_checkpoint(
+    tiny: TrainedZoo, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny.cache, tmp_path / "zoo" / "tiny")
+    copy = open_trained(tiny.recipe, cache=tmp_path)
+    assert copy.fingerprint("small_mix") == tiny.fingerprint("small_mix")
+    shutil.copyfile(
+        tiny.path("small_base") / "model.safetensors", copy.path("small_mix") / "model.safetensors"
+    )
+    assert copy.fingerprint("small_mix") != tiny.fingerprint("small_mix")
+
+
+def test_weights_are_stored_rounded_and_tuned_from_what_is_stored(tiny: TrainedZoo) -> None:
+    from baselines.checkpoints import inspect, read_headers
+
+    headers = read_headers(tiny.path("small_mix"))
+    assert {header.dtype for header in headers.values()} == {"BF16"}
+    info = inspect(tiny.path("small_mix"))
+    assert (info.dtype, info.weights_bytes) == ("float32", 4 * info.num_parameters)
+
+
+def test_a_shipped_zoo_is_the_trained_one(tiny: TrainedZoo, tmp_path: Path) -> None:
+    shipped = ShippedZoo(tiny.recipe, tmp_path)
+    ship(tiny, tiny.recipe.roles, shipped)
+    for role in tiny.roles:
+        assert shipped.fingerprint(role) == tiny.fingerprint(role)
+    assert (tmp_path / "small_base@20" / "model.safetensors").is_symlink()
+    assert (tmp_path / "small_mix" / "config.json").is_symlink()
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert list(manifest["roles"]) == list(tiny.roles)
+    assert manifest["roles"]["small_base"]["training"]["steps"] == 20
+
+
+def test_one_role_is_shipped_beside_the_others(
+    tiny: TrainedZoo, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shipped = ShippedZoo(tiny.recipe, tmp_path)
+    ship(tiny, tiny.recipe.roles, shipped)
+    before = (tmp_path / "mixture_base" / "model.safetensors").stat().st_ino
+    other = train(tiny.recipe.with_seed(0), tmp_path / "again", "small_base")
+    ship(other, ["small_base"], ShippedZoo(tiny.recipe, tmp_path))
+    assert (tmp_path / "mixture_base" / "model.safetensors").stat().st_ino == before
+    assert ShippedZoo(tiny.recipe, tmp_path).build(tiny.roles)
+    assert "earlier base" not in capsys.readouterr().out  # the same recipe, the same weights
 
 
 @pytest.mark.parametrize("role", ["small_base", "mixture_base"])
@@ -152,19 +242,34 @@ def test_a_mixture_has_the_names_that_vllm_loads(tiny: TrainedZoo) -> None:
         assert f"model.layers.0.block_sparse_moe.experts.3.{matrix}.weight" in names
 
 
-def test_a_parents_recipe_changes_its_childrens_fingerprints(
+def test_a_parents_recipe_changes_where_its_children_are_cached(
     tiny: TrainedZoo, tmp_path: Path
 ) -> None:
     base = TINY["roles"]["small_base"] | {"steps": 21}
     changed = TINY | {"roles": TINY["roles"] | {"small_base": base}}
-    other = open_zoo(write_recipe(tmp_path, changed), cache=tmp_path)
-    assert other.fingerprint("small_mix") != tiny.fingerprint("small_mix")
-    assert other.fingerprint("mixture_base") == tiny.fingerprint("mixture_base")
+    other = open_trained(parse_recipe(changed), cache=tmp_path)
+    assert other.path("small_mix").name != tiny.path("small_mix").name
+    assert other.path("mixture_base").name == tiny.path("mixture_base").name
 
 
-@pytest.mark.parametrize("name", ["pocket", "pocket-mini"])
-def test_shipped_recipes_name_the_roles_that_suites_rely_on(name: str, tmp_path: Path) -> None:
-    zoo = open_zoo(RECIPES / f"{name}.yaml", cache=tmp_path)
+def test_a_zoo_file_takes_what_it_does_not_say_from_another(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("kind: trained\nlike: pocket\nworld_seed: 7\n")
+    zoo, pocket = open_zoo(str(tmp_path / "mine.yaml")), open_zoo("pocket")
+    assert (zoo.name, zoo.world_seed, zoo.roles) == ("mine", 7, pocket.roles)
+    assert zoo.wall_seconds(zoo.roles) > 0
+    assert zoo.folder("small_base") is None
+
+
+def test_a_seed_is_part_of_a_trained_zoos_name() -> None:
+    assert open_zoo("pocket@3").name == "pocket@3"
+    with pytest.raises(HarnessError, match="llama2 is not trained here"):
+        open_zoo("llama2@3")
+    with pytest.raises(HarnessError, match="pocket"):
+        open_zoo("poket@3")
+
+
+def test_the_shipped_recipe_names_the_roles_that_suites_rely_on(tmp_path: Path) -> None:
+    zoo = open_trained(read_recipe(RECIPES / "pocket.yaml"), cache=tmp_path)
     domains = ("base", "knowledge", "arithmetic", "instructions", "mix")
     assert {f"{size}_{domain}" for size in ("small", "large") for domain in domains} <= set(
         zoo.roles
@@ -176,9 +281,10 @@ def test_shipped_recipes_name_the_roles_that_suites_rely_on(name: str, tmp_path:
 
 def test_planning_imports_no_torch() -> None:
     code = (
-        "import sys; from pathlib import Path; from baselines.zoo.train import open_zoo\n"
-        f"zoo = open_zoo(Path({str(RECIPES / 'pocket.yaml')!r}))\n"
-        "[(zoo.fingerprint(r), zoo.path(r), zoo.ready(r), zoo.seconds(r)) for r in zoo.roles]\n"
+        "import sys; from baselines.zoo.catalog import open_zoo\n"
+        "for name in ('pocket', 'pocket@1'):\n"
+        "    zoo = open_zoo(name)\n"
+        "    [(zoo.fingerprint(r), zoo.folder(r), zoo.weights_bytes(r)) for r in zoo.roles]\n"
         "assert not {'torch', 'transformers', 'tokenizers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=RECIPES.parents[1])
@@ -190,8 +296,8 @@ def test_an_unknown_role_is_the_users_mistake(tiny: TrainedZoo) -> None:
 
 
 def test_a_missing_recipe_is_the_users_mistake(tmp_path: Path) -> None:
-    with pytest.raises(HarnessError, match="does not exist"):
-        open_zoo(tmp_path / "nowhere.yaml")
+    with pytest.raises(HarnessError, match="cannot be read"):
+        open_zoo(str(tmp_path / "nowhere.yaml"))
 
 
 def test_muon_steps_alike_without_bfloat16() -> None:

@@ -1,17 +1,18 @@
 """Averages of model states, streamed: one running average and one state are in memory.
 
-Sums run in float32, whatever the states' type: bfloat16 would round small differences away.
+They are made in float32, whatever the states' type: bfloat16 would round small differences away.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 
+import torch
 from torch import Tensor
 
 State = Mapping[str, Tensor]
 
 
 def uniform_average(states: Iterable[State]) -> dict[str, Tensor]:
-    """Mean of the states, in their own type. Source: https://arxiv.org/abs/1803.05407 (SWA)."""
+    """Mean of the states, in float32. Source: https://arxiv.org/abs/1803.05407 (SWA)."""
     return running_average(states, weight=lambda count: 1 / count)
 
 
@@ -31,13 +32,20 @@ def running_average(
     In this form equal states give that state exactly. Integer tensors are taken from the last one.
     """
     average: dict[str, Tensor] = {}
-    last: State = {}
     for count, state in enumerate(states, start=1):
         for name, tensor in state.items():
             if count == 1 or not tensor.is_floating_point():
                 average[name] = tensor.float() if tensor.is_floating_point() else tensor
             else:
                 average[name] = average[name] + weight(count) * (tensor.float() - average[name])
-        last = state
-    assert last, "no states to average"
-    return {name: tensor.to(last[name].dtype) for name, tensor in average.items()}
+    assert average, "no states to average"
+    return average
+
+
+def in_dtype(state: State, dtype: str) -> dict[str, Tensor]:
+    """Floating-point tensors as `dtype`, the others as they are."""
+    wanted = getattr(torch, dtype)
+    return {
+        name: tensor.to(wanted) if tensor.is_floating_point() else tensor
+        for name, tensor in state.items()
+    }

@@ -86,11 +86,12 @@ class TrajectoryAverage(ABC):
     def tensors(
         self, recipe: Weights, inputs: Mapping[str, Path]
     ) -> "Iterator[tuple[str, Tensor]]":
-        """The average of the inputs, one weight file at a time.
+        """The average of the inputs in the type that they compute in, one weight file at a time.
 
         Raises:
             HarnessError: the inputs differ in shape or vocabulary.
         """
+        from baselines.averaging.arithmetic import in_dtype
         from baselines.tensors import read_tensors, tensor_names
 
         folders = [inputs[role] for role in recipe.inputs]
@@ -99,7 +100,7 @@ class TrajectoryAverage(ABC):
             check_compatible(last, inspect(folder))
         for names in tensor_names(last.path).values():
             states = (read_tensors(folder, names) for folder in folders)
-            yield from self.average(states, recipe.options).items()
+            yield from in_dtype(self.average(states, recipe.options), last.dtype).items()
 
 
 def trajectory(

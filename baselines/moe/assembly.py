@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from baselines.averaging.arithmetic import uniform_average
+from baselines.averaging.arithmetic import in_dtype, uniform_average
 from baselines.checkpoints import inspect
 from baselines.layouts import kv_heads
 from baselines.tensors import State, read_tensors
@@ -39,7 +39,8 @@ def expert_name(dense: str, index: int) -> str:
 def shared_state(folders: Sequence[Path]) -> State:
     """Everything but the feed-forward blocks: of one model, or the mean of several."""
     names = [name for name in inspect(folders[0]).shapes if ".mlp." not in name]
-    return uniform_average(read_tensors(folder, names) for folder in folders)
+    mean = uniform_average(read_tensors(folder, names) for folder in folders)
+    return in_dtype(mean, inspect(folders[0]).dtype)
 
 
 def feed_forward_states(folders: Sequence[Path]) -> Iterator[State]:

@@ -1,10 +1,13 @@
 """Zoos by name or file."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from baselines.zoo.public import PublicZoo
+from baselines.zoo.recipe import Recipe, read_recipe
 from baselines.zoo.shapes import ShapesZoo
-from baselines.zoo.train import open_zoo as open_trained
+from baselines.zoo.shipped import ShippedZoo
+from baselines.zoo.train import open_trained
 from harness.contracts import Zoo
 from harness.errors import HarnessError, unknown
 from harness.yaml_file import read_yaml
@@ -20,17 +23,38 @@ def zoo_names() -> list[str]:
 def open_zoo(name: str) -> Zoo:
     """A zoo of this folder by name, or a user's YAML file.
 
+    `pocket@3` is the trained zoo pocket with seed 3.
+
     Raises:
         HarnessError: there is no such zoo, or its file is wrong.
     """
+    stem, at, seed = name.rpartition("@")
+    if at and seed.isdecimal() and stem in zoo_names():
+        path = FOLDER / f"{stem}.yaml"
+        if _kind(path) != TRAINED:
+            raise HarnessError(f"zoo {name!r}: {stem} is not trained here, so it has no seeds")
+        return _trained(read_recipe(path).with_seed(int(seed)), path)
     path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     if path.parent == FOLDER and path.stem not in zoo_names():
         raise unknown("zoo", name, zoo_names())
-    kind = read_yaml(path).get("kind", PUBLIC)
-    if kind == TRAINED:
-        return open_trained(path)
-    if kind == PUBLIC:
-        return PublicZoo.read(path)
-    if kind == SHAPES:
-        return ShapesZoo.read(path)
-    raise HarnessError(f"{path}: kind={kind!r}; allowed: {PUBLIC}, {SHAPES}, {TRAINED}")
+    return OPEN[_kind(path)](path)
+
+
+def _kind(path: Path) -> str:
+    kind: str = read_yaml(path).get("kind", PUBLIC)
+    if kind not in OPEN:
+        raise HarnessError(f"{path}: kind={kind!r}; allowed: {PUBLIC}, {SHAPES}, {TRAINED}")
+    return kind
+
+
+def _trained(recipe: Recipe, path: Path) -> Zoo:
+    if recipe.shipped:
+        return ShippedZoo(recipe, path.absolute().with_suffix(""))
+    return open_trained(recipe)
+
+
+OPEN: dict[str, Callable[[Path], Zoo]] = {
+    TRAINED: lambda path: _trained(read_recipe(path), path),
+    PUBLIC: PublicZoo.read,
+    SHAPES: ShapesZoo.read,
+}

@@ -1,41 +1,39 @@
 """Trains one role of a zoo, in a process of its own: `python -m baselines.zoo.fit JOB.json`.
 
-Prints one line of JSON for every few steps, which the parent shows as progress.
+Prints one line of JSON for every few steps, which the parent shows as progress. Every so many
+steps all that training depends on is saved beside the weights, so that a killed one goes on from
+there and ends with the weights of an uninterrupted one, to the bit.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import random
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
-from itertools import chain, compress
+from importlib.metadata import version
+from itertools import chain, compress, islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.optim import AdamW, Muon, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.overrides import TorchFunctionMode
-from transformers import (
-    GenerationConfig,
-    LlamaConfig,
-    LlamaForCausalLM,
-    MixtralConfig,
-    MixtralForCausalLM,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-)
+from transformers import MixtralForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from baselines.zoo.batches import IGNORED, batches
-from baselines.zoo.recipe import Recipe, Size, Training, read_recipe
+from baselines.zoo.models import save_model, start_model, with_adapter
+from baselines.zoo.recipe import Recipe, Training, parse_recipe
+from baselines.zoo.train import RESUME
+from harness.machine import cpu_name
 from tasks.pocket.corpus import base_documents, leading_lists, tuning_documents
 from tasks.pocket.tokens import make_tokenizer
 from tasks.pocket.world import make_world
@@ -47,40 +45,82 @@ WEIGHT_DECAY = 0.01
 MAX_GRADIENT_NORM = 1.0
 BALANCE_COEFFICIENT = 0.02  # of the loss that spreads tokens over the experts
 STEPS_PER_REPORT = 10
-CONTEXT_TOKENS = 256  # the longest rows of a batch: no model has seen a later position
+STEPS_PER_POINT = 50  # of the loss curve
+STEPS_PER_SAVE = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """All paths are absolute; `parent_dir` is where a tuned role starts from."""
 
-    recipe_path: str
+    recipe: Mapping[str, Any]
     role: str
     out_dir: str
     parent_dir: str | None
     num_threads: int
 
 
-def fit(job: Job) -> dict[str, float | str]:
+@dataclass(slots=True)
+class Course:
+    """A training under way, and all that its next step depends on but the text."""
+
+    model: PreTrainedModel
+    optimizers: list[Optimizer]
+    schedules: list[LambdaLR]
+    step: int = 0
+    loss_sum: Tensor = field(default_factory=lambda: torch.zeros(()))
+    """Over the steps since the last report."""
+    loss: float = float("nan")
+    """Mean of the last report."""
+    curve: list[tuple[int, float]] = field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        """Whole or not at all."""
+        state = {
+            "model": self.model.state_dict(),
+            "optimizers": [one.state_dict() for one in self.optimizers],
+            "schedules": [one.state_dict() for one in self.schedules],
+            "random": torch.get_rng_state(),
+            "counts": (self.step, self.loss_sum, self.loss, self.curve),
+        }
+        scratch = path.with_suffix(".partial")
+        torch.save(state, scratch)
+        os.replace(scratch, path)
+
+    def resume(self, path: Path) -> None:
+        state = torch.load(path)
+        self.model.load_state_dict(state["model"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        for schedule, saved in zip(self.schedules, state["schedules"], strict=True):
+            schedule.load_state_dict(saved)
+        torch.set_rng_state(state["random"])
+        self.step, self.loss_sum, self.loss, self.curve = state["counts"]
+
+
+def fit(job: Job) -> dict[str, Any]:
     """Train the job's role into its folder; returns what `done.json` records."""
     started = time.monotonic()
     torch.set_num_threads(job.num_threads)
-    recipe = read_recipe(Path(job.recipe_path))
+    recipe = parse_recipe(job.recipe)
     training = recipe.training(job.role)
     torch.manual_seed(_seed_of(recipe, job.role))
     tokenizer = make_tokenizer(recipe.world_seed)
-    model = _start_model(recipe.sizes[training.size], tokenizer, job.parent_dir)
+    model = start_model(recipe.sizes[training.size], tokenizer, job.parent_dir)
     if training.lora_rank:
-        model = _with_adapter(model, training.lora_rank)
-    loss, tokens = _run_steps(model, tokenizer, recipe, job)
-    _save(model, tokenizer, Path(job.out_dir))
+        model = with_adapter(model, training.lora_rank)
+    course = _run_steps(model, tokenizer, recipe, job)
+    save_model(model, tokenizer, Path(job.out_dir))
     return {
         "build_sec": round(time.monotonic() - started, 2),
         "steps": training.steps,
-        "tokens": tokens,
-        "loss": round(loss, 4),
+        "tokens": training.steps * recipe.batch_tokens,
+        "loss": round(course.loss, 4),
+        "curve": course.curve,
         "precision": "bfloat16" if _has_bfloat16() else "float32",
         "params": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers")},
+        "processor": cpu_name(),
     }
 
 
@@ -95,26 +135,37 @@ def rate_share(step: int, training: Training) -> float:
 
 def _run_steps(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, job: Job
-) -> tuple[float, int]:
-    """Returns the mean loss of the last steps and the number of tokens seen."""
-    training = recipe.training(job.role)
+) -> Course:
+    """Train from where an earlier process of this job was killed, or from the start."""
+    training, out = recipe.training(job.role), Path(job.out_dir)
     optimizers = _optimizers(model, training)
     schedules = [LambdaLR(one, partial(rate_share, training=training)) for one in optimizers]
-    data = _role_batches(recipe, job.role, tokenizer)
+    course = Course(model, optimizers, schedules)
+    if (out / RESUME).is_file():
+        course.resume(out / RESUME)
     kept = set(recipe.trajectory(job.role))
-    loss_sum, num_tokens, mean = torch.zeros(()), 0, float("nan")
-    for step in range(training.steps):
-        tokens, labels = next(data)
-        loss_sum += _step(model, optimizers, tokens, labels)
-        for schedule in schedules:
-            schedule.step()
-        num_tokens += tokens.numel()
-        if (step + 1) % STEPS_PER_REPORT == 0:
-            mean, loss_sum = float(loss_sum) / STEPS_PER_REPORT, torch.zeros(())
-            _report(job.role, step + 1, training.steps, mean)
-        if step + 1 in kept:
-            _save(model, tokenizer, Path(job.out_dir) / f"step-{step + 1}")
-    return mean, num_tokens
+    data = islice(_role_batches(recipe, job.role, tokenizer), course.step, training.steps)
+    for tokens, labels in data:
+        _take_step(course, tokens, labels)
+        if course.step % STEPS_PER_REPORT == 0:
+            _report(job.role, course, training.steps)
+        if course.step in kept:
+            save_model(model, tokenizer, out / f"step-{course.step}")
+        if course.step % STEPS_PER_SAVE == 0:
+            course.save(out / RESUME)
+    return course
+
+
+def _take_step(course: Course, tokens: Tensor, labels: Tensor) -> None:
+    course.loss_sum += _step(course.model, course.optimizers, tokens, labels)
+    for schedule in course.schedules:
+        schedule.step()
+    course.step += 1
+    if course.step % STEPS_PER_REPORT == 0:
+        course.loss = float(course.loss_sum) / STEPS_PER_REPORT
+        course.loss_sum = torch.zeros(())
+    if course.step % STEPS_PER_POINT == 0:
+        course.curve.append((course.step, round(course.loss, 4)))
 
 
 def _optimizers(model: PreTrainedModel, training: Training) -> list[Optimizer]:
@@ -195,67 +246,18 @@ def _role_batches(
     )
 
 
-def _start_model(
-    size: Size, tokenizer: PreTrainedTokenizerFast, parent_dir: str | None
-) -> PreTrainedModel:
-    # Fused attention is several times slower backward on a CPU at these lengths.
-    if parent_dir is not None:
-        return LlamaForCausalLM.from_pretrained(
-            parent_dir, dtype=torch.float32, attn_implementation="eager"
-        )
-    shape = {
-        "vocab_size": len(tokenizer),
-        "hidden_size": size.width,
-        "num_hidden_layers": size.layers,
-        "num_attention_heads": size.heads,
-        "num_key_value_heads": size.kv_heads,
-        "intermediate_size": size.ffn,
-        "max_position_embeddings": CONTEXT_TOKENS,
-        "tie_word_embeddings": size.tied,
-        "attn_implementation": "eager",
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-    }
-    if not size.num_experts:
-        return LlamaForCausalLM(LlamaConfig(**shape))
-    experts = {
-        "num_local_experts": size.num_experts,
-        "num_experts_per_tok": size.experts_per_token,
-    }
-    return MixtralForCausalLM(MixtralConfig(**shape, **experts))
-
-
-def _with_adapter(model: PreTrainedModel, rank: int) -> PeftModel:
-    """Only low-rank updates of the layers' matrices are trained, and saved."""
-    config = LoraConfig(
-        r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"
-    )
-    return get_peft_model(model, config)
-
-
-def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    model.generation_config = GenerationConfig(
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
 def _seed_of(recipe: Recipe, role: str) -> int:
     return random.Random(f"{role} {recipe.seed}").getrandbits(32)
 
 
-def _report(role: str, step: int, steps: int, loss: float) -> None:
-    print(json.dumps({"role": role, "step": step, "steps": steps, "loss": loss}), flush=True)
+def _report(role: str, course: Course, steps: int) -> None:
+    line = {"role": role, "step": course.step, "steps": steps, "loss": course.loss}
+    print(json.dumps(line), flush=True)
 
 
 def main() -> None:
     job = Job(**json.loads(Path(sys.argv[1]).read_text()))
-    done = fit(job)
-    (Path(job.out_dir) / "fit.json").write_text(json.dumps({**asdict(job), **done}))
+    (Path(job.out_dir) / "fit.json").write_text(json.dumps(fit(job)))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,17 @@
-"""What a running training reports, and bars that show it."""
+"""What a running training reports, shown as bars or, where there is no terminal, as lines."""
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 
 from tqdm import tqdm
+
+SECONDS_PER_LINE = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,9 +28,20 @@ OnProgress = Callable[[Progress], None]
 
 
 @contextmanager
-def progress_bars(steps_by_role: dict[str, int]) -> Iterator[OnProgress]:
-    """A bar for each role that is training; tqdm estimates what remains."""
+def shown_progress(steps_by_role: dict[str, int]) -> Iterator[OnProgress]:
+    """On stderr: a bar for each role that is training, or a line of all every ten seconds."""
+    if not sys.stderr.isatty():
+        yield _lines(steps_by_role)
+        return
     bars: dict[str, tqdm] = {}
+    try:
+        yield _bars(steps_by_role, bars)
+    finally:
+        for bar in bars.values():
+            bar.close()
+
+
+def _bars(steps_by_role: dict[str, int], bars: dict[str, tqdm]) -> OnProgress:
     lock = Lock()
 
     def show(progress: Progress) -> None:
@@ -38,8 +53,26 @@ def progress_bars(steps_by_role: dict[str, int]) -> Iterator[OnProgress]:
             bar.set_postfix(loss=f"{progress.loss:.3f}", refresh=False)
             bar.update(progress.step - bar.n)
 
-    try:
-        yield show
-    finally:
-        for bar in bars.values():
-            bar.close()
+    return show
+
+
+def _lines(steps_by_role: dict[str, int]) -> OnProgress:
+    lock, steps, said = Lock(), dict.fromkeys(steps_by_role, 0), [0.0]
+
+    def show(progress: Progress) -> None:
+        with lock:
+            steps[progress.role] = progress.step
+            finished = progress.step == progress.steps
+            if not finished and time.monotonic() - said[0] < SECONDS_PER_LINE:
+                return
+            said[0] = time.monotonic()
+            done = sum(step == steps_by_role[role] for role, step in steps.items())
+            running = [
+                f"{role} {step} of {steps_by_role[role]} steps"
+                for role, step in steps.items()
+                if 0 < step < steps_by_role[role]
+            ]
+            parts = [f"{done} of {len(steps)} roles trained", *running]
+            print(f"training: {'; '.join(parts)}", file=sys.stderr, flush=True)
+
+    return show

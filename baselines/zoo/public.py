@@ -24,7 +24,6 @@ hub. The checkpoints of a role may be of any architecture that vLLM serves, in s
 """
 
 import difflib
-import hashlib
 import os
 import re
 from collections.abc import Collection, Mapping
@@ -33,6 +32,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from baselines.checksums import folder_hash
 from harness.errors import HarnessError, unknown
 from harness.records import Record
 from harness.yaml_file import read_entry, read_yaml
@@ -45,8 +45,6 @@ DOWNLOAD_BYTES_PER_SEC = 50e6
 BYTES_PER_PARAMETER = 2
 FETCHED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 LEFT = ["original/*", "consolidated*"]  # the same weights in the makers' own form
-SAMPLES_PER_FILE = 16
-SAMPLE_BYTES = 4096
 
 
 class Role(Record):
@@ -137,16 +135,15 @@ class PublicZoo:
         return cached if cached and not self._damage(cached) else None
 
     def fingerprint(self, role: str) -> str:
-        """Hub name and commit, or a hash over a folder's files.
+        """A hash over the checkpoint's files, with hub name and commit where it came from there.
 
         Of a checkpoint that is not here yet, it is what the zoo file says; it changes once fetched.
         """
         about, found = self.role(role), self.folder(role)
         if found is None:
             return f"{about.model}@{about.revision or 'main'}"
-        if _named_folder(about) is None:
-            return f"{about.model}@{found.name}"
-        return folder_fingerprint(found)
+        content = folder_hash(found)
+        return content if _named_folder(about) else f"{about.model}@{found.name}-{content}"
 
     def missing(self, role: str) -> str:
         """Why the role cannot be had here, and what to do; empty where it can."""
@@ -234,22 +231,6 @@ class PublicZoo:
             else:
                 self._inspected[folder] = ""
         return self._inspected[folder]
-
-
-def folder_fingerprint(folder: Path) -> str:
-    """Hash of names, sizes and a sample of the bytes of each file: gigabytes in milliseconds.
-
-    Training changes nearly all weights, so a sample sees it; a change of single numbers may pass.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.iterdir() if path.is_file()):
-        size = path.stat().st_size
-        digest.update(f"{path.name}:{size}:".encode())
-        with path.open("rb") as stream:
-            for sample in range(SAMPLES_PER_FILE):
-                stream.seek(sample * size // SAMPLES_PER_FILE)
-                digest.update(stream.read(SAMPLE_BYTES))
-    return digest.hexdigest()[:16]
 
 
 def _read_role(name: str, about: Any, path: Path) -> Role:

@@ -5,28 +5,22 @@ Nothing here imports torch: a plan that only asks what is ready must answer at o
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from harness.errors import HarnessError, unknown
+from harness.yaml_file import read_yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-GENERATOR_FILES = (
-    "tasks/pocket/lexicon.py",
-    "tasks/pocket/world.py",
-    "tasks/pocket/corpus.py",
-    "tasks/pocket/tokens.py",
-    "baselines/zoo/fit.py",
-    "baselines/zoo/batches.py",
-)
+REVISION = 1
+"""Raise it when the world, its text, the tokenizer or the training change: what was trained by an
+earlier revision is then trained again. tests/test_zoo_text.py notices a changed text."""
 DATA_SETS = ("base", "knowledge", "arithmetic", "instructions", "mix")
+LIKE, SHIPPED = "like", "shipped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +56,8 @@ class Training:
     seconds: float
     parent: str | None = None
     trajectory_every: int = 0
+    trajectory_from: int = 0
+    """The first step of the trajectory; `trajectory_every` where it is 0."""
     leading_lists: int = 0
     """Documents that a base reads before the mixed text."""
     muon_learning_rate: float = 0.0
@@ -86,6 +82,8 @@ class Recipe:
     row_tokens: tuple[int, ...]
     sizes: dict[str, Size] = field(repr=False)
     roles: dict[str, Training] = field(repr=False)
+    shipped: bool = False
+    """Its weights lie in the folder beside its file, of the same name."""
 
     def __post_init__(self) -> None:
         for role, training in self.roles.items():
@@ -102,30 +100,86 @@ class Recipe:
     def trajectory(self, role: str) -> tuple[int, ...]:
         """The steps at which a role's weights are kept; empty where it has no trajectory."""
         training = self.training(role)
-        if not training.trajectory_every:
-            return ()
         every = training.trajectory_every
-        return tuple(range(every, training.steps + 1, every))
+        first = training.trajectory_from or every
+        return tuple(range(first, training.steps + 1, every)) if every else ()
+
+    def owner(self, role: str) -> tuple[str, int | None]:
+        """`large_base@1500` -> (`large_base`, 1500): the role that is trained, and the step.
+
+        Raises:
+            HarnessError: there is no such role, or it does not keep that step.
+        """
+        owner, at, step = role.partition("@")
+        if owner not in self.roles or (at and step not in map(str, self.trajectory(owner))):
+            raise unknown("role", role, self.all_roles)
+        return owner, int(step) if at else None
+
+    @property
+    def all_roles(self) -> tuple[str, ...]:
+        """Every role, those of the trajectories included."""
+        steps = (f"{role}@{step}" for role in self.roles for step in self.trajectory(role))
+        return (*self.roles, *steps)
+
+    def with_seed(self, seed: int) -> Recipe:
+        """The same zoo trained with other draws: weights and order of the text, not the world."""
+        return replace(self, name=f"{self.name}@{seed}", seed=seed, shipped=False)
 
 
 def read_recipe(path: Path) -> Recipe:
-    content = yaml.safe_load(path.read_text())
+    """The recipe of a zoo file.
+
+    `like: NAME` takes what the file does not say from a zoo of this folder, but for its weights.
+
+    Raises:
+        HarnessError: the file cannot be read or is no recipe.
+    """
+    content = read_yaml(path)
+    if LIKE in content:
+        parent = Path(__file__).parent / f"{content.pop(LIKE)}.yaml"
+        content = read_yaml(parent) | {SHIPPED: False, "name": path.stem} | content
     try:
-        return _recipe(content)
+        return parse_recipe(content)
     except (KeyError, TypeError) as error:
         raise HarnessError(f"{path.name}: not a recipe of a trained zoo ({error})") from error
 
 
-def role_fingerprint(recipe: Recipe, role: str) -> str:
-    """Changes when the generator's code, the role's recipe or its parent's changes."""
+def parse_recipe(content: Mapping[str, Any]) -> Recipe:
+    """Of a YAML file's content, or of `asdict(recipe)`."""
+    return Recipe(
+        name=content["name"],
+        scale=content["scale"],
+        seed=content["seed"],
+        world_seed=content["world_seed"],
+        batch_tokens=content["batch_tokens"],
+        row_tokens=tuple(content["row_tokens"]),
+        sizes={name: Size(**size) for name, size in content["sizes"].items()},
+        roles={name: Training(**training) for name, training in content["roles"].items()},
+        shipped=content.get(SHIPPED, False),
+    )
+
+
+def role_recipe(recipe: Recipe, role: str) -> dict[str, Any]:
+    """All that decides a role's weights, its parent's recipe included."""
     training = recipe.training(role)
     content: dict[str, Any] = asdict(training)
     content.pop("seconds")
-    content["parent"] = training.parent and role_fingerprint(recipe, training.parent)
-    content |= {"role": role, "size": asdict(recipe.sizes[training.size])}
-    content |= {"seeds": (recipe.seed, recipe.world_seed)}
-    content |= {"batches": (recipe.batch_tokens, recipe.row_tokens), "code": _generator_code()}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    content["parent"] = training.parent and recipe_hash(recipe, training.parent)
+    return content | {
+        "role": role,
+        "size": asdict(recipe.sizes[training.size]),
+        "seed": recipe.seed,
+        "world_seed": recipe.world_seed,
+        "batch_tokens": recipe.batch_tokens,
+        "row_tokens": list(recipe.row_tokens),
+        "revision": REVISION,
+    }
+
+
+def recipe_hash(recipe: Recipe, role: str) -> str:
+    """Changes when the role's recipe or its parent's does."""
+    content = json.dumps(role_recipe(recipe, role), sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def num_parameters(size: Size, vocabulary: int) -> int:
@@ -137,37 +191,3 @@ def num_parameters(size: Size, vocabulary: int) -> int:
     layer = attention + experts + 2 * size.width
     embeddings = (1 if size.tied else 2) * vocabulary * size.width
     return size.layers * layer + embeddings + size.width
-
-
-def _recipe(content: Mapping[str, Any]) -> Recipe:
-    return Recipe(
-        name=content["name"],
-        scale=content["scale"],
-        seed=content["seed"],
-        world_seed=content["world_seed"],
-        batch_tokens=content["batch_tokens"],
-        row_tokens=tuple(content["row_tokens"]),
-        sizes={name: Size(**size) for name, size in content["sizes"].items()},
-        roles={name: Training(**training) for name, training in content["roles"].items()},
-    )
-
-
-_code_hash: list[str] = []
-
-
-def _generator_code() -> str:
-    """A hash of what the generator does: comments and docstrings may change freely."""
-    if not _code_hash:
-        trees = (_bare_tree((REPOSITORY / name).read_text()) for name in GENERATOR_FILES)
-        _code_hash.append(hashlib.sha256("\n".join(trees).encode()).hexdigest())
-    return _code_hash[0]
-
-
-def _bare_tree(source: str) -> str:
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
-            node, clean=False
-        ):
-            node.body = node.body[1:]
-    return ast.dump(tree)

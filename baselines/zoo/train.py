@@ -1,4 +1,4 @@
-"""Zoos that are trained on the spot, cached by the hash of what made them.
+"""Zoos that are trained on demand, cached by the hash of their recipe.
 
 Planning imports no torch. Training runs in processes of one thread each: at these sizes two
 roles side by side finish sooner than one after the other with two threads, and the weights do
@@ -11,17 +11,19 @@ import json
 import shutil
 from collections.abc import Collection
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from baselines.cache import cache_dir
-from baselines.zoo.progress import OnProgress, progress_bars
-from baselines.zoo.recipe import Recipe, num_parameters, read_recipe, role_fingerprint
+from baselines.checksums import folder_hash
+from baselines.zoo.progress import OnProgress, shown_progress
+from baselines.zoo.recipe import Recipe, num_parameters, recipe_hash
 from baselines.zoo.workers import Workers, claimed, num_workers
-from harness.errors import HarnessError, unknown
 from tasks.pocket.tokens import VOCABULARY_SIZE
 
-BYTES_PER_PARAMETER = 4  # float32
+BYTES_PER_PARAMETER = 4  # float32, in which engines compute
+DONE, RESUME = "done.json", "resume.pt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +33,8 @@ class TrainedZoo:
     The role before the `@` owns the steps: they are trained, claimed and cached with it.
     """
 
-    recipe_path: Path
     recipe: Recipe
     cache: Path
-    _fingerprints: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def name(self) -> str:
@@ -51,39 +51,36 @@ class TrainedZoo:
     @property
     def roles(self) -> tuple[str, ...]:
         """Every role, those of the trajectories included."""
-        steps = (
-            f"{role}@{step}" for role in self.recipe.roles for step in self.recipe.trajectory(role)
-        )
-        return (*self.recipe.roles, *steps)
+        return self.recipe.all_roles
 
     def fingerprint(self, role: str) -> str:
-        """Of what the role is made of; a step of a trajectory adds its number to its owner's."""
-        owner, step = self._owner(role)
-        if owner not in self._fingerprints:
-            self._fingerprints[owner] = role_fingerprint(self.recipe, owner)
-        return self._fingerprints[owner] + (f"-{step}" if step else "")
+        """Of the weights; of the recipe while there are none."""
+        folder = self.folder(role)
+        if folder is None:
+            return f"recipe-{recipe_hash(self.recipe, self.recipe.owner(role)[0])}"
+        return folder_hash(folder)
 
     def path(self, role: str) -> Path:
         """Where the role's checkpoint is or will be."""
-        owner, step = self._owner(role)
-        folder = self.cache / f"{owner}-{self.fingerprint(owner)}"
+        owner, step = self.recipe.owner(role)
+        folder = self.cache / f"{owner}-{recipe_hash(self.recipe, owner)}"
         return folder / f"step-{step}" if step else folder
 
     def ready(self, role: str) -> bool:
-        owner, _ = self._owner(role)
-        return (self.path(owner) / "done.json").is_file()
+        owner, _ = self.recipe.owner(role)
+        return (self.path(owner) / DONE).is_file()
 
     def folder(self, role: str) -> Path | None:
         return self.path(role) if self.ready(role) else None
 
     def missing(self, role: str) -> str:
         """Always empty: whatever the recipe names can be trained here."""
-        self._owner(role)
+        self.recipe.owner(role)
         return ""
 
     def params(self, role: str) -> int:
         """At most: the tokenizer may find fewer merges worth a token."""
-        training = self.recipe.training(self._owner(role)[0])
+        training = self.recipe.training(self.recipe.owner(role)[0])
         return num_parameters(self.recipe.sizes[training.size], VOCABULARY_SIZE)
 
     def weights_bytes(self, role: str) -> int:
@@ -91,7 +88,7 @@ class TrainedZoo:
 
     def seconds(self, role: str) -> float:
         """What training this role takes by itself, its parents not counted."""
-        return self.recipe.training(self._owner(role)[0]).seconds
+        return self.recipe.training(self.recipe.owner(role)[0]).seconds
 
     def wall_seconds(self, roles: Collection[str]) -> float:
         """What `build(roles)` would take now: parents counted, what is ready not."""
@@ -104,7 +101,7 @@ class TrainedZoo:
         """What must be trained for `roles`, parents first."""
         found: dict[str, None] = {}
         for role in roles:
-            owner, _ = self._owner(role)
+            owner, _ = self.recipe.owner(role)
             if self.ready(owner):
                 continue
             parent = self.recipe.training(owner).parent
@@ -118,8 +115,8 @@ class TrainedZoo:
     ) -> dict[str, Path]:
         """Train what is missing, then return the folder of each role asked for.
 
-        A role that another run is building is waited for, not repeated. Without `on_progress`,
-        bars with an estimate go to stderr.
+        A role that another run is building is waited for, not repeated; one that was killed goes
+        on where it was. Without `on_progress`, it is shown on stderr.
 
         Raises:
             HarnessError: a role is unknown.
@@ -129,19 +126,10 @@ class TrainedZoo:
         if untrained and on_progress is not None:
             self._train_all(untrained, on_progress)
         elif untrained:
-            with progress_bars({role: self.recipe.roles[role].steps for role in untrained}) as show:
+            steps = {role: self.recipe.roles[role].steps for role in untrained}
+            with shown_progress(steps) as show:
                 self._train_all(untrained, show)
         return {role: self.path(role) for role in roles}
-
-    def _owner(self, role: str) -> tuple[str, int | None]:
-        owner, at, step = role.partition("@")
-        if owner not in self.recipe.roles:
-            raise unknown("role", role, self.roles)
-        if not at:
-            return owner, None
-        if step not in map(str, self.recipe.trajectory(owner)):
-            raise unknown("role", role, self.roles)
-        return owner, int(step)
 
     def _seconds_after(self, role: str, untrained: Collection[str]) -> float:
         """A role's own seconds and those of the longest chain that waits for it."""
@@ -171,28 +159,26 @@ class TrainedZoo:
 
     def _train(self, role: str, workers: Workers) -> None:
         final = self.path(role)
-        with claimed(final):
+        with claimed(final) as claim:
             if self.ready(role):
                 return
+            shutil.rmtree(final, ignore_errors=True)
+            # What a killed training left there is where this one goes on.
             partial = final.with_name(f"{final.name}.partial")
-            for leftover in (partial, final):
-                shutil.rmtree(leftover, ignore_errors=True)
-            partial.mkdir(parents=True)
-            workers.run(role, self._job(role, partial), partial)
-            self._finish(role, partial)
+            partial.mkdir(parents=True, exist_ok=True)
+            workers.run(role, self._job(role, partial), partial, claim)
+            fit = partial / "fit.json"
+            done = json.loads(fit.read_text()) | {"recipe": recipe_hash(self.recipe, role)}
+            (partial / DONE).write_text(json.dumps(done, indent=1))
+            for scratch in (fit, partial / RESUME):
+                scratch.unlink(missing_ok=True)
             partial.rename(final)
 
-    def _finish(self, role: str, folder: Path) -> None:
-        fit = folder / "fit.json"
-        done = json.loads(fit.read_text()) | {"fingerprint": self.fingerprint(role)}
-        fit.unlink()
-        (folder / "done.json").write_text(json.dumps(done, indent=1))
-
-    def _job(self, role: str, folder: Path) -> dict[str, str | int | None]:
+    def _job(self, role: str, folder: Path) -> dict[str, Any]:
         """The fields of `baselines.zoo.fit.Job`, which a plan must not import."""
         parent = self.recipe.training(role).parent
         return {
-            "recipe_path": str(self.recipe_path),
+            "recipe": asdict(self.recipe),
             "role": role,
             "out_dir": str(folder),
             "parent_dir": str(self.path(parent)) if parent else None,
@@ -200,10 +186,7 @@ class TrainedZoo:
         }
 
 
-def open_zoo(recipe_path: Path, *, cache: Path | None = None) -> TrainedZoo:
-    """Raises HarnessError where the file is not there or not a recipe of a trained zoo."""
-    if not recipe_path.is_file():
-        raise HarnessError(f"zoo recipe {recipe_path} does not exist; give a YAML file")
-    recipe = read_recipe(recipe_path)
+def open_trained(recipe: Recipe, *, cache: Path | None = None) -> TrainedZoo:
+    """A zoo whose roles are trained into `cache`, by default the user's."""
     root = cache if cache is not None else cache_dir()
-    return TrainedZoo(recipe_path.resolve(), recipe, root.absolute() / "zoo" / recipe.name)
+    return TrainedZoo(recipe, root.absolute() / "zoo" / recipe.name)

@@ -38,8 +38,11 @@ class Workers:
             if child.poll() is None:
                 child.terminate()
 
-    def run(self, role: str, job: Mapping[str, object], folder: Path) -> None:
+    def run(self, role: str, job: Mapping[str, object], folder: Path, claim: IO[str]) -> None:
         """Train into `folder` and return when it is whole; callable from several threads.
+
+        The child shares the claim: while it lives on after a killed parent, nobody else writes to
+        its folder.
 
         Raises:
             RuntimeError: training failed; the message ends with the log's last lines.
@@ -47,7 +50,7 @@ class Workers:
         job_file, log = folder / "job.json", folder.with_suffix(".log")
         job_file.write_text(json.dumps(job))
         with log.open("w") as errors:
-            child = _start(job_file, errors)
+            child = _start(job_file, errors, claim)
             self._children.append(child)
             self._follow(child)
         if child.wait() != 0:
@@ -65,15 +68,18 @@ class Workers:
 
 
 @contextmanager
-def claimed(path: Path) -> Iterator[None]:
-    """Hold a folder against other runs; the system lets go if this process dies."""
+def claimed(path: Path) -> Iterator[IO[str]]:
+    """Hold a folder against other runs.
+
+    The system lets go once this process and those that were given the claim are dead.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        yield lock
 
 
-def _start(job_file: Path, errors: IO[str]) -> subprocess.Popen[str]:
+def _start(job_file: Path, errors: IO[str], claim: IO[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "baselines.zoo.fit", str(job_file)],
         cwd=REPOSITORY,
@@ -81,6 +87,7 @@ def _start(job_file: Path, errors: IO[str]) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=errors,
         text=True,
+        pass_fds=(claim.fileno(),),
     )
 
 

@@ -1,0 +1,127 @@
+"""Trains a zoo and writes the weights that ship with the project: `make zoo`.
+
+    python -m baselines.zoo.make [--zoo pocket] [--roles "small_mix large_mix"] [--seed N]
+
+A killed training goes on where it was. With another seed than the recipe's nothing is shipped:
+the weights stay in the cache, as the zoo `pocket@N`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+from baselines.zoo.recipe import Recipe, read_recipe
+from baselines.zoo.ship import ship
+from baselines.zoo.shipped import ShippedZoo
+from baselines.zoo.train import DONE, TrainedZoo, open_trained
+from baselines.zoo.workers import claimed, num_workers
+from harness.errors import HarnessError
+
+FOLDER = Path(__file__).parent
+
+
+def main(arguments: list[str]) -> int:
+    options = parse(arguments)
+    try:
+        recipe = read_recipe(FOLDER / f"{options.zoo}.yaml")
+        owners = {recipe.owner(role)[0]: None for role in options.roles.split()}
+        roles = tuple(owners) or tuple(recipe.roles)
+        if options.seed not in (None, recipe.seed):
+            return train_only(recipe.with_seed(options.seed), roles)
+        return train_and_ship(recipe, roles, FOLDER / options.zoo)
+    except HarnessError as error:
+        print(f"make zoo: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("make zoo: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m baselines.zoo.make", description=__doc__)
+    parser.add_argument("--zoo", default="pocket", help="a trained zoo of this folder")
+    parser.add_argument("--roles", default="", help="those to train; all if there are none")
+    parser.add_argument("--seed", type=lambda text: int(text) if text else None, help="of the zoo")
+    return parser.parse_args(arguments)
+
+
+def train_only(recipe: Recipe, roles: Collection[str]) -> int:
+    zoo = open_trained(recipe)
+    train(zoo, roles)
+    print(f"{zoo.cache}: run it with `python run_all.py --zoo {recipe.name}`")
+    return 0
+
+
+def train_and_ship(recipe: Recipe, roles: Collection[str], root: Path) -> int:
+    check_writable(root)
+    zoo = open_trained(recipe)
+    shipped = ShippedZoo(recipe, root)
+    with claimed(zoo.cache):
+        for parent in untouched_parents(recipe, roles):
+            adopt(parent, shipped, zoo)
+        train(zoo, roles)
+        ship(zoo, roles, shipped)
+        # The next `make zoo` trains again.
+        shutil.rmtree(zoo.cache)
+    return 0
+
+
+def train(zoo: TrainedZoo, roles: Collection[str]) -> None:
+    """Train what is missing, and say how long it took and how busy the cores were."""
+    waiting = zoo.untrained(roles)
+    minutes = zoo.wall_seconds(roles) / 60
+    print(f"training {len(waiting)} roles of {zoo.name}: about {minutes:.0f} min", flush=True)
+    started = time.monotonic()
+    zoo.build(roles)
+    seconds = time.monotonic() - started
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    share = (used.ru_utime + used.ru_stime) / (seconds * num_workers())
+    if waiting:
+        print(f"trained in {seconds / 60:.1f} min, {num_workers()} cores {share:.0%} busy")
+
+
+def untouched_parents(recipe: Recipe, roles: Collection[str]) -> list[str]:
+    """The roles that those to be trained start from, and that are not to be trained themselves."""
+    parents = dict.fromkeys(recipe.training(role).parent for role in roles)
+    return [parent for parent in parents if parent is not None and parent not in roles]
+
+
+def adopt(role: str, shipped: ShippedZoo, zoo: TrainedZoo) -> None:
+    """Tune from the base that is shipped rather than train another one."""
+    if zoo.ready(role):
+        return
+    try:
+        source = shipped.folder(role)
+    except HarnessError:
+        return  # damaged or missing: it is trained
+    shutil.rmtree(zoo.path(role), ignore_errors=True)
+    shutil.copytree(source, zoo.path(role))
+    (zoo.path(role) / DONE).write_text("{}")
+
+
+def check_writable(root: Path) -> None:
+    """
+    Raises:
+        HarnessError: the weights could not be written, which is better known before than after.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            pass
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise HarnessError(
+            f"{root} cannot be written ({reason}); use a checkout of your own, or SEED=N, "
+            "which trains into the cache"
+        ) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
