@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import tempfile
@@ -48,6 +49,29 @@ class RunFolder:
                 probe.write(b"\0" * 65_536)
         for name in ("measurements.jsonl", "rounds.jsonl"):
             self._mend(name)
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Hold the lock by which a reader knows that the run is going on.
+
+        The system lets go when this process dies, however it dies.
+
+        Raises:
+            HarnessError: another process holds it.
+        """
+        with _writing(self.path):
+            self._measurements.touch()
+        with self._measurements.open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise HarnessError(
+                    f"{self.path}: another process is measuring into it; wait for it, or pass "
+                    "another --out"
+                ) from None
+            except OSError:  # a file system without locks: readers will take the run for stopped
+                pass
+            yield
 
     def manifest(self) -> dict[str, Any] | None:
         try:

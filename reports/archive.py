@@ -46,10 +46,11 @@ def _device(report: Report) -> str:
 
 def _page(report: Report) -> str:
     manifest = report.run.manifest
+    finished = f"finished {manifest.finished or 'never'}"
     versions = ", ".join(f"{name} {number}" for name, number in manifest.versions.items())
     parts = [
         f"# {report.title}: {_device(report)}",
-        f"`{manifest.command}`, finished {manifest.finished}, revision {manifest.git_revision}.",
+        f"`{manifest.command}`, {finished}, revision {manifest.git_revision}.",
         f"{versions}.",
     ]
     for name in report.run.workloads:

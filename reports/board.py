@@ -64,7 +64,7 @@ def _left_out(run: Run, name: str, task: Task | None) -> str:
         return f"its split is {task.split}: candidates may have been chosen on it"
     unit = run.units.get((task.primary_metric, name))
     if unit is None:
-        return "no candidate has completed it"
+        return "no candidate has completed it" + (" yet" if run.going_on else "")
     if unit != "fraction":
         return f"{task.primary_metric} is no fraction"
     return ""

@@ -39,6 +39,8 @@ def _gap_of(run: Run, candidate: str, tasks: Sequence[Task]) -> Reading:
     gaps = [run.quality(candidate, t.name) for t in tasks]
     if not gaps:
         return Reading(reason="the run has no task for this mean")
+    if (pending := next((g for g in gaps if g.outcome == "pending"), None)) is not None:
+        return pending
     reasons = dict.fromkeys(g.reason for g in gaps)
     worst = next((g.outcome for g in gaps if g.outcome == "failed"), gaps[0].outcome)
     return Reading(outcome=worst, reason="; ".join(reasons))
@@ -66,7 +68,7 @@ def _difference_columns(run: Run, evidence: Evidence) -> list[Column]:
             label=label,
             group="difference",
             scale=POINTS,
-            cells={name: _difference_cell(found[name]) for name in run.families},
+            cells={name: _difference_cell(run, name, other, found[name]) for name in run.families},
             hint=f"mean accuracy less that of {other}, paired by example; p corrected after Holm",
             higher_is_better=True,
             signed=True,
@@ -76,8 +78,10 @@ def _difference_columns(run: Run, evidence: Evidence) -> list[Column]:
     ]
 
 
-def _difference_cell(found: Contrast) -> BoardCell:
+def _difference_cell(run: Run, candidate: str, other: str, found: Contrast) -> BoardCell:
     if found.value is None:
+        if candidate != other and (run.is_pending(candidate) or run.is_pending(other)):
+            return BoardCell(reading=run.not_reached)
         own = found.reason in ("it is the leader", "it is the reference")
         return BoardCell(
             reading=Reading(outcome="itself" if own else "unpaired", reason=found.reason)

@@ -76,6 +76,8 @@ def _ratio_to(run: Run, candidate: str, reference: str | None, metric: str) -> R
     own, whole = run.read(candidate, metric), run.read(reference, metric)
     if own.value is None:
         return own
+    if whole.outcome == "pending":
+        return whole
     if not whole.value:
         return Reading(reason=f"of the reference {reference}: {whole.reason or 'it is 0'}")
     return Reading(value=own.value / whole.value, outcome="completed", reason="")

@@ -86,6 +86,8 @@ class Evidence:
         return {name: self._lack(name) for name in self._places if name not in self.ranked}
 
     def _lack(self, candidate: str) -> str:
+        if self.run.is_pending(candidate):
+            return "some of its tasks are still to come: the run is going on"
         gaps = [name for name in self._names() if candidate not in self._table(name).readings]
         if not self.tasks:
             return "no task counts for a mean"
@@ -216,6 +218,8 @@ class Evidence:
         needed = {candidate, ends.base, ends.tuned}
         done = [name for name in self._names(tasks) if needed <= set(self._table(name).readings)]
         if not done:
+            if any(map(self.run.is_pending, sorted(needed))):
+                return self.run.not_reached
             return Reading(reason=f"it has no task in common with {ends.base} and {ends.tuned}")
         return self._over(done)
 

@@ -1,5 +1,6 @@
 """The lines of measurements.jsonl: read, checked, and reduced to what holds."""
 
+import fcntl
 import json
 import math
 from collections.abc import Iterable
@@ -27,6 +28,18 @@ Key = tuple[str, str | None, str | None, str]
 """Candidate, task, workload, metric."""
 Scope = tuple[str | None, ...]
 """What a failure stands for; a completed line of the same scope makes it good."""
+
+
+def is_being_written(path: Path) -> bool:
+    """A process holds the lock of a run that is going on: see harness.store.RunFolder.claimed."""
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def read_measurements(path: Path) -> tuple[list[Measurement], list[str]]:

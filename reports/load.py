@@ -18,12 +18,15 @@ from reports.lines import (
     SPEED_FAILURE,
     Key,
     current,
+    is_being_written,
     key_of,
     read_measurements,
 )
 from reports.manifest import Manifest, read_manifest
 
 NOT_MEASURED = "not measured in this run"
+PENDING = "still to come: the run is going on"
+STOPPED = "the run stopped before it came to it"
 UNNEEDED = {"build_sec": "nothing was built: it is served from checkpoints as they are"}
 """Metrics that a candidate may lack without anything being wrong."""
 UNKNOWN_TO_CPU = {"joules_per_token": "energy is read from NVML, which knows no CPU"}
@@ -39,7 +42,8 @@ class Reading:
     high: float | None = None
     n: int | None = None
     outcome: str = "absent"
-    """An `Outcome`; "absent": nothing was recorded; "unneeded": nothing had to be."""
+    """An `Outcome`; "absent": nothing was recorded; "pending": nothing yet, but the run is at it;
+    "unneeded": nothing had to be."""
     reason: str = NOT_MEASURED
 
     @property
@@ -84,6 +88,8 @@ class Run:
     measurements: tuple[Measurement, ...]
     """Current ones only: superseded lines are gone."""
     notes: tuple[str, ...] = ()
+    going_on: bool = False
+    """A process was measuring into the folder when it was read."""
 
     @cached_property
     def index(self) -> dict[Key, Measurement]:
@@ -188,7 +194,31 @@ class Run:
             return Reading(outcome="unneeded", reason=UNNEEDED[metric])
         if metric in UNKNOWN_TO_CPU and self.manifest.device == "cpu":
             return Reading(outcome="unneeded", reason=UNKNOWN_TO_CPU[metric])
-        return Reading()
+        return self.not_reached if (candidate, task) in self.waiting else Reading()
+
+    @cached_property
+    def waiting(self) -> frozenset[tuple[str, str | None]]:
+        """Planned cells that have come to no end: no record, and no refusal. A task of None is
+        the candidate's speed and memory."""
+        ended = {(one.candidate, one.task) for one in self.measurements}
+        planned = {(c.candidate, c.task) for c in self.manifest.cells if not c.refused}
+        return frozenset(planned - ended)
+
+    @property
+    def not_reached(self) -> Reading:
+        """What is known of a cell that waits."""
+        if self.going_on:
+            return Reading(outcome="pending", reason=PENDING)
+        return Reading(reason=STOPPED)
+
+    def is_pending(self, candidate: str) -> bool:
+        """Some of its tasks are still to come."""
+        return candidate in self._pending
+
+    @cached_property
+    def _pending(self) -> frozenset[str]:
+        waiting = self.waiting if self.going_on else ()
+        return frozenset(candidate for candidate, task in waiting if task is not None)
 
     @staticmethod
     def _failure_keys(
@@ -231,7 +261,14 @@ def load_run(folder: Path) -> Run:
         HarnessError: no manifest, a schema newer than this version's, or a malformed record.
     """
     manifest = read_manifest(folder / "manifest.json")
-    measurements, notes = read_measurements(folder / "measurements.jsonl")
+    path = folder / "measurements.jsonl"
+    going_on = is_being_written(path)
+    measurements, notes = read_measurements(path)
     return Run(
-        folder=folder, manifest=manifest, measurements=current(measurements), notes=tuple(notes)
+        folder=folder,
+        manifest=manifest,
+        measurements=current(measurements),
+        # A line that is just being written looks cut; the next page has it.
+        notes=() if going_on else tuple(notes),
+        going_on=going_on,
     )

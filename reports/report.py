@@ -13,6 +13,7 @@ from reports.comparison import Comparison, compare
 from reports.evidence import Evidence
 from reports.example_scores import Scores
 from reports.load import Run
+from reports.progress import Progress, progress_of
 from reports.references import references
 from reports.samples.excerpts import Shelf
 
@@ -114,6 +115,10 @@ class Report:
     @cached_property
     def comparison(self) -> Comparison | None:
         return compare(self.baseline, self.run) if self.baseline else None
+
+    @cached_property
+    def progress(self) -> Progress:
+        return progress_of(self.run)
 
     @property
     def title(self) -> str:

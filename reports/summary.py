@@ -7,6 +7,7 @@ from reports.aggregate import Mean
 from reports.board import Standing
 from reports.comparison.markdown import comparison_markdown
 from reports.load import Reading, Run
+from reports.progress import Progress
 from reports.report import Report
 from reports.tables import markdown_text
 from reports.units import PERCENT, Scale, grouped, plural, scale_for, unit_kind
@@ -24,6 +25,7 @@ def summary(report: Report) -> str:
     parts = [
         f"## {markdown_text(report.title)}",
         _about(report),
+        _progress(report.progress),
         comparison_markdown(report.comparison).strip() if report.comparison else "",
         _leaderboard(report),
         _failures(report.run),
@@ -43,6 +45,14 @@ def _about(report: Report) -> str:
         f"revision {manifest.git_revision}" if manifest.git_revision else "",
     ]
     return markdown_text(" · ".join(part for part in told if part))
+
+
+def _progress(progress: Progress) -> str:
+    if not progress.sentence:
+        return ""
+    families = markdown_text(progress.by_family)
+    there = f" Through with their tasks: {families}." if families else ""
+    return f"**{progress.sentence}**{there}"
 
 
 def _leaderboard(report: Report) -> str:
@@ -72,7 +82,7 @@ def _row(report: Report, row: Standing, workload: str | None, memory: Scale) -> 
         "" if row.rank is None else str(row.rank),
         row.candidate,
         row.family,
-        _mean(row.mean),
+        "pending" if report.run.is_pending(row.candidate) else _mean(row.mean),
         "" if row.mean is None else grouped(row.mean.examples),
         _number(speed, Scale(label="×", decimals=2)),
         _number(peak, memory),

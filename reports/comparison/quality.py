@@ -23,7 +23,7 @@ def quality_changes(old: Run, new: Run) -> Iterator[Change]:
 
 def _change(old: Run, new: Run, candidate: str, task: str) -> Change | None:
     before, now = (_reading(run, candidate, task) for run in (old, new))
-    if before.outcome == now.outcome == "absent":
+    if {before.outcome, now.outcome} <= {"absent", "pending"}:
         return None
     missing = gap(before, now) or quality_refusal(old, new, candidate, task)
     if missing:

@@ -52,7 +52,7 @@ def _cells(old: Run, new: Run) -> Iterator[tuple[str, str]]:
     for candidate in {**new.families, **old.families}:
         for workload in {**new.workloads, **old.workloads}:
             readings = _readings(old, new, candidate, workload)
-            if any(one.outcome != "absent" for one in readings):
+            if any(one.outcome not in ("absent", "pending") for one in readings):
                 yield candidate, workload
 
 

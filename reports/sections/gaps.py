@@ -1,4 +1,4 @@
-"""Every cell without a result, and why."""
+"""Every cell without a result, and why: skipped, failed, still to come, or never reached."""
 
 from typing import Any
 
@@ -6,6 +6,12 @@ import pandas as pd
 
 from reports.report import Report
 from reports.sections import Block
+from reports.units import plural
+
+WITHOUT_TASK = "speed and memory"
+NAMES = {"absent": "not run"}
+NAMED = 3
+"""Cells of a candidate that are named; of more, the number."""
 
 
 class Gaps:
@@ -15,7 +21,7 @@ class Gaps:
     template = "sections/gaps.html"
 
     def block(self, report: Report, subject: str) -> Block:
-        rows = gaps(report)
+        rows = recorded_gaps(report) + waiting_gaps(report)
         return Block(
             data={"groups": _grouped(rows), "count": len(rows)},
             tables={
@@ -26,8 +32,8 @@ class Gaps:
         )
 
 
-def gaps(report: Report, candidate: str | None = None) -> list[dict[str, str]]:
-    """Recorded gaps, then those that the plan refused without a record."""
+def recorded_gaps(report: Report, candidate: str | None = None) -> list[dict[str, str]]:
+    """Of one candidate, or of all: what has a record, then what the plan refused without one."""
     lines = report.run.measurements if candidate is None else report.run.by_candidate[candidate]
     recorded = [
         {
@@ -40,17 +46,33 @@ def gaps(report: Report, candidate: str | None = None) -> list[dict[str, str]]:
         if m.value is None
     ]
     known = {(row["candidate"], row["cell"]) for row in recorded}
-    refused = [
+    return recorded + [
         {
             "candidate": c.candidate,
-            "cell": c.task or "speed and memory",
+            "cell": c.task or WITHOUT_TASK,
             "outcome": "skipped",
             "reason": c.refused,
         }
         for c in report.run.manifest.cells
-        if c.refused and not _covered(c.candidate, c.task, known, report)
+        if c.refused
+        and candidate in (None, c.candidate)
+        and not _covered(c.candidate, c.task, known, report)
     ]
-    return [row for row in recorded + refused if candidate in (None, row["candidate"])]
+
+
+def waiting_gaps(report: Report, candidate: str | None = None) -> list[dict[str, str]]:
+    """What is pending, or was never reached."""
+    why = report.run.not_reached
+    return [
+        {
+            "candidate": c.candidate,
+            "cell": c.task or WITHOUT_TASK,
+            "outcome": NAMES.get(why.outcome, why.outcome),
+            "reason": why.reason,
+        }
+        for c in report.run.manifest.cells
+        if (c.candidate, c.task) in report.run.waiting and candidate in (None, c.candidate)
+    ]
 
 
 def _covered(candidate: str, task: str | None, known: set[tuple[str, str]], report: Report) -> bool:
@@ -61,13 +83,22 @@ def _covered(candidate: str, task: str | None, known: set[tuple[str, str]], repo
 
 
 def _grouped(rows: list[dict[str, str]]) -> list[dict[str, Any]]:
-    """By outcome and reason, so that one cause reads as one line."""
-    groups: dict[tuple[str, str], list[dict[str, str]]] = {}
+    """By outcome and reason, so that one cause reads as one line; in it, by candidate."""
+    groups: dict[tuple[str, str], dict[str, list[str]]] = {}
     for row in rows:
-        groups.setdefault((row["outcome"], row["reason"]), []).append(row)
+        cells = groups.setdefault((row["outcome"], row["reason"]), {})
+        cells.setdefault(row["candidate"], []).append(row["cell"])
     return [
-        {"outcome": outcome, "reason": reason, "cells": cells}
+        {"outcome": outcome, "reason": reason, "cells": _named(cells)}
         for (outcome, reason), cells in sorted(groups.items(), key=lambda item: item[0])
+    ]
+
+
+def _named(cells: dict[str, list[str]]) -> list[tuple[str, str]]:
+    """Candidate and its cells, named where they are few."""
+    return [
+        (candidate, ", ".join(names) if len(names) <= NAMED else plural(len(names), "cell"))
+        for candidate, names in cells.items()
     ]
 
 

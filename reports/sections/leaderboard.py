@@ -125,7 +125,8 @@ def _cell(column: Column, cell: BoardCell, notes: Footnotes) -> dict[str, Any]:
 
 
 def _gap_note(gap: Reading) -> str:
-    if gap.value is not None or gap.outcome == "itself":
+    # What is pending needs no note: there are many, all for one reason.
+    if gap.value is not None or gap.outcome in ("itself", "pending"):
         return ""
     recorded = gap.outcome in ("skipped", "failed")
     return f"{gap.outcome}: {gap.reason}" if recorded else gap.reason

@@ -9,6 +9,7 @@ from reports.column import Column
 from reports.load import Reading
 from reports.report import Report
 from reports.sections import Block
+from reports.units import plural
 
 
 class Overview:
@@ -31,6 +32,7 @@ class Overview:
                 or _extreme(report, ranked, "weights_bytes", sign=1),
                 "counts": counts(report),
                 "notes": report.run.notes,
+                "so_far": _so_far(report),
             },
             tables={"best-by-family": _frame(families)} if families else {},
         )
@@ -56,8 +58,16 @@ def _lead(report: Report, ranked: list[Standing]) -> dict[str, Any] | None:
     }
 
 
+def _so_far(report: Report) -> str:
+    """What holds a claim about the best to the candidates that are there; empty once all are."""
+    shares = report.progress.families.values()
+    through, of = (sum(counts) for counts in zip(*shares, strict=True)) if shares else (0, 0)
+    return f"so far, with {through} of {plural(of, 'candidate')} through" if through < of else ""
+
+
 def _family(report: Report, row: Standing) -> dict[str, Any]:
     return {
+        "share": report.progress.through(row.family),
         "row": row,
         "look": report.looks[row.family],
         "behind": report.evidence.against_leader[row.candidate],
@@ -88,6 +98,7 @@ def _extreme(
         "reading": column.cells[row.candidate].reading,
         "column": column,
         "behind": report.evidence.against_leader[row.candidate],
+        "of": len(known) if any(task is None for _, task in report.run.waiting) else None,
         "ties": sum(_value(column, r) == _value(column, row) for r in known) - 1,
     }
 

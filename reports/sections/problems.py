@@ -2,7 +2,8 @@
 
 from reports.report import Report
 from reports.sections import Block
-from reports.sections.gaps import gaps
+from reports.sections.gaps import recorded_gaps, waiting_gaps
+from reports.units import plural
 
 
 class Problems:
@@ -12,8 +13,16 @@ class Problems:
     template = "sections/problems.html"
 
     def block(self, report: Report, subject: str) -> Block | None:
-        rows = gaps(report, subject)
+        rows = [*recorded_gaps(report, subject), *_waiting(report, subject)]
         return Block(data={"rows": rows}) if rows else None
+
+
+def _waiting(report: Report, candidate: str) -> list[dict[str, str]]:
+    """In one row: it may be all that the candidate has to do."""
+    rows = waiting_gaps(report, candidate)
+    if len(rows) < 2:
+        return rows
+    return [rows[0] | {"cell": plural(len(rows), "cell")}]
 
 
 SECTION = Problems()

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from reports.load import Run
 from reports.manifest import Manifest
 from reports.report import Report
 from reports.sections import Block
@@ -18,14 +19,15 @@ class Provenance:
         manifest = report.run.manifest
         return Block(
             data={
-                "facts": _facts(manifest),
+                "facts": _facts(report),
                 "fact_tables": [table for table in _tables(manifest) if table["rows"]],
                 "workloads": manifest.workloads,
             }
         )
 
 
-def _facts(manifest: Manifest) -> list[tuple[str, str]]:
+def _facts(report: Report) -> list[tuple[str, str]]:
+    manifest = report.run.manifest
     suite = manifest.suite
     facts = [
         ("Suite", suite.name if suite else ""),
@@ -37,10 +39,16 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
         ("Rounds per workload", str(suite.rounds) if suite else ""),
         ("Reference candidate", getattr(suite, "reference", "")),
         ("Started", _time(manifest.started)),
-        ("Finished", _time(manifest.finished) or "not finished when this page was made"),
+        ("Finished", _finished(report.run)),
         ("Git revision", manifest.git_revision or "not recorded"),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _finished(run: Run) -> str:
+    """A manifest of an older version has a time from the start on."""
+    known = _time(run.manifest.finished) if not run.waiting else ""
+    return known or "not finished when this page was made"
 
 
 def _time(iso: str | None) -> str:

@@ -1,0 +1,16 @@
+"""Render a run's report in a process of its own: `python -m reports runs/mine`."""
+
+import sys
+from pathlib import Path
+
+from harness.errors import HarnessError
+from reports.render import render
+
+USER_MISTAKE = 2
+
+if __name__ == "__main__":
+    try:
+        print(render(Path(sys.argv[1])))
+    except HarnessError as error:
+        print(f"reports: {error}", file=sys.stderr)
+        sys.exit(USER_MISTAKE)
