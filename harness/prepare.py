@@ -100,14 +100,29 @@ def group_by_shape(
     return groups
 
 
-def longest_first(prepared: Sequence[Prepared]) -> list[Prepared]:
+def in_order(prepared: Sequence[Prepared]) -> list[Prepared]:
     """Shape by shape, the one with the most to compute first.
 
     Slots that take them in this order end together; a long one at the end would keep one waiting.
+    Within a shape the order is free: families of few shapes and few candidates come first, so that
+    some are through early.
     """
     groups = group_by_shape(prepared, None).values()
     ordered = sorted(groups, key=lambda group: -sum(map(_active_parameters, group)))
-    return [one for group in ordered for one in group]
+    size = _family_sizes(prepared)
+    return [
+        one
+        for group in ordered
+        for one in sorted(group, key=lambda one: size[one.candidate.family])
+    ]
+
+
+def _family_sizes(prepared: Sequence[Prepared]) -> dict[str, tuple[int, int]]:
+    """Shapes and candidates of each family."""
+    found: dict[str, list[EngineShape]] = {}
+    for one in prepared:
+        found.setdefault(one.candidate.family, []).append(one.shape)
+    return {family: (len(set(shapes)), len(shapes)) for family, shapes in found.items()}
 
 
 def _active_parameters(one: Prepared) -> int:

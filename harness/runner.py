@@ -15,7 +15,7 @@ from harness.jobs import Evaluate, Evaluated, Failed, Start, Time, Timed
 from harness.measure.quality import quality_records
 from harness.measure.speed import fit
 from harness.plan import needed_roles
-from harness.prepare import Prepared, group_by_shape, longest_first, num_slots, prepare
+from harness.prepare import Prepared, group_by_shape, in_order, num_slots, prepare
 from harness.records import Candidate, EngineShape, Measurement, Outcome, Plan, Task
 from harness.store import RunFolder
 
@@ -114,7 +114,7 @@ class Runner:
         """All slots side by side: nothing is timed here."""
         start = time.perf_counter()
         members = [one for group in groups.values() for one in group if self._pending_tasks(one)]
-        queue = Queue(longest_first(members))
+        queue = Queue(in_order(members))
         wanted = {task for one in members for task in self._pending_tasks(one)}
         pool = self._pool(
             groups,

@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.engine_pool import WORTH_AN_ENGINE, Queue
-from harness.records import EngineShape
+from harness.jobs import Load
+from harness.prepare import Prepared, in_order
+from harness.records import Candidate, EngineShape, Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +66,36 @@ def test_a_second_engine_of_a_shape_starts_only_where_it_is_worth_it() -> None:
     many = Queue([Job(number, shaped("a")) for number in range(WORTH_AN_ENGINE + 1)])
     assert many.next(0) is not None
     assert many.next(1) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    num_active_parameters: int
+
+
+def prepared(name: str, family: str, shape: str, parameters: int = 1) -> Prepared:
+    recipe = Weights(method="checkpoint", inputs=(name,))
+    candidate = Candidate(name=name, family=family, recipe=recipe)
+    infos: list[Any] = [Info(parameters)]
+    return Prepared(candidate, Load(Path(name)), shaped(shape), infos, None)
+
+
+def test_families_are_through_one_after_the_other_and_no_shape_is_taken_up_twice() -> None:
+    """As in jan2024: checkpoints of all shapes, averages and merges in the large one's."""
+    members = [prepared(f"checkpoint-{n}", "single", "abc"[n % 3], 2) for n in range(9)]
+    members += [prepared(f"merge-{n}", "merging", "a", 2) for n in range(12)]
+    members += [prepared(f"average-{n}", "averaging", "a", 2) for n in range(3)]
+    members += [prepared(f"mix-{n}", "proxy", "d", 1) for n in range(4)]
+    order = in_order(members)
+    shapes = [one.shape.signature for one in order]
+    assert [left for left, right in pairwise(shapes) if left != right] == ["a", "b", "c"]
+    families = [one.candidate.family for one in order if one.shape.signature == "a"]
+    assert families == ["averaging"] * 3 + ["merging"] * 12 + ["single"] * 3
+
+
+@given(st.lists(st.tuples(st.sampled_from("fgh"), st.sampled_from("abc")), max_size=20))
+def test_the_order_leaves_nobody_out(kinds: list[tuple[str, str]]) -> None:
+    members = [prepared(str(at), *kind) for at, kind in enumerate(kinds)]
+    assert sorted(one.candidate.name for one in in_order(members)) == sorted(
+        one.candidate.name for one in members
+    )
