@@ -41,18 +41,18 @@ class RunFolder:
         """Create the folder and check that it can be written.
 
         Raises:
-            HarnessError: it cannot; nothing in it was touched.
+            HarnessError: it cannot, or another process measures into it; nothing was touched.
         """
         with _writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.path) as probe:
                 probe.write(b"\0" * 65_536)
-        for name in ("measurements.jsonl", "rounds.jsonl"):
-            self._mend(name)
+        with self.claimed():
+            pass
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:
-        """Hold the lock by which a reader knows that the run is going on.
+        """Hold the lock by which a reader knows that the run is going on; mend what was cut.
 
         The system lets go when this process dies, however it dies.
 
@@ -60,7 +60,8 @@ class RunFolder:
             HarnessError: another process holds it.
         """
         with _writing(self.path):
-            self._measurements.touch()
+            if not self._measurements.exists():  # its time says whether the report is current
+                self._measurements.touch()
         with self._measurements.open("a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -71,6 +72,8 @@ class RunFolder:
                 ) from None
             except OSError:  # a file system without locks: readers will take the run for stopped
                 pass
+            for name in ("measurements.jsonl", "rounds.jsonl"):
+                self._mend(name)
             yield
 
     def manifest(self) -> dict[str, Any] | None:
@@ -147,13 +150,17 @@ class RunFolder:
             os.fsync(file.fileno())
 
     def _mend(self, name: str) -> None:
-        """End a last line that was cut short, so that the next record starts on its own line."""
+        """Drop a last line that was cut short, so that the next record starts on its own line.
+
+        In place: a file that is replaced leaves its lock behind.
+        """
         path = self.path / name
         if not path.exists() or not path.stat().st_size:
             return
         content = path.read_bytes()
         if not content.endswith(b"\n"):
-            self._replace(name, content[: content.rfind(b"\n") + 1])
+            with _writing(self.path):
+                os.truncate(path, content.rfind(b"\n") + 1)
 
     def _replace(self, name: str, content: bytes) -> None:
         """Write a file whole or not at all."""
