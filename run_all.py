@@ -15,7 +15,8 @@ regression is not hidden by what failed beside it.
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -37,6 +38,7 @@ from harness.contracts import Zoo  # noqa: E402
 from harness.engine_pool import ENGINE_BYTES  # noqa: E402
 from harness.errors import HarnessError, unknown  # noqa: E402
 from harness.export import export  # noqa: E402
+from harness.live_report import LiveReport  # noqa: E402
 from harness.manifest import check_resumable, make_manifest  # noqa: E402
 from harness.measure.memory import total_bytes  # noqa: E402
 from harness.plan import (  # noqa: E402
@@ -46,6 +48,7 @@ from harness.plan import (  # noqa: E402
     needed_roles,
     served_by,
 )
+from harness.progress import Progress  # noqa: E402
 from harness.records import Plan, Suite  # noqa: E402
 from harness.runner import Runner  # noqa: E402
 from harness.store import RunFolder  # noqa: E402
@@ -216,24 +219,30 @@ WITH_RUNS = {"trends": trends, "prune": prune, "keep": keep}
 def run(plan: Plan, zoo: Zoo, folder: RunFolder, before: dict[str, Any] | None, gate: Gate) -> int:
     """Measure what is pending, then render. `before` is the manifest of the run resumed."""
     folder.prepare()
-    failed = 0
     if before is None or any(cell.pending for cell in plan.cells):
         print(describe(plan, zoo, folder))
-        failed = measure(plan, zoo, folder, before)
-    elif folder.report_is_current() and gate.baseline is None:
+        with closing(Progress(plan)) as progress:
+            failed = measure(plan, zoo, folder, before, progress)
+            progress.doing("rendering the report")
+            return report(folder, gate, progress.say) or (CELLS_FAILED if failed else ALL_DONE)
+    if folder.report_is_current() and gate.baseline is None:
         print(f"everything is measured: {len(plan.cells)} cells; report: {folder.report}")
         return ALL_DONE
-    return report(folder, gate) or (CELLS_FAILED if failed else ALL_DONE)
+    return report(folder, gate)
 
 
-def measure(plan: Plan, zoo: Zoo, folder: RunFolder, before: dict[str, Any] | None) -> int:
+def measure(
+    plan: Plan, zoo: Zoo, folder: RunFolder, before: dict[str, Any] | None, progress: Progress
+) -> int:
     """Returns the number of cells that failed."""
     started = datetime.now(UTC)
     seed = zoo.world_seed
     data = None if seed is None else pocket_data(seed, cache_dir())
-    runner = Runner(plan, zoo, folder, task_sources(plan.tasks, data))
+    live_report = LiveReport(folder, progress.say)
+    sources = task_sources(plan.tasks, data)
+    runner = Runner(plan, zoo, folder, sources, progress, live_report)
 
-    def write_manifest() -> None:
+    def write_manifest(finished: datetime | None = None) -> None:
         folder.write_manifest(
             make_manifest(
                 plan,
@@ -243,16 +252,20 @@ def measure(plan: Plan, zoo: Zoo, folder: RunFolder, before: dict[str, Any] | No
                 definitions=definitions(plan),
                 timings=asdict(runner.spent),
                 started=started,
+                finished=finished,
                 context_length=runner.context_length,
             )
         )
 
-    write_manifest()
-    try:
-        runner.run()
-    finally:
+    with folder.claimed(), closing(live_report):
         write_manifest()
-    return runner.num_failed
+        try:
+            runner.run()
+        except BaseException:
+            write_manifest()  # with what was spent so far
+            raise
+        write_manifest(finished=datetime.now(UTC))
+    return runner.recorder.num_failed
 
 
 def open_gate(options: argparse.Namespace, folder: RunFolder, suite: Suite, zoo: Zoo) -> Gate:
@@ -281,7 +294,7 @@ def open_gate(options: argparse.Namespace, folder: RunFolder, suite: Suite, zoo:
     return Gate(baseline=baseline, binding=options.fail_on_regression)
 
 
-def report(folder: RunFolder, gate: Gate) -> int:
+def report(folder: RunFolder, gate: Gate, say: Callable[[str], None] = print) -> int:
     """Render, and say what the comparison came to."""
     from reports.load import load_run
     from reports.nightly.retention import note_baseline
@@ -291,15 +304,17 @@ def report(folder: RunFolder, gate: Gate) -> int:
     if folder.manifest() is None:
         raise HarnessError(f"{folder.path} holds no run; run the suite first, or pass --out")
     rendered = Report(load_run(folder.path), gate.baseline)
-    print(f"report: {render_report(rendered)}")
+    say(f"report: {render_report(rendered)}")
     if gate.baseline:
         note_baseline(folder.path, gate.baseline.folder)
-    return verdict(rendered.comparison, gate) if rendered.comparison else ALL_DONE
+    if rendered.comparison is None:
+        return ALL_DONE
+    say(rendered.comparison.sentence)
+    return verdict(rendered.comparison, gate)
 
 
 def verdict(comparison: "Comparison", gate: Gate) -> int:
     """A cell that the baseline has and that failed here is no pass; nor is one with no numbers."""
-    print(comparison.sentence)
     if not gate.binding:
         return ALL_DONE
     if comparison.regressions:

@@ -74,6 +74,11 @@ class EnginePool:
             self._by_shape[shape] = EngineProcess(self.start(shape, cores), self.log)
         return self._by_shape[shape]
 
+    def interrupt(self) -> None:
+        """End the engines in the middle of what they do, also beside threads that ask them."""
+        for process in self._processes:
+            process.interrupt()
+
     def close(self) -> None:
         for process in self._processes:
             process.close()
@@ -117,6 +122,11 @@ class Queue(Generic[Member]):
             self._waiting.remove(chosen)
             self._served[slot] = chosen.shape
             return chosen
+
+    def close(self) -> None:
+        """Hand out no more."""
+        with self._lock:
+            self._waiting.clear()
 
     def _first(self, wanted: Callable[[EngineShape], bool]) -> Member | None:
         return next((one for one in self._waiting if wanted(one.shape)), None)

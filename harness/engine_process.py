@@ -2,6 +2,7 @@
 
 import contextlib
 import multiprocessing
+import signal
 from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -17,7 +18,10 @@ def preload() -> None:
     """Begin to import what CPU engines need, in the background, once for all workers."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
+    # Ctrl-C is for the run, which ends its workers: theirs would be a traceback in its terminal.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     forkserver.ensure_running()
+    signal.signal(signal.SIGINT, before)
 
 
 class EngineProcess:
@@ -31,6 +35,7 @@ class EngineProcess:
         self._start_job = start
         self._log = log
         self._process: BaseProcess | None = None
+        self._interrupted = False
         self._started: Start | None = None
         self.start_sec = 0.0
 
@@ -67,6 +72,12 @@ class EngineProcess:
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
 
+    def interrupt(self) -> None:
+        """End the worker in the middle of its job; whoever waits for its answer gets `Failed`."""
+        self._interrupted = True
+        if self._process is not None:
+            self._process.kill()
+
     def close(self) -> None:
         if self._process is None:
             return
@@ -86,9 +97,12 @@ class EngineProcess:
         )
         context = forked if on_cpu else new
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=main, args=(theirs, self._log), daemon=True)
-        self._process.start()
+        process = context.Process(target=main, args=(theirs, self._log), daemon=True)
+        process.start()
         theirs.close()
+        self._process = process
+        if self._interrupted:  # while it started
+            process.kill()
 
     def _exchange(self, job: Job) -> Reply:
         assert self._process is not None

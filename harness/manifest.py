@@ -4,7 +4,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,11 @@ def make_manifest(
     definitions: Mapping[str, str],
     timings: Mapping[str, float],
     started: datetime,
+    finished: datetime | None,
     context_length: int | None,
 ) -> dict[str, Any]:
     """Plain data, ready for JSON. `fingerprints` are the zoo's, by role; `definitions` are
-    hashes of the tasks', by name.
+    hashes of the tasks', by name; `finished` is None until all is measured.
 
     `before` is the manifest of the run that this one resumes: what it names stays named, since
     `--only` and `--tasks` narrow a plan but not what the folder holds.
@@ -59,7 +60,7 @@ def make_manifest(
         "hardware": hardware(),
         "git_revision": git_revision(),
         "started": before.get("started") or started.isoformat(timespec="seconds"),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "finished": finished and finished.isoformat(timespec="seconds"),
         "timings": {
             name: round(seconds + earlier.get(name, 0.0), 3) for name, seconds in timings.items()
         },

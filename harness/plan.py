@@ -190,18 +190,30 @@ def needed_roles(candidates: Iterable[Candidate]) -> list[str]:
 def estimate_seconds(plan: Plan, zoo: Zoo) -> float:
     """About how long the pending cells take, checkpoints included."""
     running = [one for one in plan.candidates if plan.pending(one.name)]
-    steps = sum(one.output_tokens for one in plan.suite.workloads)
-    seconds_per_round = SECONDS_PER_VISIT + SECONDS_PER_STEP * steps
     seconds = zoo.wall_seconds(needed_roles(running))
     for candidate in running:
-        factor = MIX_FACTOR if isinstance(candidate.recipe, LogitMix) else 1
         for cell in plan.pending(candidate.name):
-            seconds += factor * (
-                plan.suite.rounds * seconds_per_round
+            seconds += (
+                plan.suite.rounds * visit_seconds(plan, candidate)
                 if cell.task is None
-                else (plan.limit or 500) * SECONDS_PER_EXAMPLE
+                else task_seconds(plan, candidate)
             )
     return seconds + (SECONDS_PER_ENGINE if running else 0)
+
+
+def task_seconds(plan: Plan, candidate: Candidate) -> float:
+    """About how long a candidate takes over a task."""
+    return _mix_factor(candidate) * (plan.limit or 500) * SECONDS_PER_EXAMPLE
+
+
+def visit_seconds(plan: Plan, candidate: Candidate) -> float:
+    """About how long one round of all workloads takes."""
+    steps = sum(one.output_tokens for one in plan.suite.workloads)
+    return _mix_factor(candidate) * (SECONDS_PER_VISIT + SECONDS_PER_STEP * steps)
+
+
+def _mix_factor(candidate: Candidate) -> int:
+    return MIX_FACTOR if isinstance(candidate.recipe, LogitMix) else 1
 
 
 def estimate_bytes(plan: Plan, zoo: Zoo) -> int:

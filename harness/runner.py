@@ -1,10 +1,10 @@
 """Plan -> records: one worker process per engine shape, candidates one after the other."""
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from threading import Lock
 from typing import Any
 
 from harness.contracts import Zoo
@@ -12,18 +12,20 @@ from harness.costs import cost_records, round_lines, speed_error
 from harness.engine_pool import EnginePool, Queue
 from harness.engine_process import EngineProcess, preload
 from harness.jobs import Evaluate, Evaluated, Failed, Start, Time, Timed
-from harness.measure.quality import quality_records
+from harness.live_report import LiveReport
 from harness.measure.speed import fit
 from harness.plan import needed_roles
 from harness.prepare import Prepared, group_by_shape, in_order, num_slots, prepare
-from harness.records import Candidate, EngineShape, Measurement, Outcome, Plan, Task
+from harness.progress import Progress
+from harness.recorder import Recorder
+from harness.records import Candidate, EngineShape, Plan, Task
 from harness.store import RunFolder
-
-Say = Callable[[str], None]
 
 ENOUGH_ALIKE = 2
 ROUNDS_TO_SETTLE = 8
 """After as many rounds, and as many more, it is asked whether they suffice."""
+Keep = Callable[..., None]
+"""Called with what writes results, and the results: off the engine's time."""
 TaskEntry = tuple[Task, Sequence[Any]]
 
 
@@ -45,16 +47,21 @@ class Runner:
     folder: RunFolder
     sources: Mapping[str, Sequence[Any]]
     """Task name -> what lm-eval loads it from."""
-    say: Say = print
+    progress: Progress
+    live_report: LiveReport
+    recorder: Recorder = field(init=False)
     spent: Spent = field(default_factory=Spent)
-    num_failed: int = 0
     context_length: int | None = None
     """In tokens, of the first candidate; workloads are cut to it."""
-    _lock: Lock = field(default_factory=Lock)
+    _stopped: bool = False
+    """What fails now fails because its engine was interrupted."""
+
+    def __post_init__(self) -> None:
+        self.recorder = Recorder(self.plan, self.folder, self.progress)
 
     def run(self) -> None:
         """Measure every pending cell. A candidate that breaks costs its own cells only."""
-        self._record_refusals()
+        self.recorder.refusals()
         if self.plan.device == "cpu" and any(cell.pending for cell in self.plan.cells):
             preload()
         prepared = self._prepare_all()
@@ -67,25 +74,22 @@ class Runner:
         self._evaluate_all(groups)
         self._time_all(groups, reference)
 
-    def _record_refusals(self) -> None:
-        self.folder.append(
-            self._without_value(cell.candidate, cell.task, Outcome.SKIPPED, cell.refused)
-            for cell in self.plan.cells
-            if cell.refused and not cell.done
-        )
-
     def _prepare_all(self) -> list[Prepared]:
         start = time.perf_counter()
         running = [one for one in self.plan.candidates if self.plan.pending(one.name)]
         wanted = [*running, *self._reference_candidate(running)]
-        paths = self.zoo.build(needed_roles(wanted)) if wanted else {}
+        roles = needed_roles(wanted)
+        self.progress.doing(f"preparing {len(roles) or 'no'} checkpoints")
+        paths = self.zoo.build(roles) if wanted else {}
         prints = {role: self.zoo.fingerprint(role) for role in paths}
         prepared = []
         for candidate in wanted:
+            self.progress.doing(f"preparing {candidate.name}")
             try:
                 prepared.append(prepare(candidate, paths, prints, device=self.plan.device))
             except Exception as error:  # this candidate's failure; the others go on
-                self._fail(candidate, f"building failed: {' '.join(str(error).split())}")
+                self.recorder.fail(candidate, f"building failed: {' '.join(str(error).split())}")
+                self.progress.dropped(candidate.name, len(self.plan.pending(candidate.name)))
         self.spent.build_sec += time.perf_counter() - start
         return prepared
 
@@ -115,15 +119,8 @@ class Runner:
         start = time.perf_counter()
         members = [one for group in groups.values() for one in group if self._pending_tasks(one)]
         queue = Queue(in_order(members))
-        wanted = {task for one in members for task in self._pending_tasks(one)}
-        pool = self._pool(
-            groups,
-            {
-                one.name: (one, self.sources[one.name])
-                for one in self.plan.tasks
-                if one.name in wanted
-            },
-        )
+        unfinished = _by_family(members)
+        pool = self._pool(groups, self._task_entries(members))
 
         # An engine starts on its next candidate while the results of the last are written.
         def work(slot: int) -> None:
@@ -131,24 +128,60 @@ class Runner:
                 for one in kept:
                     if one.done():
                         one.result()  # a full disk ends the run now, not after the last candidate
-                began = time.perf_counter()
-                tasks = self._pending_tasks(member)
-                for reply in self._evaluate(pool.engine(member.shape, slot), member, tasks):
-                    kept.append(keeper.submit(self._keep, member.candidate, reply))
-                seconds = time.perf_counter() - began
-                self.say(f"{member.candidate.name}: {len(tasks)} tasks in {seconds:.1f} s")
+                self._examine(pool.engine(member.shape, slot), member, keep)
+                keep(self._through, member.candidate, unfinished)
 
+        def keep(write: Callable[..., None], *results: Any) -> None:
+            kept.append(keeper.submit(write, *results))
+
+        self.progress.doing("evaluating")
+        self.progress.left.num_slots = pool.num_slots
         kept: list[Future[None]] = []
         try:
             with ThreadPoolExecutor(1) as keeper, ThreadPoolExecutor(pool.num_slots) as slots:
-                for _ in slots.map(work, range(pool.num_slots)):
-                    pass
+                try:
+                    for _ in slots.map(work, range(pool.num_slots)):
+                        pass
+                except BaseException:  # Ctrl-C, or one slot's error: the others would go on
+                    self._stopped = True
+                    queue.close()
+                    pool.interrupt()
+                    raise
             for one in kept:
                 one.result()
         finally:
             self.spent.engine_start_sec += pool.start_sec
+            self.spent.inside_engine_sec = self.recorder.inside_engine_sec
             pool.close()
         self.spent.evaluate_sec += time.perf_counter() - start
+
+    def _task_entries(self, members: Sequence[Prepared]) -> dict[str, TaskEntry]:
+        wanted = {task for one in members for task in self._pending_tasks(one)}
+        return {
+            one.name: (one, self.sources[one.name]) for one in self.plan.tasks if one.name in wanted
+        }
+
+    def _through(self, candidate: Candidate, unfinished: Mapping[str, set[str]]) -> None:
+        """All its results are written; the last of a family renews the report."""
+        unfinished[candidate.family].discard(candidate.name)
+        more = any(unfinished.values()) or self._speed_waits
+        if more and not unfinished[candidate.family]:
+            self.live_report.renew()
+
+    def _examine(self, engine: EngineProcess, member: Prepared, keep: Keep) -> None:
+        """A candidate on all its tasks. What starting its engine takes is no part of its pace."""
+        name, tasks = member.candidate.name, self._pending_tasks(member)
+        began, started_sec = time.perf_counter(), engine.start_sec
+        self.progress.began(name)
+        for reply in self._evaluate(engine, member, tasks):
+            keep(self.recorder.keep, member.candidate, reply)
+        if self._stopped:
+            return
+        seconds = time.perf_counter() - began
+        self.progress.left.tasks.finish(
+            name, len(tasks), seconds - (engine.start_sec - started_sec)
+        )
+        self.progress.ended(name, len(tasks), f"{name}: {len(tasks)} tasks in {seconds:.1f} s")
 
     def _pending_tasks(self, member: Prepared) -> list[str]:
         pending = self.plan.pending(member.candidate.name)
@@ -160,7 +193,7 @@ class Runner:
         reply = process.ask(Evaluate(member.load, tasks))
         if isinstance(reply, Evaluated):
             yield reply
-        elif isinstance(reply, Failed):
+        elif isinstance(reply, Failed) and not self._stopped:
             yield from self._evaluate_apart(process, member, tasks, reply.reason)
 
     def _evaluate_apart(
@@ -172,24 +205,17 @@ class Runner:
         """
         num_alike = 0
         for task in tasks:
+            if self._stopped:
+                return
             if num_alike == ENOUGH_ALIKE or len(tasks) == 1:
-                self._fail(member.candidate, reason, task)
+                self.recorder.fail(member.candidate, reason, task)
                 continue
             reply = process.ask(Evaluate(member.load, [task]))
             if isinstance(reply, Evaluated):
                 yield reply
-            elif isinstance(reply, Failed):
+            elif isinstance(reply, Failed) and not self._stopped:
                 num_alike += reply.reason == reason
-                self._fail(member.candidate, reply.reason, task)
-
-    def _keep(self, candidate: Candidate, reply: Evaluated) -> None:
-        with self._lock:
-            self.spent.inside_engine_sec += reply.engine_sec
-            for result in reply.results:
-                task = next(task for task in self.plan.tasks if task.name == result.task)
-                self.folder.write_samples(candidate.name, task.name, result.samples)
-                records = quality_records(candidate, task, result.values, result.samples.cluster)
-                self.folder.append(records)
+                self.recorder.fail(member.candidate, reply.reason, task)
 
     def _time_all(
         self, groups: Mapping[EngineShape, Sequence[Prepared]], reference: Prepared | None
@@ -208,12 +234,16 @@ class Runner:
         due = [members for members in due if members]
         try:
             if pool.fits_all():
+                self.progress.doing("starting engines")
                 pool.start_together([members[0].shape for members in due])
                 self._time_in_turn(pool, [one for members in due for one in members], reference)
             else:
                 for members in due:
                     with_it = reference and reference.shape == members[0].shape
                     self._time_in_turn(pool, members, reference if with_it else None)
+        except BaseException:
+            pool.interrupt()
+            raise
         finally:
             pool.close()
         self.spent.speed_sec += time.perf_counter() - start
@@ -222,19 +252,21 @@ class Runner:
         self, pool: EnginePool, due: Sequence[Prepared], reference: Prepared | None
     ) -> None:
         """Rounds over all members, the reference in each, so that no one runs in one drift."""
+        self.live_report.wait()  # nothing else is at work beside what is timed
         members = {one.candidate.name: one for one in due}
         if reference is not None:
             members = {reference.candidate.name: reference} | members
         rounds: dict[str, list[Timed]] = {name: [] for name in members}
         for number in range(self.plan.suite.rounds):
             for name in list(rounds):
+                self.progress.doing(f"round {number + 1}, timing {name}", still=True)
                 reply = self._time(pool, members[name], number)
                 if isinstance(reply, Timed):
                     rounds[name].append(reply)
                 else:
                     del rounds[name]
                     if members[name] in due:
-                        self._fail(members[name].candidate, reply.reason, None)
+                        self.recorder.fail(members[name].candidate, reply.reason, None)
             if self._settled(rounds, number + 1):
                 break
         workloads = self.plan.suite.workloads
@@ -244,14 +276,19 @@ class Runner:
                 # The records say that the cell is done, so they come last.
                 self.folder.append_rounds(round_lines(member, timed, reference_rounds))
                 self.folder.append(cost_records(member, workloads, timed, reference_rounds))
+        self.progress.timed(members, len(due))
 
     def _settled(self, rounds: Mapping[str, Sequence[Timed]], num_rounds: int) -> bool:
         settle = self.plan.suite.settle
         if not (settle and rounds) or num_rounds % ROUNDS_TO_SETTLE:
             return False
         error = speed_error(rounds)
-        self.say(f"{num_rounds} rounds: a candidate's speed is known to {error:.1%}")
+        self.progress.say(f"{num_rounds} rounds: a candidate's speed is known to {error:.1%}")
         return error <= settle
+
+    @property
+    def _speed_waits(self) -> bool:
+        return any(cell.task is None and cell.pending for cell in self.plan.cells)
 
     def _speed_due(self, candidate: Candidate) -> bool:
         return any(cell.task is None for cell in self.plan.pending(candidate.name))
@@ -259,29 +296,18 @@ class Runner:
     def _time(self, pool: EnginePool, member: Prepared, number: int) -> Timed | Failed:
         workloads = [fit(one, member.shape.max_model_len) for one in self.plan.suite.workloads]
         job = Time(member.load, workloads, self.plan.seed + number)
-        reply = pool.home_engine(member.shape).ask(job)
+        engine = pool.home_engine(member.shape)
+        began, started_sec = time.perf_counter(), engine.start_sec
+        reply = engine.ask(job)
         assert isinstance(reply, Timed | Failed)
+        seconds = time.perf_counter() - began - (engine.start_sec - started_sec)
+        self.progress.visited(member.candidate.name, seconds)
         return reply
 
-    def _fail(self, candidate: Candidate, reason: str, *task: str | None) -> None:
-        """Record the failure for one task, or for all that the candidate still had to do."""
-        cells = task or tuple(cell.task for cell in self.plan.pending(candidate.name))
-        self.say(f"{candidate.name}: failed: {reason}")
-        with self._lock:
-            self.num_failed += len(cells)
-            self.folder.append(
-                self._without_value(candidate.name, one, Outcome.FAILED, reason) for one in cells
-            )
 
-    def _without_value(
-        self, candidate: str, task: str | None, outcome: Outcome, reason: str
-    ) -> Measurement:
-        metrics = {one.name: one.primary_metric for one in self.plan.tasks}
-        return Measurement(
-            candidate=candidate,
-            family=self.plan.candidate(candidate).family,
-            task=task,
-            metric=metrics[task] if task else "throughput",
-            outcome=outcome,
-            reason=reason,
-        )
+def _by_family(members: Sequence[Prepared]) -> dict[str, set[str]]:
+    """Names of the candidates."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for one in members:
+        found[one.candidate.family].add(one.candidate.name)
+    return found

@@ -8,7 +8,10 @@ import traceback
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING
+
+from tqdm import tqdm
 
 from harness.errors import HarnessError
 from harness.jobs import (
@@ -47,6 +50,8 @@ first comes, and longer outputs bring no other sizes."""
 def main(connection: Connection, log: Path) -> None:
     """Serve jobs until told to stop. What libraries print goes to `log`."""
     _redirect_output(log)
+    # The default takes semaphores, of which Python complains at the run's end if this is killed.
+    tqdm.set_lock(RLock())
     worker = Worker()
     _KEPT.append(worker)
     while not isinstance(job := connection.recv(), Stop):

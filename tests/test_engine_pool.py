@@ -68,6 +68,13 @@ def test_a_second_engine_of_a_shape_starts_only_where_it_is_worth_it() -> None:
     assert many.next(1) is not None
 
 
+def test_a_closed_queue_hands_out_no_more() -> None:
+    queue = Queue([Job(number, shaped("a")) for number in range(3)])
+    assert queue.next(0) is not None
+    queue.close()
+    assert queue.next(0) is None
+
+
 @dataclass(frozen=True, slots=True)
 class Info:
     num_active_parameters: int

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -139,6 +140,18 @@ def test_rounds_end_once_speeds_are_known(workplace: Path, tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
     assert "8 rounds: a candidate's speed is known to" in done.stdout
     assert len(read_rounds(tmp_path / "out" / "rounds.jsonl")) == 8
+
+
+def test_the_report_fills_while_the_run_goes_on_and_lines_say_how_far_it_is(
+    workplace: Path, finished: Finished
+) -> None:
+    done, _ = finished
+    said = [line for line in done.stdout.splitlines() if "report" in line]
+    index = RunFolder(workplace / "out").report
+    assert said == [f"report so far: {index}", f"report: {index}"]
+    assert re.search(r"large_mix: 4 tasks in \S+ s \(\d+ of 25 cells, about ", done.stdout)
+    assert "cells measured" not in index.read_text()
+    assert (RunFolder(workplace / "out").manifest() or {})["finished"]
 
 
 def test_a_candidate_whose_role_is_missing_is_skipped_with_the_reason(finished: Finished) -> None:

@@ -1,0 +1,137 @@
+"""How far a run is, on one line: cells done and to come, what runs now, the time left."""
+
+import sys
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from threading import Event, Lock, Thread
+
+from tqdm import tqdm
+
+from harness.records import Plan
+from harness.time_left import time_left
+
+CLEAR_REST = "\x1b[K"
+TICK_SEC = 1.0
+PLAIN_SEC = 10.0
+"""Where nothing rewrites itself, a line at most as often."""
+
+
+class Progress:
+    """A line that rewrites itself on a terminal; elsewhere plain lines, few of them.
+
+    May be told from several threads. Two streams that are one terminal share the line, so it is
+    shown only where both are one.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        wanted = [cell for cell in plan.cells if not cell.refused]
+        self.left = time_left(plan)
+        self._total = len(wanted)
+        self._done = sum(cell.done for cell in wanted)
+        self._settles = plan.suite.settle is not None
+        self._doing = ""
+        self._running: dict[str, None] = {}
+        self._lock = Lock()
+        self._changed = self._said = time.perf_counter()
+        self._bar: tqdm | None = None
+        self._closed, self._still = Event(), False
+        if sys.stdout.isatty() and sys.stderr.isatty():
+            self._bar = tqdm(
+                total=self._total, initial=self._done, leave=False, dynamic_ncols=True,
+                bar_format="{bar:16} {desc}",
+            )  # fmt: skip
+            Thread(target=self._tick, daemon=True).start()
+
+    def say(self, text: str) -> None:
+        """A line that stays, above the one that does not."""
+        if self._bar is not None:
+            tqdm.write(text)
+        else:
+            with suppress(BrokenPipeError):  # `| head`: what nobody reads does not end a run
+                print(text, flush=True)
+
+    def doing(self, text: str, *, still: bool = False) -> None:
+        """What the whole run is at. `still`: nothing moves between two reports of ours, so that
+        what is being timed is left alone."""
+        self._doing, self._still = text, still
+        self._show()
+
+    def began(self, candidate: str) -> None:
+        with self._lock:
+            self._running[candidate] = None
+        self._show()
+
+    def ended(self, candidate: str, cells: int, said: str) -> None:
+        """`cells` of the candidate have come to an end, which `said` is about."""
+        with self._lock:
+            self._running.pop(candidate, None)
+            self._done += cells
+        self._changed = time.perf_counter()
+        if self._bar is None:
+            self._said = self._changed
+            said += f" ({self._count()})"
+        self.say(said)
+        self._show()
+
+    def dropped(self, candidate: str, cells: int) -> None:
+        """Nothing of it is still to come: it failed before it ran."""
+        self.left.tasks.drop(candidate)
+        self.left.visits.drop(candidate)
+        self._done += cells
+
+    def visited(self, candidate: str, seconds: float) -> None:
+        """It was timed in one round."""
+        self.left.visits.finish(candidate, 1, seconds)
+        self._changed = time.perf_counter()
+        self._show()
+
+    def timed(self, candidates: Iterable[str], cells: int) -> None:
+        """Their rounds are over, which may have been fewer than planned."""
+        for name in candidates:
+            self.left.visits.drop(name)
+        self._done += cells
+        self._show()
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        self._closed.set()
+        if self._bar is not None:
+            self._bar.close()
+            print(CLEAR_REST, end="", file=sys.stderr, flush=True)  # where Ctrl-C was echoed
+
+    def _tick(self) -> None:
+        while not self._closed.wait(TICK_SEC):
+            if not self._still:
+                self._show()
+
+    def _show(self) -> None:
+        text = f"{self._count()}: {self._now()}"
+        if self._bar is not None:
+            self._bar.n = min(self._done, self._total)
+            self._bar.set_description_str(text)
+        elif time.perf_counter() - self._said >= PLAIN_SEC:
+            self._said = time.perf_counter()
+            self.say(text)
+
+    def _count(self) -> str:
+        count = f"{self._done} of {self._total} cells"
+        seconds = self.left.seconds
+        if seconds is not None:
+            seconds -= time.perf_counter() - self._changed
+        # Where the estimate is used up, nothing is better than "0 s left".
+        if seconds is None or seconds < 1:
+            return count
+        return f"{count}, {'at most' if self._settles else 'about'} {spoken(seconds)} left"
+
+    def _now(self) -> str:
+        with self._lock:
+            return " ".join([self._doing, ", ".join(self._running)]).strip()
+
+
+def spoken(seconds: float) -> str:
+    """`40 s`, `3 min`, `2 h 10 min`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

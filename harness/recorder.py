@@ -1,0 +1,60 @@
+"""What comes out of cells -> lines and files of the run's folder, from several threads."""
+
+from dataclasses import dataclass, field
+from threading import Lock
+
+from harness.jobs import Evaluated
+from harness.measure.quality import quality_records
+from harness.progress import Progress
+from harness.records import Candidate, Measurement, Outcome, Plan
+from harness.store import RunFolder
+
+
+@dataclass(slots=True)
+class Recorder:
+    plan: Plan
+    folder: RunFolder
+    progress: Progress
+    num_failed: int = 0
+    inside_engine_sec: float = 0.0
+    """Of the evaluations that were kept."""
+    _lock: Lock = field(default_factory=Lock)
+
+    def refusals(self) -> None:
+        self.folder.append(
+            self._without_value(cell.candidate, cell.task, Outcome.SKIPPED, cell.refused)
+            for cell in self.plan.cells
+            if cell.refused and not cell.done
+        )
+
+    def keep(self, candidate: Candidate, reply: Evaluated) -> None:
+        with self._lock:
+            self.inside_engine_sec += reply.engine_sec
+            for result in reply.results:
+                task = next(task for task in self.plan.tasks if task.name == result.task)
+                self.folder.write_samples(candidate.name, task.name, result.samples)
+                records = quality_records(candidate, task, result.values, result.samples.cluster)
+                self.folder.append(records)
+
+    def fail(self, candidate: Candidate, reason: str, *task: str | None) -> None:
+        """Record the failure for one task, or for all that the candidate still had to do."""
+        cells = task or tuple(cell.task for cell in self.plan.pending(candidate.name))
+        self.progress.say(f"{candidate.name}: failed: {reason}")
+        with self._lock:
+            self.num_failed += len(cells)
+            self.folder.append(
+                self._without_value(candidate.name, one, Outcome.FAILED, reason) for one in cells
+            )
+
+    def _without_value(
+        self, candidate: str, task: str | None, outcome: Outcome, reason: str
+    ) -> Measurement:
+        metrics = {one.name: one.primary_metric for one in self.plan.tasks}
+        return Measurement(
+            candidate=candidate,
+            family=self.plan.candidate(candidate).family,
+            task=task,
+            metric=metrics[task] if task else "throughput",
+            outcome=outcome,
+            reason=reason,
+        )
