@@ -207,10 +207,12 @@ def test_one_role_is_shipped_beside_the_others(
     shipped = ShippedZoo(tiny.recipe, tmp_path)
     ship(tiny, tiny.recipe.roles, shipped)
     before = (tmp_path / "mixture_base" / "model.safetensors").stat().st_ino
+    (tmp_path / "role_of_an_earlier_recipe").mkdir()
     other = train(tiny.recipe.with_seed(0), tmp_path / "again", "small_base")
     ship(other, ["small_base"], ShippedZoo(tiny.recipe, tmp_path))
     assert (tmp_path / "mixture_base" / "model.safetensors").stat().st_ino == before
     assert ShippedZoo(tiny.recipe, tmp_path).build(tiny.roles)
+    assert not (tmp_path / "role_of_an_earlier_recipe").exists()
     assert "earlier base" not in capsys.readouterr().out  # the same recipe, the same weights
 
 

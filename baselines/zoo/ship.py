@@ -39,6 +39,9 @@ def ship(zoo: TrainedZoo, roles: Collection[str], shipped: ShippedZoo) -> None:
         "roles": {role: entries[role] for role in order},
     }
     replace_text(root / MANIFEST, to_json(content))
+    for folder in root.iterdir():
+        if folder.is_dir() and folder.name not in (SHARED, *order):  # of an earlier recipe
+            shutil.rmtree(folder)
     print(f"{len(with_steps(zoo.recipe, roles))} checkpoints in {root}")
 
 
