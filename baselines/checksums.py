@@ -36,13 +36,14 @@ def file_hash(path: Path) -> str:
         _read.add(book)
         _known.update(_read_book(book))
     stamp = _stamp(path)
-    if (path.as_posix(), stamp) not in _known:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if (known := _known.get((path.as_posix(), stamp))) is not None:
+        return known
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if time.time() - max(stamp[1], stamp[2]) / 1e9 > SETTLED_SEC:
         _known[path.as_posix(), stamp] = digest
-        if time.time() - max(stamp[1], stamp[2]) / 1e9 > SETTLED_SEC:
-            _write_line(book, path, stamp, digest)
-    return _known[path.as_posix(), stamp]
+        _write_line(book, path, stamp, digest)
+    return digest
 
 
 def folder_hash(folder: Path) -> str:

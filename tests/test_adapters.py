@@ -90,7 +90,7 @@ def test_an_average_is_exported_as_a_checkpoint(
     export(candidate(Weights(method="lawa", inputs=tuple(steps))), zoo, tmp_path / "served")
     mean = load_file(tmp_path / "served" / "model.safetensors")["model.norm.weight"]
     each = [load_file(zoo.folder(one) / "model.safetensors")["model.norm.weight"] for one in steps]
-    assert_close(mean, (each[0] + each[1]) / 2)
+    assert_close(mean, (each[0].float() + each[1].float()) / 2)
 
 
 def test_what_cannot_be_exported_is_told(zoo_folders: Mapping[str, Path], tmp_path: Path) -> None:

@@ -220,7 +220,7 @@ def test_the_new_run_may_be_cut_and_its_lost_cell_is_a_gap(pair):
     path.write_text(path.read_text()[:-30])
     assert gate(new, old).returncode == 0
     page = (new / "report" / "compare.html").read_text()
-    assert "not run in this run: not measured in this run" in page
+    assert "not run in this run: the run stopped before it came to it" in page
 
 
 def test_the_manifest_records_the_definition_of_each_task():

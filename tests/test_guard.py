@@ -80,6 +80,7 @@ def test_pytest_benchmark_takes_the_options_and_fails_on_what_is_slower(
     quick = tmp_path / "bench_quick.py"
     quick.write_text("def test_quick(benchmark):\n    benchmark(sum, range(1000))\n")
     monkeypatch.setattr(guard, "BENCHMARKS", str(quick))
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # beside others, nothing is timed
     baseline = tmp_path / "machine.json"
     assert guard.guard(baseline, guard.run) == 0
     content = json.loads(baseline.read_text())

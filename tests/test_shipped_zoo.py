@@ -117,8 +117,8 @@ def test_a_file_replaced_under_an_open_zoos_eyes_is_seen_by_the_next(own: Path) 
 
 
 def test_missing_weights_are_named(own: Path) -> None:
-    (own / "pocket" / "large_base@1500" / "model.safetensors").unlink()
-    message = refused(own, "large_base@1500")
+    (own / "pocket" / "large_base@2250" / "model.safetensors").unlink()
+    message = refused(own, "large_base@2250")
     assert "no such file" in message
     assert "make zoo ROLES=large_base" in message
     assert open_zoo(str(own / "pocket.yaml")).build(["small_mix"])  # the others are whole
@@ -138,7 +138,7 @@ def test_a_manifest_that_is_none_is_named(own: Path) -> None:
 
 def test_a_manifest_of_another_recipe_is_named(own: Path) -> None:
     text = (own / "pocket.yaml").read_text()
-    (own / "pocket.yaml").write_text(text.replace("steps: 3000", "steps: 3250"))
+    (own / "pocket.yaml").write_text(text.replace("steps: 4500", "steps: 4875"))
     assert "another recipe than pocket.yaml" in refused(own)
 
 
