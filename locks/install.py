@@ -8,12 +8,13 @@ from where pip looks anyway, else from PyTorch's own index. Modules are compiled
 first imported: most never are.
 """
 
+import os
 import subprocess
 import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
@@ -24,51 +25,62 @@ SITE = Path(sysconfig.get_paths()["purelib"])
 
 
 def main(lock: Path) -> int:
-    lines = [line for line in lock.read_text().splitlines() if "==" in line]
-    torch = [line for line in lines if line.startswith("torch==") and "+cpu" in line]
-    rest = [line for line in lines if line not in torch]
-    print(f"Installing {len(lines)} packages from {lock}, once; a few minutes.", flush=True)
-    started, before = time.monotonic(), num_installed()
-    with tempfile.TemporaryDirectory() as scratch:
-        requirements = Path(scratch) / "rest.txt"
-        requirements.write_text("\n".join(rest) + "\n")
-        jobs = [pip(Path(scratch) / "rest.log", ["-r", str(requirements)])]
-        if torch:
-            jobs.append(pip(Path(scratch) / "torch.log", torch))
-        follow(jobs, len(lines), started, before)
-        failed = [log for child, log in jobs if child.returncode]
-        if torch and [log.stem for log in failed] == ["torch"]:
-            jobs = [pip(Path(scratch) / "torch.log", [*torch, "--index-url", TORCH_CPU_INDEX])]
-            follow(jobs, len(lines), started, before)
-            failed = [log for child, log in jobs if child.returncode]
-        for log in failed:
-            print(tail(log), file=sys.stderr)
-    print(f"  {time.monotonic() - started:.0f} s: {num_installed() - before} packages installed")
+    pins = [line for line in lock.read_text().splitlines() if "==" in line]
+    torch = [pin for pin in pins if pin.startswith("torch==") and pin.endswith("+cpu")]
+    print(f"Installing {len(pins)} packages from {lock}, once; a few minutes.", flush=True)
+    meter = Meter(len(pins))
+    rest = [pin for pin in pins if pin not in torch]
+    failed = install({"torch": torch, "rest": rest} if torch else {"rest": rest}, meter)
+    if failed.pop("torch", ""):
+        failed |= install({"torch": [*torch, "--index-url", TORCH_CPU_INDEX]}, meter)
+    print("\n".join(failed.values()) or meter.line(), flush=True)
     return len(failed)
 
 
-def pip(log: Path, arguments: Sequence[str]) -> tuple["subprocess.Popen[bytes]", Path]:
+def install(batches: Mapping[str, Sequence[str]], meter: "Meter") -> dict[str, str]:
+    """Run pip on each batch, side by side; returns the last lines of those that failed."""
+    with tempfile.TemporaryDirectory() as scratch:
+        logs = {name: Path(scratch) / name for name in batches}
+        children = {name: pip(arguments, logs[name]) for name, arguments in batches.items()}
+        while any(child.poll() is None for child in children.values()):
+            time.sleep(0.1)
+            meter.tick(list(logs.values()))
+        return {name: tail(logs[name]) for name, child in children.items() if child.returncode}
+
+
+def pip(arguments: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
     with log.open("wb") as output:
-        command = [*PIP, *arguments]
-        return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT), log
+        return subprocess.Popen(
+            [*PIP, *arguments],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
 
 
-def follow(
-    jobs: Sequence[tuple["subprocess.Popen[bytes]", Path]], total: int, started: float, before: int
-) -> None:
-    """Wait for all of them, with a line every few seconds."""
-    said = time.monotonic()
-    while any(child.poll() is None for child, _ in jobs):
-        time.sleep(0.1)
-        if time.monotonic() - said >= SECONDS_PER_LINE:
-            said = time.monotonic()
-            fetched = sum(log.read_bytes().count(b"Collecting ") for _, log in jobs)
-            installed = num_installed() - before
-            print(
-                f"  {said - started:.0f} s: {min(fetched, total)} of {total} packages fetched, "
-                f"{installed} installed",
-                flush=True,
-            )
+class Meter:
+    """A line every few seconds."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.started = self.said = time.monotonic()
+        self.before = num_installed()
+        self.fetched = 0
+
+    def tick(self, logs: Sequence[Path]) -> None:
+        if time.monotonic() - self.said < SECONDS_PER_LINE:
+            return
+        self.said = time.monotonic()
+        self.fetched = sum(log.read_bytes().count(b"Collecting ") for log in logs)
+        print(self.line(), flush=True)
+
+    def line(self) -> str:
+        installed = num_installed() - self.before
+        fetched = max(self.fetched, installed)
+        return (
+            f"  {time.monotonic() - self.started:.0f} s: {fetched} of {self.total} packages "
+            f"fetched, {installed} installed"
+        )
 
 
 def num_installed() -> int:
