@@ -169,8 +169,10 @@ class Runner:
             self.live_report.renew()
 
     def _examine(self, engine: EngineProcess, member: Prepared, keep: Keep) -> None:
-        """A candidate on all its tasks. What starting its engine takes is no part of its pace."""
+        """A candidate on all its tasks. What starting its engine takes is no part of its pace; nor
+        is a process's first candidate, for which it imports lm-eval and reads the tasks."""
         name, tasks = member.candidate.name, self._pending_tasks(member)
+        is_first = engine.pid is None
         began, started_sec = time.perf_counter(), engine.start_sec
         self.progress.began(name)
         for reply in self._evaluate(engine, member, tasks):
@@ -178,9 +180,8 @@ class Runner:
         if self._stopped:
             return
         seconds = time.perf_counter() - began
-        self.progress.left.tasks.finish(
-            name, len(tasks), seconds - (engine.start_sec - started_sec)
-        )
+        pace_sec = None if is_first else seconds - (engine.start_sec - started_sec)
+        self.progress.left.tasks.finish(name, len(tasks), pace_sec)
         self.progress.ended(name, len(tasks), f"{name}: {len(tasks)} tasks in {seconds:.1f} s")
 
     def _pending_tasks(self, member: Prepared) -> list[str]:

@@ -18,11 +18,13 @@ class Work:
     """Weight."""
     took_sec: float = 0.0
 
-    def finish(self, candidate: str, pieces: int, seconds: float) -> None:
+    def finish(self, candidate: str, pieces: int, seconds: float | None) -> None:
+        """`seconds` is None where they tell nothing of the pieces to come."""
         pieces = min(pieces, self.pieces.get(candidate, 0))
         self.pieces[candidate] = self.pieces.get(candidate, 0) - pieces
-        self.done += pieces * self.weights[candidate]
-        self.took_sec += seconds
+        if seconds is not None:
+            self.done += pieces * self.weights[candidate]
+            self.took_sec += seconds
 
     def drop(self, candidate: str) -> None:
         self.pieces.pop(candidate, None)
