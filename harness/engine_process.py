@@ -106,6 +106,7 @@ class EngineProcess:
 
     def _exchange(self, job: Job) -> Reply:
         assert self._process is not None
+        written = self._log.stat().st_size if self._log.exists() else 0
         try:
             self._connection.send(job)
             reply: Reply = self._connection.recv()
@@ -113,13 +114,31 @@ class EngineProcess:
             self._process.join()
             code = self._process.exitcode
             self._process = None
+            words = _last_words(self._log, written)
             return Failed(
-                f"the engine process died ({_cause(code)}); its output is in {self._log.name}"
+                f"the engine process died ({_cause(code)}{words}); its output is in "
+                f"{self._log.name}"
             )
         return reply
 
 
 def _cause(code: int | None) -> str:
-    if code == -9:
+    if code == -signal.SIGKILL:
         return "killed, most likely for memory"
-    return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+    if code is not None and code < 0:
+        return f"signal {-code}, {signal.Signals(-code).name}"
+    return f"exit code {code}"
+
+
+def _last_words(log: Path, since: int) -> str:
+    """What Python said of a deadly signal, with the innermost line; empty where it said nothing."""
+    if not log.exists():
+        return ""
+    with log.open("rb") as file:
+        file.seek(since)
+        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines()]
+    fatal = next((i for i, line in enumerate(lines) if line.startswith("Fatal Python error")), None)
+    if fatal is None:
+        return ""
+    place = next((line for line in lines[fatal:] if line.startswith("File ")), "")
+    return f"; {lines[fatal]}, {place}".rstrip(", ")

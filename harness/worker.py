@@ -1,6 +1,7 @@
 """The process that holds an engine. It may die: the runner then starts another."""
 
 import contextlib
+import faulthandler
 import os
 import sys
 import time
@@ -50,6 +51,7 @@ first comes, and longer outputs bring no other sizes."""
 def main(connection: Connection, log: Path) -> None:
     """Serve jobs until told to stop. What libraries print goes to `log`."""
     _redirect_output(log)
+    faulthandler.enable()  # into the log: where it was when a signal ended it
     # The default takes semaphores, of which Python complains at the run's end if this is killed.
     tqdm.set_lock(RLock())
     worker = Worker()

@@ -221,6 +221,7 @@ def _start(checkpoint: Path, shape: EngineShape) -> Any:
         "enable_prefix_caching": True,
     }
     if shape.device == "cpu":
+        _ask_for_matrix_tiles()
         options |= {
             "enforce_eager": True,
             "distributed_executor_backend": "uni",
@@ -240,6 +241,18 @@ def _start(checkpoint: Path, shape: EngineShape) -> Any:
     if shape.device == "cpu":
         release_process_groups()
     return llm
+
+
+def _ask_for_matrix_tiles() -> None:
+    """Linux lets a process use AMX's tile registers once it has asked; the first use kills another.
+
+    oneDNN asks before its first large product in bfloat16. vLLM's attention does not ask, and may
+    come first.
+    """
+    import torch
+
+    if torch.cpu.get_capabilities().get("amx_bf16"):
+        torch.cpu._init_amx()
 
 
 def _completion(output: Any) -> Completion:
