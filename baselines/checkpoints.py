@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import Field
 
 from baselines.layouts import Shapes, expected_shapes, head_dim, kv_heads
+from baselines.signatures import companions_hash, signature
 from baselines.weight_files import TensorHeader, read_header, read_json, weight_files
 from harness.errors import HarnessError
 from harness.records import LoadFormat, Record
@@ -40,7 +41,7 @@ class CheckpointInfo(Record):
     path: Path
     architecture: str
     signature: str
-    """Equal for checkpoints of one shape and configuration, which one engine can hold in turn."""
+    """Equal for checkpoints that one engine can hold in turn."""
     shapes: dict[str, tuple[int, ...]] = Field(repr=False)
     dtype: str
     """In which an engine computes and holds weights: config.json's; else that of most parameters.
@@ -75,7 +76,7 @@ def inspect(path: Path) -> CheckpointInfo:
     return CheckpointInfo(
         path=path,
         architecture=config["architectures"][0],
-        signature=signature(config, shapes),
+        signature=signature(config, shapes, companions_hash(path)),
         shapes=shapes,
         dtype=dtype,
         vocab_size=config["vocab_size"],
@@ -152,43 +153,6 @@ def most_common_dtype(headers: Mapping[str, TensorHeader]) -> tuple[str, int]:
         weigh[header.dtype] += prod(header.shape)
     dtype = weigh.most_common(1)[0][0]
     return DTYPES.get(dtype, (dtype.lower(), 1))
-
-
-def signature(config: Mapping[str, Any], shapes: Shapes) -> str:
-    """Hash of all that an engine fixes when it starts: shapes, and what config.json adds to them.
-
-    Two mixtures that differ only in experts per token have equal shapes and need two engines.
-    """
-    fixed = {
-        "architecture": config["architectures"][0],
-        "shapes": sorted(shapes.items()),
-        "head_dim": head_dim(config),
-        "kv_heads": kv_heads(config),
-        "rope": rope(config),
-        "tied": bool(config.get("tie_word_embeddings")),
-        **{
-            key: config.get(key)
-            for key in (
-                "num_attention_heads",
-                "hidden_act",
-                "rms_norm_eps",
-                "sliding_window",
-                "num_experts_per_tok",
-                "max_position_embeddings",
-            )
-        },
-    }
-    return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def rope(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Rotary settings, whichever of the two forms (transformers before and since 5) has them."""
-    settings = {"rope_theta": config.get("rope_theta"), "rope_type": "default"}
-    settings |= config.get("rope_scaling") or {}
-    settings |= config.get("rope_parameters") or {}
-    settings["rope_type"] = settings.pop("type", settings["rope_type"])
-    settings["rope_theta"] = float(settings["rope_theta"] or 10000.0)
-    return settings
 
 
 def idle_parameters(config: Mapping[str, Any], shapes: Shapes) -> int:

@@ -20,6 +20,12 @@ class Load(NamedTuple):
     """A folder for each member of `mix`."""
     streamed: "Streamed | None" = None
     """Weights that flow into the engine in place of the checkpoint's."""
+    base: Path | None = None
+    """Of a fused mix, whose config.json is ours: the folder whose tokenizer encodes prompts."""
+
+    @property
+    def tokenizer(self) -> Path:
+        return self.base or self.checkpoint
 
 
 class Streamed(NamedTuple):

@@ -156,7 +156,7 @@ def _mix_load(recipe: LogitMix, folders: Sequence[Path]) -> Load:
     key = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
     out = cache_dir() / "fused" / key
     write_folder(out, folders, recipe.coefficients, recipe.combine)
-    return Load(out)
+    return Load(out, base=folders[0])
 
 
 def _member_folder(member: Member, paths: Mapping[str, Path], prints: Mapping[str, str]) -> Path:

@@ -108,7 +108,7 @@ class Worker:
     def _evaluate(self, job: Evaluate) -> Evaluated:
         session, build_sec = self._load(job.load)
         clocked = ClockedSession(session)
-        results = list(self._examine(job.load.checkpoint).evaluate(clocked, job.tasks))
+        results = list(self._examine(job.load.tokenizer).evaluate(clocked, job.tasks))
         return Evaluated(results, clocked.busy_sec, build_sec)
 
     def _examine(self, tokenizer_path: Path) -> "Examination":

@@ -12,12 +12,13 @@ from transformers import AutoModelForCausalLM
 from baselines.checkpoints import (
     check_compatible,
     check_vocabulary,
+    copy_companions,
     inspect,
     read_config,
     read_vocabulary,
-    signature,
 )
 from baselines.layouts import expected_shapes
+from baselines.signatures import signature
 from baselines.weight_files import INDEX
 from harness.errors import HarnessError
 
@@ -59,6 +60,7 @@ def test_the_layout_is_the_one_that_transformers_writes(llama):
 
 def test_shards_and_one_file_look_alike(llama, tmp_path):
     AutoModelForCausalLM.from_pretrained(llama).save_pretrained(tmp_path, max_shard_size="100KB")
+    copy_companions(llama, tmp_path)
     assert (tmp_path / INDEX).is_file()
     assert inspect(tmp_path).signature == inspect(llama).signature
 
