@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from baselines.checkpoints import inspect
+from harness.errors import HarnessError
 from harness.records import EngineShape, Task
 from harness.samples import Sample
 from tasks.registry import load_tasks
@@ -105,3 +106,17 @@ def test_shots_and_chat_template_are_rendered_as_with_the_hf_backend(
     ours = examine(folder, tasks, pocket_rows, 20)
     for name, task in tasks.items():
         assert_same(task, ours[name], theirs[name], 20)
+
+
+def test_what_a_task_asks_of_generation_reaches_the_engine_or_is_refused() -> None:
+    from harness.lm_eval_bridge.session_lm import _sampling
+
+    asked = {"until": ["\n"], "do_sample": True, "temperature": 0.7, "top_p": 0.9, "min_p": 0.05,
+             "repetition_penalty": 1.2, "min_new_tokens": 4, "num_beams": 1}  # fmt: skip
+    assert _sampling(asked) == {
+        "temperature": 0.7, "top_p": 0.9, "min_p": 0.05, "repetition_penalty": 1.2,
+        "min_tokens": 4,
+    }  # fmt: skip
+    assert _sampling({"top_p": 0, "temperature": None}) == {}
+    with pytest.raises(HarnessError, match="num_beams=4 is not supported"):
+        _sampling({"num_beams": 4})

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psutil import Process
 
-from harness.measure.speed import Round, summarize, time_workload
+from harness.measure.speed import Round, fit, summarize, time_workload
 from harness.measure.yardstick import yardstick_sec
-from harness.records import Measurement
+from harness.records import Measurement, Workload
 from harness.requests import Completion, Generation, Timing
 
 seconds = st.floats(1e-3, 10)
@@ -98,3 +98,23 @@ def test_the_yardstick_gives_back_what_it_allocates() -> None:
     before = Process().memory_info().rss
     yardstick_sec("cpu")
     assert Process().memory_info().rss - before < 8 << 20
+
+
+@pytest.mark.parametrize(
+    ("asked", "fitted"),
+    [
+        ((8, 8), (8, 8)),
+        ((8, 512), (8, 248)),
+        ((512, 8), (248, 8)),
+        ((512, 512), (128, 128)),
+        ((200, 512), (128, 128)),
+        ((256, 256), (128, 128)),
+    ],
+)
+def test_a_workload_fits_the_context_on_both_sides(
+    asked: tuple[int, int], fitted: tuple[int, int]
+) -> None:
+    prompt, output = asked
+    workload = Workload(name="w", prompt_tokens=prompt, output_tokens=output, num_requests=1)
+    cut = fit(workload, 256)
+    assert (cut.prompt_tokens, cut.output_tokens) == fitted

@@ -128,6 +128,17 @@ class Session:
                 f"{name}: log-probabilities are not finite; the weights hold NaN or inf"
             )
 
+    def _check_known(self, prompts: Sequence[Prefix]) -> None:
+        """vLLM asks the tokenizer, and answers what lies beyond the embedding with garbage."""
+        known = self.vocabulary
+        for prompt in prompts:
+            highest = max(max(prompt.context, default=0), max(prompt.given, default=0))
+            if highest >= known:
+                raise HarnessError(
+                    f"token {highest} of a prompt lies beyond the model's {known} tokens; "
+                    "the tokenizer belongs to another model"
+                )
+
     def _reload(self, checkpoint: Path) -> None:
         self._loaded = None
         reload_weights(self._llm, checkpoint)
@@ -154,6 +165,7 @@ class Session:
         return self._known_params[key]
 
     def _run(self, prompts: Sequence[Prefix], params: Sequence[Any]) -> list[Any]:
+        self._check_known(prompts)
         if self._mixing is not None:
             params = [copy.copy(one) for one in params]
             for prompt, one in zip(prompts, params, strict=True):

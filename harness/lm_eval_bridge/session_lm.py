@@ -1,6 +1,6 @@
 """An engine session as lm-eval sees a model."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lm_eval.api.instance import Instance
@@ -13,9 +13,25 @@ from lm_eval.models.utils import (
 from transformers import PreTrainedTokenizerBase
 
 from harness.contracts import Session
+from harness.errors import HarnessError
 from harness.requests import Generation, Request
 
 DEFAULT_MAX_NEW_TOKENS = 256
+SAMPLING: dict[str, tuple[str, type]] = {
+    "temperature": ("temperature", float),
+    "top_p": ("top_p", float),
+    "top_k": ("top_k", int),
+    "min_p": ("min_p", float),
+    "repetition_penalty": ("repetition_penalty", float),
+    "presence_penalty": ("presence_penalty", float),
+    "frequency_penalty": ("frequency_penalty", float),
+    "min_tokens": ("min_tokens", int),
+    "min_new_tokens": ("min_tokens", int),
+}
+"""generation_kwargs of a task -> field of `Generation`."""
+HANDLED = frozenset({"until", "do_sample", "max_gen_toks"})
+NEUTRAL = {"num_beams": 1, "num_return_sequences": 1, "use_cache": True, "n": 1}
+"""Settings of transformers that tasks carry along, where they ask for nothing."""
 
 
 class SessionLM(TemplateLM):
@@ -161,11 +177,28 @@ class SessionLM(TemplateLM):
             prompt=(),
             max_tokens=kwargs["max_gen_toks"],
             stop=tuple(handle_stop_sequences(list(kwargs["until"]), eos=eos)),
-            temperature=float(kwargs.get("temperature") or 0.0),
-            top_p=float(kwargs.get("top_p") or 1.0),
-            top_k=int(kwargs.get("top_k") or 0),
             seed=self.seed * 1_000_003 if kwargs.get("do_sample") else None,
+            **_sampling(kwargs),
         )
+
+
+def _sampling(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """What a task asks of sampling, by vLLM's names.
+
+    Raises:
+        HarnessError: it asks for something that would have to be left out.
+    """
+    found: dict[str, Any] = {}
+    for name, value in kwargs.items():
+        if name in SAMPLING:
+            own, kind = SAMPLING[name]
+            found |= {own: kind(value)} if value else {}  # 0 and null: as by default
+        elif name not in HANDLED and value != NEUTRAL.get(name):
+            raise HarnessError(
+                f"generation_kwargs: {name}={value!r} is not supported; a task may set "
+                f"{', '.join(sorted(SAMPLING))}, until, do_sample and max_gen_toks"
+            )
+    return found
 
 
 def _clip(request: Request, window: int) -> Request:
