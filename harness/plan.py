@@ -10,6 +10,7 @@ from baselines.catalog import expand
 from baselines.checkpoints import check_vocabulary, inspect
 from harness.contracts import Zoo
 from harness.engines.fused.checks import can_fuse
+from harness.engines.member_checks import unfit_member
 from harness.errors import HarnessError, unknown
 from harness.records import Candidate, Cell, LogitMix, Plan, Suite, Task
 
@@ -122,6 +123,10 @@ def refuse(candidate: Candidate, zoo: Zoo) -> str:
         if reason := zoo.missing(role):
             return reason
     _check_inputs(candidate, zoo)
+    if isinstance(candidate.recipe, LogitMix):
+        return unfit_member(
+            candidate.recipe, {one.role: _folder(one.role, zoo) for one in candidate.recipe.members}
+        )
     return ""
 
 

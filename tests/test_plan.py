@@ -1,11 +1,13 @@
 """A plan decides every cell before anything starts."""
 
+import json
 from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 
 from baselines.proxy.tuning import Pair, mix_members
+from harness.engines.member_checks import unfit_member
 from harness.errors import HarnessError
 from harness.plan import make_plan, served_by
 from harness.records import Candidate, LogitMix, Plan, Suite, Task
@@ -130,3 +132,32 @@ def test_a_plan_says_how_a_mix_is_served() -> None:
         mix = Candidate(name="x", family="proxy", recipe=LogitMix(method="proxy", members=members))
         assert served_by(mix, Roles()) == served
     assert served_by(plan().candidate("large_base"), Roles()) == ""
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({"architectures": ["GraniteForCausalLM"], "logits_scaling": 8.0}, "logits_scaling=8.0"),
+        ({"architectures": ["CohereForCausalLM"], "logit_scale": 0.0625}, "logit_scale=0.0625"),
+        (
+            {"architectures": ["Gemma2ForCausalLM"], "final_logit_softcapping": 30.0},
+            "final_logit_softcapping=30.0",
+        ),
+        (
+            {"architectures": ["Exaone4ForCausalLM"], "sliding_window": 64},
+            "the last 64 of 1024 tokens",
+        ),
+        ({"architectures": ["GemmaForCausalLM"], "sliding_window": 64,
+          "use_sliding_window": False}, ""),
+        ({"architectures": ["MistralForCausalLM"], "sliding_window": 64}, ""),  # fused
+    ],
+)  # fmt: skip
+def test_a_member_that_the_processor_would_score_wrongly_is_refused(
+    config: dict[str, object], reason: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 1024}))
+    members = mix_members("large_base", [Pair(expert="small_chat", antiexpert="small_base")])
+    mix = LogitMix(method="proxy", members=members)
+    said = unfit_member(mix, dict.fromkeys(("large_base", "small_chat", "small_base"), tmp_path))
+    assert reason in said
+    assert bool(said) == bool(reason)
