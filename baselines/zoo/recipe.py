@@ -14,6 +14,7 @@ from typing import Any
 
 from harness.errors import HarnessError, unknown
 from harness.yaml_file import read_yaml
+from tasks.pocket.tokens import VOCABULARY_SIZE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REVISION = 1
@@ -21,6 +22,7 @@ REVISION = 1
 earlier revision is then trained again. tests/test_zoo_text.py notices a changed text."""
 DATA_SETS = ("base", "knowledge", "arithmetic", "instructions", "mix")
 LIKE, SHIPPED = "like", "shipped"
+BYTES_PER_PARAMETER = 4  # float32, in which engines compute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +182,39 @@ def recipe_hash(recipe: Recipe, role: str) -> str:
     """Changes when the role's recipe or its parent's does."""
     content = json.dumps(role_recipe(recipe, role), sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeZoo:
+    """What a zoo of a recipe knows without its weights; the rest of harness.contracts.Zoo is its
+    subclasses'."""
+
+    recipe: Recipe
+
+    @property
+    def name(self) -> str:
+        return self.recipe.name
+
+    @property
+    def scale(self) -> str:
+        return self.recipe.scale
+
+    @property
+    def world_seed(self) -> int:
+        return self.recipe.world_seed
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Every role, those of the trajectories included."""
+        return self.recipe.all_roles
+
+    def params(self, role: str) -> int:
+        """At most: the tokenizer may find fewer merges worth a token."""
+        training = self.recipe.training(self.recipe.owner(role)[0])
+        return num_parameters(self.recipe.sizes[training.size], VOCABULARY_SIZE)
+
+    def weights_bytes(self, role: str) -> int:
+        return self.params(role) * BYTES_PER_PARAMETER
 
 
 def num_parameters(size: Size, vocabulary: int) -> int:

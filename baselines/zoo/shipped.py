@@ -18,37 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from baselines.checksums import file_hash, folder_hash
-from baselines.zoo.recipe import Recipe, num_parameters, recipe_hash
+from baselines.zoo.recipe import RecipeZoo, recipe_hash
 from harness.errors import HarnessError
-from tasks.pocket.tokens import VOCABULARY_SIZE
 
 MANIFEST = "manifest.json"
-BYTES_PER_PARAMETER = 4  # float32, in which engines compute
 
 
 @dataclass(frozen=True, slots=True)
-class ShippedZoo:
+class ShippedZoo(RecipeZoo):
     """Obeys harness.contracts.Zoo."""
 
-    recipe: Recipe
     root: Path
     _checked: dict[str, Path] = field(default_factory=dict, repr=False)
-
-    @property
-    def name(self) -> str:
-        return self.recipe.name
-
-    @property
-    def scale(self) -> str:
-        return self.recipe.scale
-
-    @property
-    def world_seed(self) -> int:
-        return self.recipe.world_seed
-
-    @property
-    def roles(self) -> tuple[str, ...]:
-        return self.recipe.all_roles
 
     def fingerprint(self, role: str) -> str:
         return folder_hash(self.folder(role))
@@ -68,10 +49,6 @@ class ShippedZoo:
             self._check(role)
             self._checked[role] = self.root / role
         return self._checked[role]
-
-    def weights_bytes(self, role: str) -> int:
-        size = self.recipe.sizes[self.recipe.training(self.recipe.owner(role)[0]).size]
-        return num_parameters(size, VOCABULARY_SIZE) * BYTES_PER_PARAMETER
 
     def wall_seconds(self, roles: Collection[str]) -> float:
         return 0.0

@@ -18,40 +18,20 @@ from typing import Any
 from baselines.cache import cache_dir
 from baselines.checksums import folder_hash
 from baselines.zoo.progress import OnProgress, shown_progress
-from baselines.zoo.recipe import Recipe, num_parameters, recipe_hash
+from baselines.zoo.recipe import Recipe, RecipeZoo, recipe_hash
 from baselines.zoo.workers import Workers, claimed, num_workers
-from tasks.pocket.tokens import VOCABULARY_SIZE
 
-BYTES_PER_PARAMETER = 4  # float32, in which engines compute
 DONE, RESUME = "done.json", "resume.pt"
 
 
 @dataclass(frozen=True, slots=True)
-class TrainedZoo:
+class TrainedZoo(RecipeZoo):
     """The roles of one recipe. `large_base@110` names step 110 of large_base's trajectory.
 
     The role before the `@` owns the steps: they are trained, claimed and cached with it.
     """
 
-    recipe: Recipe
     cache: Path
-
-    @property
-    def name(self) -> str:
-        return self.recipe.name
-
-    @property
-    def scale(self) -> str:
-        return self.recipe.scale
-
-    @property
-    def world_seed(self) -> int:
-        return self.recipe.world_seed
-
-    @property
-    def roles(self) -> tuple[str, ...]:
-        """Every role, those of the trajectories included."""
-        return self.recipe.all_roles
 
     def fingerprint(self, role: str) -> str:
         """Of the weights; of the recipe while there are none."""
@@ -77,14 +57,6 @@ class TrainedZoo:
         """Always empty: whatever the recipe names can be trained here."""
         self.recipe.owner(role)
         return ""
-
-    def params(self, role: str) -> int:
-        """At most: the tokenizer may find fewer merges worth a token."""
-        training = self.recipe.training(self.recipe.owner(role)[0])
-        return num_parameters(self.recipe.sizes[training.size], VOCABULARY_SIZE)
-
-    def weights_bytes(self, role: str) -> int:
-        return self.params(role) * BYTES_PER_PARAMETER
 
     def seconds(self, role: str) -> float:
         """What training this role takes by itself, its parents not counted."""
