@@ -73,6 +73,8 @@ class Course:
     loss: float = float("nan")
     """Mean of the last report."""
     curve: list[tuple[int, float]] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+    """Earlier by what processes that were killed had taken."""
 
     def save(self, path: Path) -> None:
         """Whole or not at all."""
@@ -82,6 +84,7 @@ class Course:
             "schedules": [one.state_dict() for one in self.schedules],
             "random": torch.get_rng_state(),
             "counts": (self.step, self.loss_sum, self.loss, self.curve),
+            "seconds": time.monotonic() - self.started,
         }
         scratch = path.with_suffix(".partial")
         torch.save(state, scratch)
@@ -96,11 +99,11 @@ class Course:
             schedule.load_state_dict(saved)
         torch.set_rng_state(state["random"])
         self.step, self.loss_sum, self.loss, self.curve = state["counts"]
+        self.started -= state["seconds"]
 
 
 def fit(job: Job) -> dict[str, Any]:
     """Train the job's role into its folder; returns what `done.json` records."""
-    started = time.monotonic()
     torch.set_num_threads(job.num_threads)
     recipe = parse_recipe(job.recipe)
     training = recipe.training(job.role)
@@ -112,7 +115,7 @@ def fit(job: Job) -> dict[str, Any]:
     course = _run_steps(model, tokenizer, recipe, job)
     save_model(model, tokenizer, Path(job.out_dir))
     return {
-        "build_sec": round(time.monotonic() - started, 2),
+        "build_sec": round(time.monotonic() - course.started, 2),
         "steps": training.steps,
         "tokens": training.steps * recipe.batch_tokens,
         "loss": round(course.loss, 4),

@@ -105,6 +105,7 @@ def write_adapter_config(source: Path, target: Path, *, base: str) -> None:
     """Names the base as the folder beside it, wherever it was trained."""
     config = json.loads((source / ADAPTER).read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = base
+    config["target_modules"] = sorted(config["target_modules"])  # a set, in any order
     replace_text(target / ADAPTER, json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
