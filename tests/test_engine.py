@@ -117,27 +117,6 @@ def assert_same_logprobs(
         assert score.greedy == (best == list(request.continuation))
 
 
-def test_a_repetition_penalty_and_least_tokens_are_transformers(
-    large: Any, zoo_folders: Mapping[str, Path], prompts: list[str]
-) -> None:
-    folder = zoo_folders["large_base"]
-    ids = encode(folder, prompts[:12])
-    asked = [Generation(one, 12, repetition_penalty=1.6, min_tokens=12) for one in ids]
-    for prompt, completion in zip(ids, large.generate(asked), strict=True):
-        expected = model_of(folder).generate(
-            torch.tensor([prompt]), max_new_tokens=12, min_new_tokens=12, do_sample=False,
-            repetition_penalty=1.6, pad_token_id=0,
-        )  # fmt: skip
-        assert completion.token_ids == tuple(expected[0, len(prompt) :].tolist())
-
-
-def test_a_token_beyond_the_embedding_is_no_prompt(large: Any) -> None:
-    with pytest.raises(HarnessError, match="token 999999 .* beyond the model's"):
-        large.generate([Generation((5, 999_999), 2)])
-    with pytest.raises(HarnessError, match="token 999999"):
-        large.score([Request((5, 6), (999_999, 7, 8, 9))])
-
-
 def requests_of(ids: list[tuple[int, ...]]) -> list[Request]:
     """Continuations of one token and of several; two of them share their first tokens."""
     cut = [Request(one[:-size], one[-size:]) for one in ids for size in (1, 2, 6) if len(one) > 6]
@@ -252,3 +231,24 @@ def test_weights_that_hold_nan_are_refused_and_the_engine_stays_usable(
         large.load(broken)
     large.load(zoo_folders["large_base"])
     assert large.generate([Generation((5, 6, 7), 2)])[0].token_ids
+
+
+def test_a_repetition_penalty_and_least_tokens_are_transformers(
+    large: Any, zoo_folders: Mapping[str, Path], prompts: list[str]
+) -> None:
+    folder = zoo_folders["large_base"]
+    ids = encode(folder, prompts[:12])
+    asked = [Generation(one, 12, repetition_penalty=1.6, min_tokens=12) for one in ids]
+    for prompt, completion in zip(ids, large.generate(asked), strict=True):
+        expected = model_of(folder).generate(
+            torch.tensor([prompt]), max_new_tokens=12, min_new_tokens=12, do_sample=False,
+            repetition_penalty=1.6, pad_token_id=0,
+        )  # fmt: skip
+        assert completion.token_ids == tuple(expected[0, len(prompt) :].tolist())
+
+
+def test_a_token_beyond_the_embedding_is_no_prompt(large: Any) -> None:
+    with pytest.raises(HarnessError, match="token 999999 .* beyond the model's"):
+        large.generate([Generation((5, 999_999), 2)])
+    with pytest.raises(HarnessError, match="token 999999"):
+        large.score([Request((5, 6), (999_999, 7, 8, 9))])

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from functools import lru_cache
 from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -10,7 +9,6 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 SLOW_FILES = ("tokenizer.model", "vocab.json", "vocab.txt", "merges.txt", "added_tokens.json")
 
 
-@lru_cache(maxsize=64)
 def tokenizer_key(path: Path) -> str:
     """Of the tokenizer as it is loaded: equal where its requests are.
 
