@@ -48,7 +48,7 @@ def pytest_terminal_summary(
 
 @pytest.fixture(scope="session")
 def pocket() -> Mapping[str, Path]:
-    """The pocket zoo's checkpoints by role; training takes a quarter of an hour, once."""
+    """The pocket zoo's checkpoints by role."""
     from baselines.zoo.catalog import open_zoo
 
     if Path("/proc/driver/nvidia/version").exists():
