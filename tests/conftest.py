@@ -1,7 +1,6 @@
 """Fixtures on real parts: the shipped zoo, and the rows of its tasks."""
 
 import os
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,12 +28,7 @@ ROLES = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests come first: of two processes, one would else wait for the last file.
-
-    Without a GPU, its tests are listed as skipped: `make gpu-check` is where they run.
-    """
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -slow[item.path])
+    """Without a GPU, its tests are listed as skipped: `make gpu-check` is where they run."""
     if Path("/proc/driver/nvidia/version").exists():
         return
     for item in items:

@@ -16,7 +16,7 @@ from typing import IO
 from baselines.zoo.progress import OnProgress, Progress
 from baselines.zoo.recipe import REPOSITORY
 
-MAX_WORKERS = 4
+MAX_WORKERS = 16
 
 
 def num_workers() -> int:
