@@ -1,6 +1,7 @@
 """Fixtures on real parts: the shipped zoo, and the rows of its tasks."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +18,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 ZOO = os.environ.get("MELANGE_TEST_ZOO", "pocket")
 """The parity tests also run on another training: MELANGE_TEST_ZOO=pocket@1."""
+WHOLE_RUNS = "test_run.py"
 ROLES = (
     "small_base",
     "small_mix",
@@ -28,7 +30,12 @@ ROLES = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without a GPU, its tests are listed as skipped: `make gpu-check` is where they run."""
+    """What takes longest comes first: of two processes, one would else wait for the last file.
+
+    Without a GPU, its tests are listed as skipped: `make gpu-check` is where they run.
+    """
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: (item.path.name != WHOLE_RUNS, -slow[item.path]))
     if Path("/proc/driver/nvidia/version").exists():
         return
     for item in items:
