@@ -16,7 +16,7 @@ SETTLED_SEC = 2.0
 """A file changed later than this before it was hashed may change again under the same times."""
 SAMPLED_BYTES = 2**30
 NUM_SAMPLES, BYTES_PER_SAMPLE = 256, 4096
-NO_WEIGHTS = frozenset({"done.json", "README.md"})
+NOT_COUNTED = frozenset({"done.json", "README.md"})
 
 Stamp = tuple[int, int, int, int]
 
@@ -57,7 +57,7 @@ def folder_hash(folder: Path) -> str:
     """
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
-        if path.is_file() and path.name not in NO_WEIGHTS:
+        if path.is_file() and path.name not in NOT_COUNTED:
             content = file_hash(path) if path.stat().st_size <= SAMPLED_BYTES else _samples(path)
             digest.update(f"{path.name}:{content}\n".encode())
     return digest.hexdigest()[:16]

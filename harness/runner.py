@@ -8,22 +8,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.contracts import Zoo
-from harness.costs import cost_records, round_lines, speed_error
 from harness.engine_pool import EnginePool, Queue
 from harness.engine_process import EngineProcess, preload
-from harness.jobs import Evaluate, Evaluated, Failed, Start, Time, Timed
+from harness.jobs import Evaluate, Evaluated, Failed, Start
 from harness.live_report import LiveReport
-from harness.measure.speed import fit
 from harness.plan import needed_roles
 from harness.prepare import Prepared, group_by_shape, in_order, num_slots, prepare
 from harness.progress import Progress
 from harness.recorder import Recorder
 from harness.records import Candidate, EngineShape, Plan, Task
+from harness.speed_rounds import SpeedRounds
 from harness.store import RunFolder
 
 ENOUGH_ALIKE = 2
-ROUNDS_TO_SETTLE = 8
-"""After as many rounds, and as many more, it is asked whether they suffice."""
 Keep = Callable[..., None]
 """Called with what writes results, and the results: off the engine's time."""
 TaskEntry = tuple[Task, Sequence[Any]]
@@ -221,27 +218,13 @@ class Runner:
     def _time_all(
         self, groups: Mapping[EngineShape, Sequence[Prepared]], reference: Prepared | None
     ) -> None:
-        """Time the members that are due: all of them in turn, where their engines fit in memory,
-        else one shape after the other.
-
-        The engines are new ones, without the tasks' requests, so that memory is the candidate's.
-        """
+        """The engines are new ones, without the tasks' requests, so that memory is the
+        candidate's."""
         start = time.perf_counter()
         pool = self._pool(groups, {})
-        due = [
-            [one for one in members if self._speed_due(one.candidate)]
-            for members in groups.values()
-        ]
-        due = [members for members in due if members]
+        rounds = SpeedRounds(self.plan, self.folder, pool, self.recorder, self.progress)
         try:
-            if pool.fits_all():
-                self.progress.doing("starting engines")
-                pool.start_together([members[0].shape for members in due])
-                self._time_in_turn(pool, [one for members in due for one in members], reference)
-            else:
-                for members in due:
-                    with_it = reference and reference.shape == members[0].shape
-                    self._time_in_turn(pool, members, reference if with_it else None)
+            rounds.run(groups, reference, before_first=self.live_report.wait)
         except BaseException:
             pool.interrupt()
             raise
@@ -249,61 +232,9 @@ class Runner:
             pool.close()
         self.spent.speed_sec += time.perf_counter() - start
 
-    def _time_in_turn(
-        self, pool: EnginePool, due: Sequence[Prepared], reference: Prepared | None
-    ) -> None:
-        """Rounds over all members, the reference in each, so that no one runs in one drift."""
-        self.live_report.wait()  # nothing else is at work beside what is timed
-        members = {one.candidate.name: one for one in due}
-        if reference is not None:
-            members = {reference.candidate.name: reference} | members
-        rounds: dict[str, list[Timed]] = {name: [] for name in members}
-        for number in range(self.plan.suite.rounds):
-            for name in list(rounds):
-                self.progress.doing(f"round {number + 1}, timing {name}", still=True)
-                reply = self._time(pool, members[name], number)
-                if isinstance(reply, Timed):
-                    rounds[name].append(reply)
-                else:
-                    del rounds[name]
-                    if members[name] in due:
-                        self.recorder.fail(members[name].candidate, reply.reason, None)
-            if self._settled(rounds, number + 1):
-                break
-        workloads = self.plan.suite.workloads
-        reference_rounds = rounds.get(self.plan.suite.reference, []) if reference else []
-        for member in due:
-            if timed := rounds.get(member.candidate.name):
-                # The records say that the cell is done, so they come last.
-                self.folder.append_rounds(round_lines(member, timed, reference_rounds))
-                self.folder.append(cost_records(member, workloads, timed, reference_rounds))
-        self.progress.timed(members, len(due))
-
-    def _settled(self, rounds: Mapping[str, Sequence[Timed]], num_rounds: int) -> bool:
-        settle = self.plan.suite.settle
-        if not (settle and rounds) or num_rounds % ROUNDS_TO_SETTLE:
-            return False
-        error = speed_error(rounds)
-        self.progress.say(f"{num_rounds} rounds: a candidate's speed is known to {error:.1%}")
-        return error <= settle
-
     @property
     def _speed_waits(self) -> bool:
         return any(cell.task is None and cell.pending for cell in self.plan.cells)
-
-    def _speed_due(self, candidate: Candidate) -> bool:
-        return any(cell.task is None for cell in self.plan.pending(candidate.name))
-
-    def _time(self, pool: EnginePool, member: Prepared, number: int) -> Timed | Failed:
-        workloads = [fit(one, member.shape.max_model_len) for one in self.plan.suite.workloads]
-        job = Time(member.load, workloads, self.plan.seed + number)
-        engine = pool.home_engine(member.shape)
-        began, started_sec = time.perf_counter(), engine.start_sec
-        reply = engine.ask(job)
-        assert isinstance(reply, Timed | Failed)
-        seconds = time.perf_counter() - began - (engine.start_sec - started_sec)
-        self.progress.visited(member.candidate.name, seconds)
-        return reply
 
 
 def _by_family(members: Sequence[Prepared]) -> dict[str, set[str]]:

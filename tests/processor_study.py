@@ -78,6 +78,11 @@ def report(cells: list[Apart], free: Path, avx2: Path) -> int:
     ranks = [rank_groups(folder) for folder in (free, avx2)]
     moved = [name for name in ranks[0] if ranks[0][name] != ranks[1].get(name)]
     print(f"{len(cells)} cells, {answers:,} answers, {equal:,} equal ({equal / answers:.3%})")
+    apart = [gap for cell in cells for gap in cell.logprob_gaps]
+    print(
+        f"{len(apart):,} log-probabilities, {sum(gap > 0 for gap in apart):,} differ, "
+        f"by at most {max(apart):.1e} nats"
+    )
     print(f"largest difference of a candidate's accuracy: {100 * gaps[task]:.2f} points, {task}")
     print(f"rank groups that differ: {', '.join(moved) or 'none'}")
     return int(equal < 0.999 * answers or gaps[task] > 0.002 or bool(moved))

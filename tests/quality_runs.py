@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import yaml
@@ -25,6 +26,8 @@ class Apart:
     num_equal: int
     """Answers, not scores: two wrong ones may differ."""
     accuracies: tuple[float, float]
+    logprob_gaps: tuple[float, ...]
+    """Nats between the two runs' log-probabilities of each choice; none of generated text."""
 
 
 def measure(
@@ -49,7 +52,7 @@ def compare(one: Path, other: Path) -> list[Apart]:
 
 
 def _apart(one: Path, other: Path) -> Apart:
-    columns = ["example", "prompt", "response", "score"]
+    columns = ["example", "prompt", "response", "score", "logprobs"]
     mine, theirs = (pq.read_table(path, columns=columns).to_pylist() for path in (one, other))
     pairs = list(zip(mine, theirs, strict=True))
     assert all(a["example"] == b["example"] and a["prompt"] == b["prompt"] for a, b in pairs)
@@ -59,10 +62,15 @@ def _apart(one: Path, other: Path) -> Apart:
         num_answers=len(pairs),
         num_equal=sum(a["response"] == b["response"] for a, b in pairs),
         accuracies=(_mean(mine), _mean(theirs)),
+        logprob_gaps=tuple(
+            abs(x - y)
+            for a, b in pairs
+            for x, y in zip(a["logprobs"] or (), b["logprobs"] or (), strict=True)
+        ),
     )
 
 
-def _mean(rows: Sequence[Mapping[str, float]]) -> float:
+def _mean(rows: Sequence[Mapping[str, Any]]) -> float:
     return sum(row["score"] for row in rows) / len(rows)
 
 

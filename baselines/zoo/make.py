@@ -9,6 +9,7 @@ the weights stay in the cache, as the zoo `pocket@N`.
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import shutil
 import sys
@@ -18,13 +19,15 @@ from collections.abc import Collection
 from pathlib import Path
 
 from baselines.zoo.recipe import Recipe, read_recipe
-from baselines.zoo.ship import ship
+from baselines.zoo.ship import read_done, ship
 from baselines.zoo.shipped import ShippedZoo
 from baselines.zoo.train import DONE, TrainedZoo, open_trained
 from baselines.zoo.workers import claimed, num_workers
 from harness.errors import HarnessError
 
 FOLDER = Path(__file__).parent
+ADOPTED = "adopted"
+"""In done.json: the role is a copy of the shipped one, for others to be tuned from."""
 
 
 def main(arguments: list[str]) -> int:
@@ -64,6 +67,9 @@ def train_and_ship(recipe: Recipe, roles: Collection[str], root: Path) -> int:
     zoo = open_trained(recipe)
     shipped = ShippedZoo(recipe, root)
     with claimed(zoo.cache):
+        for role in filter(zoo.ready, roles):
+            if ADOPTED in read_done(zoo, role):  # of a call that was killed
+                shutil.rmtree(zoo.path(role))
         for parent in untouched_parents(recipe, roles):
             adopt(parent, shipped, zoo)
         train(zoo, roles)
@@ -103,7 +109,7 @@ def adopt(role: str, shipped: ShippedZoo, zoo: TrainedZoo) -> None:
         return  # damaged or missing: it is trained
     shutil.rmtree(zoo.path(role), ignore_errors=True)
     shutil.copytree(source, zoo.path(role))
-    (zoo.path(role) / DONE).write_text("{}")
+    (zoo.path(role) / DONE).write_text(json.dumps({ADOPTED: True}))
 
 
 def check_writable(root: Path) -> None:

@@ -119,9 +119,13 @@ def entry(zoo: TrainedZoo, role: str, root: Path) -> dict[str, Any]:
     parent = zoo.recipe.training(owner).parent
     if parent is not None:
         made["parent_weights"] = file_hash(zoo.path(parent) / WEIGHTS[0])
-    done = json.loads((zoo.path(role) / DONE).read_text(encoding="utf-8"))
-    done.pop("recipe", None)
-    return made | {"recipe": role_recipe(zoo.recipe, role), "training": done}
+    training = {key: value for key, value in read_done(zoo, role).items() if key != "recipe"}
+    return made | {"recipe": role_recipe(zoo.recipe, role), "training": training}
+
+
+def read_done(zoo: TrainedZoo, role: str) -> dict[str, Any]:
+    """What training the role took and came to."""
+    return dict(json.loads((zoo.path(role) / DONE).read_text(encoding="utf-8")))
 
 
 def to_json(content: dict[str, Any]) -> str:
