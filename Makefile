@@ -19,7 +19,7 @@ run: env
 	@$(VENV)/bin/python run_all.py --suite $(SUITE) $(ARGS)
 
 # A process a core: engines of the tests' sizes use one thread.
-PYTEST := $(VENV)/bin/python -m pytest -n logical --dist loadfile --no-loadscope-reorder
+PYTEST := $(VENV)/bin/python -m pytest -n logical --dist loadfile --no-loadscope-reorder --durations=15
 
 test: env
 	@$(PYTEST)
