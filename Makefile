@@ -129,3 +129,10 @@ zoo-study: env
 
 processor-study: env
 	@$(VENV)/bin/python tests/processor_study.py
+
+# make parity [ONLY="Gemma2 Phi*"] [ARGS=--wrong]   tiny checkpoints of every architecture against
+#               plain transformers; goes on where it stopped, then writes docs/architectures.md
+ONLY ?=
+.PHONY: parity
+parity: env
+	@set -f; $(VENV)/bin/python tests/parity/run.py $(ONLY) $(ARGS)
