@@ -33,26 +33,23 @@ if missing := [name for name in NEEDED if find_spec(name) is None]:
     sys.exit(2)
 
 from baselines.cache import cache_dir  # noqa: E402
-from baselines.zoo.catalog import open_zoo, zoo_names  # noqa: E402
+from baselines.zoo.catalog import open_zoo  # noqa: E402
 from harness.contracts import Zoo  # noqa: E402
-from harness.engine_pool import ENGINE_BYTES  # noqa: E402
+from harness.engine_choice import EngineChoice  # noqa: E402
 from harness.errors import HarnessError, unknown  # noqa: E402
-from harness.export import export  # noqa: E402
+from harness.export import export, serving_command  # noqa: E402
 from harness.live_report import LiveReport  # noqa: E402
 from harness.manifest import check_resumable, make_manifest  # noqa: E402
 from harness.measure.memory import total_bytes  # noqa: E402
-from harness.plan import (  # noqa: E402
-    estimate_bytes,
-    estimate_seconds,
-    make_plan,
-    needed_roles,
-    served_by,
-)
+from harness.outline import describe, listing  # noqa: E402
+from harness.plan import choose_tasks, make_plan, needed_roles  # noqa: E402
 from harness.progress import Progress  # noqa: E402
-from harness.records import Plan, Suite  # noqa: E402
+from harness.prompt_lengths import PromptLengths, TaskEntries  # noqa: E402
+from harness.records import EngineOptions, Plan, Suite, Task  # noqa: E402
 from harness.runner import Runner  # noqa: E402
 from harness.store import RunFolder  # noqa: E402
-from harness.suite import find_suite, read_suite, suite_names  # noqa: E402
+from harness.suite import find_suite, read_suite  # noqa: E402
+from harness.yaml_file import read_entry  # noqa: E402
 from tasks.registry import load_tasks  # noqa: E402
 from tasks.sources import definition_hash, pocket_data, task_sources  # noqa: E402
 
@@ -62,6 +59,17 @@ if TYPE_CHECKING:
 
 ALL_DONE, REGRESSION, USER_MISTAKE, CELLS_FAILED = 0, 1, 2, 3
 Device = Literal["cpu", "cuda"]
+
+
+ENGINE_OPTIONS = {
+    "dtype": "float32, bfloat16 or float16",
+    "max_model_len": "tokens of context",
+    "kv_cache_memory_bytes": "bytes of KV cache",
+    "kv_cache_dtype": "auto or fp8, for example",
+    "quantization": "vLLM's name of the method",
+    "gpu_memory_utilization": "share of a GPU's memory",
+}
+"""By vLLM's names; a suite, a zoo and its roles may have them below `engine`."""
 
 
 class Gate(NamedTuple):
@@ -102,6 +110,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--limit", type=positive, metavar="N", help="examples per task")
     add("--seed", type=natural, metavar="N", help="of all that is drawn")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where vLLM runs")
+    for option, words in ENGINE_OPTIONS.items():
+        add(f"--{option.replace('_', '-')}", metavar="VALUE", help=f"of every engine: {words}")
     add("--out", type=Path, metavar="DIR", help="the run's folder (runs/SUITE-ZOO)")
     add("--list", action="store_true", help="suites, zoos, tasks and the suite's candidates")
     add("--plan", action="store_true", help="what would run, how long, and what is refused")
@@ -140,10 +150,16 @@ def execute(options: argparse.Namespace) -> int:
     gate = open_gate(options, folder, suite, zoo)
     if options.report_only:
         return report(folder, gate)
+    tasks = load_tasks()
+    lengths = PromptLengths(
+        lambda: task_entries(choose_tasks(suite, zoo.scale, tasks, options.tasks), zoo),
+        limit=suite.limit if options.limit is None else options.limit,
+        seed=suite.seed if options.seed is None else options.seed,
+    )
     plan = make_plan(
         suite,
         zoo,
-        load_tasks(),
+        tasks,
         where=path,
         only=options.only,
         task_globs=options.tasks,
@@ -153,6 +169,8 @@ def execute(options: argparse.Namespace) -> int:
         device_bytes=total_bytes(device),
         done=folder.completed(),
         unavailable=availability,
+        engine=engine_options(options),
+        lengths=lengths.of,
     )
     if options.command:
         return export_candidate(plan, zoo, *options.command[1:])
@@ -165,7 +183,16 @@ def execute(options: argparse.Namespace) -> int:
     if options.plan:
         print(describe(plan, zoo, folder))
         return ALL_DONE
-    return run(plan, zoo, folder, manifest, gate)
+    return run(plan, zoo, folder, manifest, gate, lengths)
+
+
+def engine_options(options: argparse.Namespace) -> EngineOptions:
+    """
+    Raises:
+        HarnessError: a value is none of the option's.
+    """
+    given = {name: value for name in ENGINE_OPTIONS if (value := getattr(options, name))}
+    return read_entry(EngineOptions, given, "engine options")
 
 
 def export_candidate(plan: Plan, zoo: Zoo, name: str, out: str) -> int:
@@ -176,7 +203,7 @@ def export_candidate(plan: Plan, zoo: Zoo, name: str, out: str) -> int:
     if refused:
         raise HarnessError(f"{name}: {refused}")
     export(plan.candidate(name), zoo, Path(out))
-    print(f"{name}: {out}; serve it with `vllm serve {out}`")
+    print(f"{name}: {out}; serve it with `{serving_command(Path(out), plan.device)}`")
     return ALL_DONE
 
 
@@ -216,13 +243,20 @@ WITH_RUNS = {"trends": trends, "prune": prune, "keep": keep}
 """Commands about runs that are there."""
 
 
-def run(plan: Plan, zoo: Zoo, folder: RunFolder, before: dict[str, Any] | None, gate: Gate) -> int:
+def run(
+    plan: Plan,
+    zoo: Zoo,
+    folder: RunFolder,
+    before: dict[str, Any] | None,
+    gate: Gate,
+    lengths: PromptLengths,
+) -> int:
     """Measure what is pending, then render. `before` is the manifest of the run resumed."""
     folder.prepare()
     if before is None or any(cell.pending for cell in plan.cells):
         print(describe(plan, zoo, folder))
         with closing(Progress(plan)) as progress:
-            failed = measure(plan, zoo, folder, before, progress)
+            failed = measure(plan, zoo, folder, before, progress, lengths)
             progress.doing("rendering the report")
             return report(folder, gate, progress.say) or (CELLS_FAILED if failed else ALL_DONE)
     if folder.report_is_current() and gate.baseline is None:
@@ -232,15 +266,21 @@ def run(plan: Plan, zoo: Zoo, folder: RunFolder, before: dict[str, Any] | None, 
 
 
 def measure(
-    plan: Plan, zoo: Zoo, folder: RunFolder, before: dict[str, Any] | None, progress: Progress
+    plan: Plan,
+    zoo: Zoo,
+    folder: RunFolder,
+    before: dict[str, Any] | None,
+    progress: Progress,
+    lengths: PromptLengths,
 ) -> int:
     """Returns the number of cells that failed."""
     started = datetime.now(UTC)
-    seed = zoo.world_seed
-    data = None if seed is None else pocket_data(seed, cache_dir())
     live_report = LiveReport(folder, progress.say)
-    sources = task_sources(plan.tasks, data)
-    runner = Runner(plan, zoo, folder, sources, progress, live_report)
+    entries = task_entries(plan.tasks, zoo)
+    engines = EngineChoice(
+        plan.device, plan.suite.workloads, lengths, memory_bytes=total_bytes(plan.device)
+    )
+    runner = Runner(plan, zoo, folder, entries, engines, progress, live_report)
 
     def write_manifest(finished: datetime | None = None) -> None:
         folder.write_manifest(
@@ -253,7 +293,7 @@ def measure(
                 timings=asdict(runner.spent),
                 started=started,
                 finished=finished,
-                context_length=runner.context_length,
+                engines=runner.shapes,
             )
         )
 
@@ -266,6 +306,14 @@ def measure(
             raise
         write_manifest(finished=datetime.now(UTC))
     return runner.recorder.num_failed
+
+
+def task_entries(tasks: Sequence[Task], zoo: Zoo) -> TaskEntries:
+    """The tasks, and what lm-eval loads each of them from."""
+    seed = zoo.world_seed
+    data = None if seed is None else pocket_data(seed, cache_dir())
+    sources = task_sources(tasks, data)
+    return {task.name: (task, sources[task.name]) for task in tasks}
 
 
 def open_gate(options: argparse.Namespace, folder: RunFolder, suite: Suite, zoo: Zoo) -> Gate:
@@ -358,36 +406,6 @@ def fingerprints(plan: Plan, zoo: Zoo) -> dict[str, str]:
 def definitions(plan: Plan) -> dict[str, str]:
     """By task; another one is another task, whatever its name."""
     return {task.name: definition_hash(task) for task in plan.tasks}
-
-
-def listing(plan: Plan) -> str:
-    lines = [f"suites: {', '.join(suite_names())}", f"zoos: {', '.join(zoo_names())}", ""]
-    lines += [f"tasks of {plan.suite.name} on the zoo {plan.zoo}:"]
-    lines += [f"  {one.name:34} {one.domain:18} {one.primary_metric}" for one in plan.tasks]
-    lines += ["", f"candidates of {plan.suite.name}:"]
-    lines += [f"  {one.name:34} {one.family:18} {one.summary}" for one in plan.candidates]
-    return "\n".join(lines)
-
-
-def describe(plan: Plan, zoo: Zoo, folder: RunFolder) -> str:
-    """What will run, how long it takes, and what will not run and why."""
-    pending = [cell for cell in plan.cells if cell.pending]
-    refused = {(cell.candidate, cell.refused) for cell in plan.cells if cell.refused}
-    candidates = {cell.candidate for cell in pending}
-    minutes = estimate_seconds(plan, zoo) / 60
-    weights, engine = estimate_bytes(plan, zoo) / 2**20, ENGINE_BYTES / 2**30
-    lines = [
-        f"{plan.suite.name} on the zoo {plan.zoo} ({plan.device}) -> {folder.path}",
-        f"  to do: {len(pending)} cells of {len(candidates)} candidates, about {minutes:.1f} min",
-        f"  memory: up to {weights:,.0f} MiB of weights and {engine:.0f} GiB beside them an engine",
-        f"  done: {sum(cell.done for cell in plan.cells)} cells",
-    ]
-    for name in dict.fromkeys(cell.candidate for cell in pending):
-        served = served_by(plan.candidate(name), zoo)
-        number = sum(cell.candidate == name for cell in pending)
-        lines.append(f"  {name}: {number} cells" + (f" ({served})" if served else ""))
-    lines += [f"  refused: {candidate}: {reason}" for candidate, reason in sorted(refused)]
-    return "\n".join(lines)
 
 
 def positive(text: str) -> int:

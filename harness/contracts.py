@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from harness.records import Candidate, Record, Weights
+from harness.records import Candidate, EngineOptions, Record, Weights
 from harness.requests import Completion, Generation, Request, Score
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ class Zoo(Protocol):
 
     def folder(self, role: str) -> Path | None:
         """The role's checkpoint folder; None while it has to be built or fetched."""
+
+    def engine(self, role: str) -> EngineOptions:
+        """What the zoo asks of an engine that serves the role."""
 
     def weights_bytes(self, role: str) -> int | None:
         """Bytes of the role's weights, at most; None where nobody knows before they are there."""

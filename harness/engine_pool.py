@@ -14,8 +14,6 @@ from harness.engine_process import EngineProcess
 from harness.jobs import Start
 from harness.records import EngineShape
 
-ENGINE_BYTES = 2 * 2**30
-"""Of an engine with a small model: libraries, KV pool and activations."""
 WORTH_AN_ENGINE = 4
 """Fewer candidates than this finish sooner in the running engine than a second one starts."""
 
@@ -38,7 +36,8 @@ class EnginePool:
     start: Callable[[EngineShape, tuple[int, ...]], Start]
     log: Path
     num_slots: int
-    num_shapes: int
+    all_bytes: int
+    """Of all shapes' engines, and another one a slot."""
     share_device: bool = True
     """Engines may be alive side by side: not on a GPU, whose memory one engine claims."""
     _by_slot: dict[int, EngineProcess] = field(default_factory=dict)
@@ -57,8 +56,7 @@ class EnginePool:
 
     def fits_all(self) -> bool:
         """All shapes' engines can be alive at once."""
-        engines = self.num_shapes + self.num_slots
-        return self.share_device and engines * ENGINE_BYTES < psutil.virtual_memory().total
+        return self.share_device and self.all_bytes < psutil.virtual_memory().total
 
     def start_together(self, shapes: Sequence[EngineShape]) -> None:
         """Start the engines side by side; one that fails will say so when it is asked."""

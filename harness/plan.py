@@ -7,12 +7,20 @@ from typing import Literal
 
 from baselines.adapters.files import check_adapter, is_adapter
 from baselines.catalog import expand
-from baselines.checkpoints import check_vocabulary, inspect
+from baselines.checkpoints import CheckpointInfo, check_vocabulary, inspect
 from harness.contracts import Zoo
+from harness.engine_choice import (
+    one_request_bytes,
+    requested,
+    served_folders,
+    too_short,
+    unfit,
+)
 from harness.engines.fused.checks import can_fuse
 from harness.engines.member_checks import unfit_member
 from harness.errors import HarnessError, unknown
-from harness.records import Candidate, Cell, LogitMix, Plan, Suite, Task
+from harness.records import Candidate, Cell, EngineOptions, LogitMix, Plan, Suite, Task
+from harness.requests import Length
 
 SECONDS_PER_EXAMPLE = 0.0007
 SECONDS_PER_VISIT = 0.1
@@ -37,10 +45,13 @@ def make_plan(
     device_bytes: int | None = None,
     done: Collection[tuple[str, str | None]] = (),
     unavailable: Callable[[Task], str] = lambda task: "",
+    engine: EngineOptions = EngineOptions(),  # noqa: B008 (frozen)
+    lengths: Callable[[Path], Mapping[str, Length]] = lambda tokenizer: {},
 ) -> Plan:
     """Decide every cell. `done` are the cells that the run's folder holds already.
 
-    `device_bytes` is all the memory that the device has; None where nobody knows.
+    `device_bytes` is all the memory that the device has; None where nobody knows. `engine` is what
+    the command line asks of every engine. `lengths` counts the tasks' requests, by task.
 
     Raises:
         HarnessError: a name is unknown, or a checkpoint that is there is damaged or does not fit.
@@ -49,11 +60,26 @@ def make_plan(
     chosen = choose_tasks(suite, zoo.scale, tasks, task_globs)
     reasons = {task.name: unavailable(task) for task in chosen}
     cells: list[Cell] = []
+    engines: dict[str, EngineOptions] = {}
     for candidate in candidates:
-        refusal = refuse(candidate, zoo) or too_large(candidate, zoo, device_bytes)
+        asked, refusal = _asked(candidate, zoo, suite.engine, engine)
+        engines[candidate.name] = asked
+        refusal = (
+            refusal
+            or refuse(candidate, zoo)
+            or unserved(candidate, zoo, asked, device, device_bytes)
+        )
+        counted = {} if refusal else count_tokens(candidate, zoo, asked, lengths)
         for task in [*chosen, None]:
             name = task.name if task else None
-            reason = refusal or (task and (reasons[task.name] or rendered_twice(candidate, task)))
+            reason = refusal or (
+                task
+                and (
+                    reasons[task.name]
+                    or rendered_twice(candidate, task)
+                    or too_short(task.name, counted, asked)
+                )
+            )
             cells.append(
                 Cell(
                     candidate=candidate.name,
@@ -72,6 +98,8 @@ def make_plan(
         limit=suite.limit if limit is None else limit,
         seed=suite.seed if seed is None else seed,
         device=device,
+        engine=engine.over(suite.engine),
+        engines=engines,
     )
 
 
@@ -130,12 +158,47 @@ def refuse(candidate: Candidate, zoo: Zoo) -> str:
     return ""
 
 
-def too_large(candidate: Candidate, zoo: Zoo, device_bytes: int | None) -> str:
-    """Why the device cannot hold the candidate's weights; empty where it can, or nobody knows."""
-    needed = _served_bytes(candidate, zoo)
-    if device_bytes is None or needed <= device_bytes:
+def _asked(
+    candidate: Candidate, zoo: Zoo, suite: EngineOptions, command_line: EngineOptions
+) -> tuple[EngineOptions, str]:
+    """The engine's options, and why the candidate's roles allow none."""
+    try:
+        return requested(candidate, zoo, suite=suite, command_line=command_line), ""
+    except HarnessError as error:
+        return EngineOptions(), str(error)
+
+
+def unserved(
+    candidate: Candidate,
+    zoo: Zoo,
+    asked: EngineOptions,
+    device: Literal["cpu", "cuda"],
+    device_bytes: int | None,
+) -> str:
+    """Why no engine can serve the candidate so; empty where one can, or nobody knows."""
+    served = _served(candidate, zoo)
+    return unfit(asked, served, device) or too_large(
+        _served_bytes(candidate, zoo), one_request_bytes(asked, served), device_bytes
+    )
+
+
+def too_large(weights_bytes: int, request_bytes: int, device_bytes: int | None) -> str:
+    """Why the device cannot hold the weights and the keys and values of one request."""
+    if device_bytes is None or weights_bytes + request_bytes <= device_bytes:
         return ""
-    return f"needs {_gib(needed)} for weights, the device has {_gib(device_bytes)}"
+    cache = f" and {_gib(request_bytes)} for a request's KV cache" if request_bytes else ""
+    return f"needs {_gib(weights_bytes)} for weights{cache}, the device has {_gib(device_bytes)}"
+
+
+def count_tokens(
+    candidate: Candidate,
+    zoo: Zoo,
+    asked: EngineOptions,
+    lengths: Callable[[Path], Mapping[str, Length]],
+) -> Mapping[str, Length]:
+    """By task, where a context was asked for that could be too short."""
+    served = _served(candidate, zoo)
+    return lengths(served[0].path) if asked.max_model_len and served else {}
 
 
 def rendered_twice(candidate: Candidate, task: Task) -> str:
@@ -171,6 +234,11 @@ def _check_pair(check: Callable[[Path, Path], None], one: Path | None, other: Pa
     """What is not there yet cannot be checked before it is."""
     if one is not None and other is not None:
         check(one, other)
+
+
+def _served(candidate: Candidate, zoo: Zoo) -> list[CheckpointInfo]:
+    folders = {role: _folder(role, zoo) for role in candidate.recipe.inputs}
+    return [inspect(folder) for folder in served_folders(candidate, folders)]
 
 
 def _folder(role: str, zoo: Zoo) -> Path | None:

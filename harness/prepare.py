@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,13 +12,16 @@ from baselines.artifacts import artifact, build_seconds, input_folders, streamed
 from baselines.cache import cache_dir
 from baselines.checkpoints import CheckpointInfo, inspect
 from harness.engines.fused.checks import can_fuse
-from harness.engines.fused.folder import is_fused, read_folder, write_folder
+from harness.engines.fused.folder import is_fused, write_folder
 from harness.errors import HarnessError
 from harness.jobs import Load, Streamed
-from harness.records import Candidate, EngineShape, LoadFormat, LogitMix, Member
+from harness.records import Candidate, EngineShape, LogitMix, Member
 
 TINY_PARAMETERS = 20_000_000
 MAX_SLOTS = 4
+
+ShapeOf = Callable[[Sequence[CheckpointInfo], Load], EngineShape]
+"""The engine of models that serve together, loaded so."""
 
 
 class Prepared(NamedTuple):
@@ -34,9 +37,14 @@ class Prepared(NamedTuple):
 
 
 def prepare(
-    candidate: Candidate, paths: Mapping[str, Path], prints: Mapping[str, str], *, device: str
+    candidate: Candidate,
+    paths: Mapping[str, Path],
+    prints: Mapping[str, str],
+    shape_of: ShapeOf,
 ) -> Prepared:
     """Build what the candidate needs and look at what will be served.
+
+    `shape_of` says in which engine, from the models that serve and the folder that holds them.
 
     Raises:
         HarnessError: a checkpoint is missing, damaged, or does not fit the others.
@@ -54,38 +62,7 @@ def prepare(
         folders, load, built = [checkpoint], Load(checkpoint), build_seconds(checkpoint)
     infos = [inspect(path) for path in folders]
     served = infos if is_fused(load.checkpoint) else infos[:1]
-    return Prepared(candidate, load, shape_of(served, load.checkpoint, device), infos, built)
-
-
-def shape_of(served: Sequence[CheckpointInfo], checkpoint: Path, device: str) -> EngineShape:
-    """Of the engine that serves `checkpoint`, which holds these models: one, or a fused mix's."""
-    parts = [one.signature for one in served] + [str(served[0].tokenizer)]
-    length = served[0].context_length
-    if is_fused(checkpoint):
-        mix = read_folder(checkpoint)
-        parts.append(mix.formula)
-        length = mix.context_length
-    return EngineShape(
-        signature="-".join(parts),
-        max_model_len=length,
-        dtype=served[0].dtype,
-        device="cuda" if device == "cuda" else "cpu",
-        load_format=_load_format(served),
-    )
-
-
-def _load_format(served: Sequence[CheckpointInfo]) -> LoadFormat:
-    """
-    Raises:
-        HarnessError: only some have weights; an engine would draw those of the others too.
-    """
-    without = [one for one in served if one.load_format == "dummy"]
-    if without and len(without) < len(served):
-        raise HarnessError(
-            f"{without[0].path}: has a config and no weights, other members of the mix have "
-            "weights; take all of them from one zoo."
-        )
-    return served[0].load_format
+    return Prepared(candidate, load, shape_of(served, load), infos, built)
 
 
 def group_by_shape(

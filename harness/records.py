@@ -76,6 +76,27 @@ class Workload(Record):
     """Draw each request's lengths uniformly from 1 to the given ones."""
 
 
+class EngineOptions(Record):
+    """How an engine computes, by vLLM's names. What is None, `harness.engine_shapes` decides."""
+
+    dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    max_model_len: int | None = Field(default=None, ge=2)
+    """Context in tokens, of prompt and output together."""
+    kv_cache_memory_bytes: int | None = Field(default=None, gt=0)
+    kv_cache_dtype: str | None = None
+    quantization: str | None = None
+    """The method, as vLLM calls it; without it, what the checkpoint's config.json says."""
+    gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
+
+    def given(self) -> dict[str, Any]:
+        """The options that are not None."""
+        return self.model_dump(exclude_none=True)
+
+    def over(self, lower: "EngineOptions") -> "EngineOptions":
+        """These, and those of `lower` that are None here."""
+        return lower.model_copy(update=self.given())
+
+
 class Weights(Record):
     """A checkpoint of the zoo, or one that a method builds from several of them."""
 
@@ -174,6 +195,8 @@ class Suite(Record):
     """The candidate that relative throughput refers to."""
     limit: int | None = Field(default=None, ge=1)
     seed: int = 0
+    engine: EngineOptions = EngineOptions()
+    """Of every candidate, where its zoo, its roles or the command line do not say otherwise."""
 
 
 class EngineShape(Record):
@@ -186,7 +209,11 @@ class EngineShape(Record):
     dtype: str = "float32"
     device: Literal["cpu", "cuda"] = "cpu"
     load_format: LoadFormat = "auto"
-    kv_cache_bytes: int = 256 * 2**20
+    kv_cache_bytes: int | None = 256 * 2**20
+    """None: what vLLM finds free, as on a GPU by default."""
+    kv_cache_dtype: str = "auto"
+    quantization: str | None = None
+    gpu_memory_utilization: float | None = None
     max_num_seqs: int = 256
 
 
@@ -268,6 +295,10 @@ class Plan(Record):
     limit: int | None
     seed: int
     device: Literal["cpu", "cuda"]
+    engine: EngineOptions = EngineOptions()
+    """What the command line and the suite ask of every engine."""
+    engines: dict[str, EngineOptions] = {}
+    """The same and what the zoo asks, by candidate."""
 
     def pending(self, candidate: str) -> tuple[Cell, ...]:
         return tuple(c for c in self.cells if c.candidate == candidate and c.pending)

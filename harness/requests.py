@@ -37,6 +37,15 @@ class Generation(NamedTuple):
     ignore_eos: bool = False
 
 
+class Length(NamedTuple):
+    """Tokens of a request; of several, the most of each."""
+
+    prompt: int
+    """Of a scored pair, the continuation included."""
+    total: int
+    """With all the output that it may ask for."""
+
+
 class Timing(NamedTuple):
     """Of one request, in seconds after it was sent."""
 

@@ -5,25 +5,28 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from harness.contracts import Zoo
+from harness.engine_choice import EngineChoice
 from harness.engine_pool import EnginePool, Queue
 from harness.engine_process import EngineProcess, preload
+from harness.engine_shapes import engine_bytes
 from harness.jobs import Evaluate, Evaluated, Failed, Start
 from harness.live_report import LiveReport
 from harness.plan import needed_roles
 from harness.prepare import Prepared, group_by_shape, in_order, num_slots, prepare
 from harness.progress import Progress
+from harness.prompt_lengths import TaskEntries
 from harness.recorder import Recorder
-from harness.records import Candidate, EngineShape, Plan, Task
+from harness.records import Candidate, EngineShape, Plan
 from harness.speed_rounds import SpeedRounds
 from harness.store import RunFolder
 
 ENOUGH_ALIKE = 2
 Keep = Callable[..., None]
 """Called with what writes results, and the results: off the engine's time."""
-TaskEntry = tuple[Task, Sequence[Any]]
 
 
 @dataclass(slots=True)
@@ -42,14 +45,14 @@ class Runner:
     plan: Plan
     zoo: Zoo
     folder: RunFolder
-    sources: Mapping[str, Sequence[Any]]
-    """Task name -> what lm-eval loads it from."""
+    entries: TaskEntries
+    engines: EngineChoice
     progress: Progress
     live_report: LiveReport
     recorder: Recorder = field(init=False)
     spent: Spent = field(default_factory=Spent)
-    context_length: int | None = None
-    """In tokens, of the first candidate; workloads are cut to it."""
+    shapes: dict[str, EngineShape] = field(default_factory=dict)
+    """By candidate."""
     _stopped: bool = False
     """What fails now fails because its engine was interrupted."""
 
@@ -65,8 +68,7 @@ class Runner:
         reference = next(
             (one for one in prepared if one.candidate.name == self.plan.suite.reference), None
         )
-        if prepared:
-            self.context_length = prepared[0].shape.max_model_len
+        self.shapes = {one.candidate.name: one.shape for one in prepared}
         groups = group_by_shape(prepared, reference)
         self._evaluate_all(groups)
         self._time_all(groups, reference)
@@ -83,7 +85,8 @@ class Runner:
         for candidate in wanted:
             self.progress.doing(f"preparing {candidate.name}")
             try:
-                prepared.append(prepare(candidate, paths, prints, device=self.plan.device))
+                shape_of = partial(self.engines.shape, options=self.plan.engines[candidate.name])
+                prepared.append(prepare(candidate, paths, prints, shape_of))
             except Exception as error:  # this candidate's failure; the others go on
                 self.recorder.fail(candidate, f"building failed: {' '.join(str(error).split())}")
                 self.progress.dropped(candidate.name, len(self.plan.pending(candidate.name)))
@@ -100,7 +103,7 @@ class Runner:
         ]
 
     def _pool(
-        self, groups: Mapping[EngineShape, Sequence[Prepared]], tasks: Mapping[str, TaskEntry]
+        self, groups: Mapping[EngineShape, Sequence[Prepared]], tasks: TaskEntries
     ) -> EnginePool:
         def start(shape: EngineShape, cores: tuple[int, ...]) -> Start:
             first = groups[shape][0].load.checkpoint
@@ -108,8 +111,12 @@ class Runner:
 
         members = [one for group in groups.values() for one in group]
         slots = num_slots(members, self.plan.device)
+        sizes = [
+            engine_bytes(shape, *map(_weights_bytes, group)) for shape, group in groups.items()
+        ]
+        all_bytes = sum(sizes) + slots * max(sizes, default=0)
         on_cpu = self.plan.device == "cpu"
-        return EnginePool(start, self.folder.path / "engine.log", slots, len(groups), on_cpu)
+        return EnginePool(start, self.folder.path / "engine.log", slots, all_bytes, on_cpu)
 
     def _evaluate_all(self, groups: Mapping[EngineShape, Sequence[Prepared]]) -> None:
         """All slots side by side: nothing is timed here."""
@@ -152,11 +159,9 @@ class Runner:
             pool.close()
         self.spent.evaluate_sec += time.perf_counter() - start
 
-    def _task_entries(self, members: Sequence[Prepared]) -> dict[str, TaskEntry]:
+    def _task_entries(self, members: Sequence[Prepared]) -> TaskEntries:
         wanted = {task for one in members for task in self._pending_tasks(one)}
-        return {
-            one.name: (one, self.sources[one.name]) for one in self.plan.tasks if one.name in wanted
-        }
+        return {name: entry for name, entry in self.entries.items() if name in wanted}
 
     def _through(self, candidate: Candidate, unfinished: Mapping[str, set[str]]) -> None:
         """All its results are written; the last of a family renews the report."""
@@ -235,6 +240,10 @@ class Runner:
     @property
     def _speed_waits(self) -> bool:
         return any(cell.task is None and cell.pending for cell in self.plan.cells)
+
+
+def _weights_bytes(member: Prepared) -> int:
+    return sum(info.weights_bytes for info in member.infos)
 
 
 def _by_family(members: Sequence[Prepared]) -> dict[str, set[str]]:

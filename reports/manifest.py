@@ -22,6 +22,10 @@ class Manifest(BaseModel):
     seed: int | None = None
     limit: int | None = None
     device: str = ""
+    engine: dict[str, Any] = {}
+    """Options that were asked of every engine."""
+    engines: dict[str, dict[str, Any]] = {}
+    """By candidate, how it was computed: dtype, context and so on, by vLLM's names."""
     command: str | list[str] = ""
     candidates: tuple[Candidate, ...] = ()
     tasks: tuple[Task, ...] = ()
@@ -53,3 +57,15 @@ def read_manifest(path: Path) -> Manifest:
         return Manifest.model_validate(content)
     except ValidationError as error:
         raise HarnessError(f"{path}: {first_problem(error)}; run the suite again") from error
+
+
+def computing(settings: dict[str, Any]) -> str:
+    """As `float32, context of 256 tokens, KV cache of 256 MiB`."""
+    parts = [f"{settings['dtype']}, context of {settings['max_model_len']:,} tokens"]
+    if settings.get("kv_cache_memory_bytes"):
+        parts.append(f"KV cache of {settings['kv_cache_memory_bytes'] / 2**20:,.0f} MiB")
+    more = ("kv_cache_dtype", "quantization", "gpu_memory_utilization")
+    parts += [
+        f"{name}={settings[name]}" for name in more if settings.get(name) not in (None, "auto")
+    ]
+    return ", ".join(parts)

@@ -57,8 +57,8 @@ def test_what_the_kernels_cannot_take_is_left_to_torch(ops) -> None:
 
 def test_an_engine_runs_on_them(zoo_folders: Mapping[str, Path]) -> None:
     from baselines.checkpoints import inspect
+    from harness.engine_shapes import shape_of
     from harness.engines.session import Session
-    from harness.prepare import shape_of
 
     folder = zoo_folders["small_base"]
     session = Session(folder, shape_of([inspect(folder)], folder, "cpu"))

@@ -14,8 +14,8 @@ from session_process import SessionProcess
 from test_fused import Formula, member_logits, proxy_tuned
 
 from baselines.checkpoints import inspect
+from harness.engine_shapes import shape_of
 from harness.engines.fused.folder import write_folder
-from harness.prepare import shape_of
 from harness.records import LogitMix, Member
 from harness.requests import Generation, Request
 

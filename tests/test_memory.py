@@ -7,10 +7,10 @@ from test_rounds import prepared, timed
 
 from harness.costs import memory_records
 from harness.engine_process import EngineProcess
+from harness.engine_shapes import shape_of
 from harness.jobs import Load, Start, Time, Timed
 from harness.measure import memory
 from harness.measure.memory import Footprint, Gauge
-from harness.prepare import shape_of
 from harness.records import Workload
 
 MIB = 2**20

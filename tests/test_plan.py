@@ -10,7 +10,7 @@ from baselines.proxy.tuning import Pair, mix_members
 from harness.engines.member_checks import unfit_member
 from harness.errors import HarnessError
 from harness.plan import make_plan, served_by
-from harness.records import Candidate, LogitMix, Plan, Suite, Task
+from harness.records import Candidate, EngineOptions, LogitMix, Plan, Suite, Task
 
 TASKS = {
     name: Task(
@@ -50,6 +50,9 @@ class Roles:
 
     def folder(self, role: str) -> Path | None:
         return None
+
+    def engine(self, role: str) -> EngineOptions:
+        return EngineOptions()
 
     def weights_bytes(self, role: str) -> int | None:
         return 1000

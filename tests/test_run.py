@@ -19,8 +19,8 @@ from safetensors.torch import load_file, save_file
 
 from baselines.checkpoints import inspect
 from harness.engine_process import EngineProcess
+from harness.engine_shapes import shape_of
 from harness.jobs import Evaluate, Evaluated, Failed, Load, Start, Time, Timed
-from harness.prepare import shape_of
 from harness.records import EngineShape, Measurement, Outcome, Workload
 from harness.store import RunFolder
 from reports.rounds import read_rounds

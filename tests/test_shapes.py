@@ -3,20 +3,22 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from baselines.checkpoints import inspect
+from baselines.checkpoints import CheckpointInfo, inspect
 from baselines.zoo.catalog import open_zoo
+from harness.engine_shapes import shape_of
 from harness.errors import HarnessError
+from harness.jobs import Load
 from harness.measure.memory import total_bytes
 from harness.plan import make_plan
 from harness.prepare import prepare
-from harness.records import Measurement, Outcome, Plan
+from harness.records import EngineShape, Measurement, Outcome, Plan
 from harness.store import RunFolder
 from harness.suite import find_suite, read_suite
 from reports.archive import archive
@@ -153,11 +155,17 @@ def test_the_suite_asks_for_the_papers_workloads_and_for_more_and_more_at_once()
 
 def test_what_does_not_fit_on_the_device_is_refused_with_both_sizes() -> None:
     refused = {cell.candidate: cell.refused for cell in gpu_check(H100_BYTES).cells}
-    assert refused.pop("mixture_8x7b") == "needs 87.0 GiB for weights, the device has 79.6 GiB"
+    assert refused.pop("mixture_8x7b") == (
+        "needs 87.0 GiB for weights and 0.2 GiB for a request's KV cache, the device has 79.6 GiB"
+    )
     assert refused == dict.fromkeys(SERVED, "")
     assert not any(cell.refused for cell in gpu_check(H200_BYTES).cells)
     needed = {cell.candidate: cell.refused for cell in gpu_check(2**30).cells}
     assert needed[FUSED].startswith("needs 49.3 GiB"), "all three members are there at once"
+
+
+def on_a_gpu(served: Sequence[CheckpointInfo], load: Load) -> EngineShape:
+    return shape_of(served, load.checkpoint, "cuda")
 
 
 def test_shapes_are_served_in_their_dtype_with_random_weights() -> None:
@@ -165,7 +173,7 @@ def test_shapes_are_served_in_their_dtype_with_random_weights() -> None:
     paths = zoo.build(zoo.roles)
     shapes = {}
     for candidate in plan.candidates:
-        shapes[candidate.name] = prepare(candidate, paths, {}, device="cuda").shape
+        shapes[candidate.name] = prepare(candidate, paths, {}, on_a_gpu).shape
     assert {(one.dtype, one.load_format) for one in shapes.values()} == {("bfloat16", "dummy")}
     assert len(set(shapes.values())) == len(shapes)
 
@@ -178,7 +186,7 @@ def test_a_mix_of_random_and_real_weights_is_refused(tmp_path: Path) -> None:
     paths["small_7b_tuned"] = make_llama(tmp_path / "real", seed=0, words=["</s>", *words])
     fused = gpu_check(None).candidate(FUSED)
     with pytest.raises(HarnessError, match="no weights, other members of the mix have weights"):
-        prepare(fused, paths, {}, device="cpu")
+        prepare(fused, paths, {}, on_a_gpu)
 
 
 def test_planning_shapes_imports_neither_torch_nor_vllm() -> None:

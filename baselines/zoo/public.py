@@ -16,6 +16,7 @@ A zoo file, for `--zoo my.yaml`:
         gated: true                  # its licence has to be accepted first
         chat: true                   # has a chat template
         params: 6.7e9
+    engine: {dtype: bfloat16}        # by vLLM's names; a role may have options of its own
     reference:                       # figures to show beside the measured ones
       - {candidate: large_base, task: gsm8k, value: 0.066}
 
@@ -34,7 +35,7 @@ from pydantic import Field
 
 from baselines.checksums import folder_hash
 from harness.errors import HarnessError, unknown
-from harness.records import Record
+from harness.records import EngineOptions, Record
 from harness.yaml_file import read_entry, read_yaml
 from tasks.public import hub
 
@@ -56,6 +57,7 @@ class Role(Record):
     chat: bool = False
     params: float | None = Field(default=None, gt=0)
     active_params: float | None = Field(default=None, gt=0)
+    engine: EngineOptions = EngineOptions()
 
 
 class Reference(Record):
@@ -77,6 +79,7 @@ class ZooFile(Record):
     title: str = ""
     source: str = ""
     roles: dict[str, Any] = Field(min_length=1)
+    engine: EngineOptions = EngineOptions()
     reference: tuple[Reference, ...] = ()
 
 
@@ -92,6 +95,7 @@ class PublicZoo:
         self.title = content.title
         self.source = content.source
         self.reference = content.reference
+        self._engine = content.engine
         self._roles = dict(roles)
         self._inspected: dict[Path, str] = {}
 
@@ -162,6 +166,10 @@ class PublicZoo:
         absent = [self.role(role) for role in roles if self.folder(role) is None]
         size = sum((about.params or 0.0) * BYTES_PER_PARAMETER for about in absent)
         return size / DOWNLOAD_BYTES_PER_SEC
+
+    def engine(self, role: str) -> EngineOptions:
+        """The role's options over the zoo's."""
+        return self.role(role).engine.over(self._engine)
 
     def weights_bytes(self, role: str) -> int | None:
         folder = self.folder(role)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, unknown
+from harness.records import EngineOptions
 from harness.yaml_file import read_yaml
 from tasks.pocket.tokens import VOCABULARY_SIZE
 
@@ -212,6 +213,10 @@ class RecipeZoo:
         """At most: the tokenizer may find fewer merges worth a token."""
         training = self.recipe.training(self.recipe.owner(role)[0])
         return num_parameters(self.recipe.sizes[training.size], VOCABULARY_SIZE)
+
+    def engine(self, role: str) -> EngineOptions:
+        """Nothing: its configs say in what they are computed."""
+        return EngineOptions()
 
     def weights_bytes(self, role: str) -> int:
         return self.params(role) * BYTES_PER_PARAMETER

@@ -24,7 +24,7 @@ from pydantic import Field, model_validator
 from baselines.cache import cache_dir
 from baselines.checkpoints import promised_headers
 from harness.errors import HarnessError, unknown
-from harness.records import Record
+from harness.records import EngineOptions, Record
 from harness.yaml_file import read_entry, read_yaml
 
 SPECIAL_TOKENS = ("<unk>", "<s>", "</s>")
@@ -124,6 +124,10 @@ class ShapesZoo:
     def folder(self, role: str) -> Path | None:
         path = self._path(role)
         return path if (path / "config.json").is_file() else None
+
+    def engine(self, role: str) -> EngineOptions:
+        """Nothing: a shape has its dtype in its config."""
+        return EngineOptions()
 
     def weights_bytes(self, role: str) -> int:
         headers = promised_headers(self._shape(role).config())

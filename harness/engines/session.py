@@ -232,12 +232,18 @@ def _start(checkpoint: Path, shape: EngineShape) -> Any:
         "disable_log_stats": False,
         "enable_prefix_caching": True,
     }
+    asked = {
+        "kv_cache_memory_bytes": shape.kv_cache_bytes,
+        "kv_cache_dtype": shape.kv_cache_dtype,
+        "quantization": shape.quantization,
+        "gpu_memory_utilization": shape.gpu_memory_utilization,
+    }
+    options |= {name: value for name, value in asked.items() if value is not None}
     if shape.device == "cpu":
         _ask_for_matrix_tiles()
         options |= {
             "enforce_eager": True,
             "distributed_executor_backend": "uni",
-            "kv_cache_memory_bytes": shape.kv_cache_bytes,
             # Contexts are shared in whole blocks; vLLM's own choice for a CPU is 128 tokens, of
             # which a short context fills none. The CPU's attention takes multiples of 32.
             "block_size": 32,

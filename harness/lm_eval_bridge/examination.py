@@ -32,7 +32,7 @@ class Examination:
         """`tasks`: name -> (our entry, its sources: task names, or configurations by path)."""
         self.tokenizer_key = tokenizer_key(tokenizer_path)
         self._tokenizer = AutoTokenizer.from_pretrained(tokenizer_path)
-        self._lm = SessionLM(_NoEngine(), self._tokenizer, seed)
+        self._lm = SessionLM(NoEngine(), self._tokenizer, seed)
         self._tasks = {
             name: ScoredTask(task, load_parts(task, sources, self._lm, limit=limit, seed=seed))
             for name, (task, sources) in tasks.items()
@@ -59,7 +59,7 @@ class Examination:
             instance.resps.append(response)
 
 
-class _NoEngine:
+class NoEngine:
     """Stands in while requests are built, before any engine is there."""
 
     max_model_len = 0

@@ -1,6 +1,6 @@
 """An engine session as lm-eval sees a model."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lm_eval.api.instance import Instance
@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from harness.contracts import Session
 from harness.errors import HarnessError
-from harness.requests import Generation, Request
+from harness.requests import Generation, Length, Request
 
 DEFAULT_MAX_NEW_TOKENS = 256
 SAMPLING: dict[str, tuple[str, type]] = {
@@ -106,6 +106,21 @@ class SessionLM(TemplateLM):
         scored = [_clip(self._request(*pair), window) for pair in pairs]
         return [(score.logprob, score.greedy) for score in self.engine.score(scored)]
 
+    def likelihood_lengths(self, pairs: Sequence[tuple[str, str]]) -> list[Length]:
+        self._remember(
+            text for context, rest in pairs for text in (context.rstrip(), context + rest)
+        )
+        prompts = [sum(map(len, self._request(*pair))) for pair in pairs]
+        return [Length(prompt, prompt + 1) for prompt in prompts]  # the engine adds one token
+
+    def generation_lengths(self, prompts: Sequence[tuple[str, dict[str, Any]]]) -> list[Length]:
+        self._remember(context for context, _ in prompts)
+        lengths = []
+        for context, gen_kwargs in prompts:
+            num_tokens = len(self.tok_encode(context))
+            lengths.append(Length(num_tokens, num_tokens + self._asked(gen_kwargs).max_tokens))
+        return lengths
+
     def _loglikelihood_tokens(self, *_: Any, **__: Any) -> list[tuple[float, bool]]:
         raise AssertionError("`loglikelihood` does it")
 
@@ -157,10 +172,7 @@ class SessionLM(TemplateLM):
         ]
 
     def _generation(self, context: str, gen_kwargs: dict[str, Any], *, draw: int) -> Generation:
-        key = repr(gen_kwargs)  # a task's requests have equal ones, each a copy
-        if key not in self._settings:
-            self._settings[key] = self._normalized(gen_kwargs)
-        settings = self._settings[key]
+        settings = self._asked(gen_kwargs)
         max_tokens = min(settings.max_tokens, self.engine.max_model_len - 1)
         return settings._replace(
             prompt=tuple(self.tok_encode(context)[max_tokens - self.engine.max_model_len :]),
@@ -168,6 +180,12 @@ class SessionLM(TemplateLM):
             # Repeats of one prompt must differ, and a run must repeat.
             seed=None if settings.seed is None else settings.seed + draw,
         )
+
+    def _asked(self, gen_kwargs: dict[str, Any]) -> Generation:
+        key = repr(gen_kwargs)  # a task's requests have equal ones, each a copy
+        if key not in self._settings:
+            self._settings[key] = self._normalized(gen_kwargs)
+        return self._settings[key]
 
     def _normalized(self, gen_kwargs: dict[str, Any]) -> Generation:
         """What is asked for, of any prompt; with the seed of the first draw where it samples."""

@@ -32,6 +32,7 @@ def _facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "command", _said(manifest.command)
     yield "zoo", _said(manifest.zoo.get("name"))
     yield "device", _said(manifest.device)
+    yield "engine options", ", ".join(f"{k}={v}" for k, v in manifest.engine.items()) or "none"
     yield "seed", _said(manifest.seed)
     yield "examples per task", "all" if manifest.limit is None else f"at most {manifest.limit}"
     if manifest.suite:

@@ -13,6 +13,8 @@ SCORED_BY = (
     "output_type", "primary_metric", "filter", "num_fewshot", "chat", "higher_is_better",
 )  # fmt: skip
 """Of a task's record, what its scores depend on."""
+COMPUTED_BY = ("dtype", "quantization", "kv_cache_dtype")
+"""Of an engine, what scores depend on as much as speeds."""
 HARDWARE = ("cpu", "cores", "gpu")
 
 
@@ -70,10 +72,21 @@ def _candidate_refusal(old: Run, new: Run, candidate: str) -> str:
         return f"the manifest of {where} does not describe the candidate"
     if before.recipe != now.recipe:
         return "another recipe"
+    if reason := _computing_refusal(old, new, candidate):
+        return reason
     return _differs("seed", old.manifest.seed, new.manifest.seed) or next(
         (reason for role in now.recipe.inputs if (reason := _checkpoint_refusal(old, new, role))),
         "",
     )
+
+
+def _computing_refusal(old: Run, new: Run, candidate: str) -> str:
+    """Runs of before engines were recorded computed as the checkpoints say."""
+    before, now = (run.manifest.engines.get(candidate) for run in (old, new))
+    if before is None or now is None:
+        return ""
+    parts = (_differs(key, before.get(key), now.get(key)) for key in COMPUTED_BY)
+    return next((reason for reason in parts if reason), "")
 
 
 def _checkpoint_refusal(old: Run, new: Run, role: str) -> str:

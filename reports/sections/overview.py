@@ -1,5 +1,6 @@
 """What was found, in words that are computed from the measurements."""
 
+from collections import Counter
 from typing import Any
 
 import pandas as pd
@@ -31,7 +32,7 @@ class Overview:
                 "smallest": _extreme(report, ranked, "peak_memory_bytes", sign=1)
                 or _extreme(report, ranked, "weights_bytes", sign=1),
                 "counts": counts(report),
-                "notes": report.run.notes,
+                "notes": [*report.run.notes, *_unlike_dtypes(report)],
                 "so_far": _so_far(report),
             },
             tables={"best-by-family": _frame(families)} if families else {},
@@ -56,6 +57,23 @@ def _lead(report: Report, ranked: list[Standing]) -> dict[str, Any] | None:
         "gap": report.evidence.against_leader[second.candidate],
         "alike": report.evidence.alike(ranked[0].candidate),
     }
+
+
+def _unlike_dtypes(report: Report) -> list[str]:
+    """A dtype is the checkpoint's or the run's, not the method's: where they differ, that says so
+    beside the speeds."""
+    dtypes = Counter(one["dtype"] for one in report.run.manifest.engines.values())
+    if len(dtypes) < 2:
+        return []
+    common = dtypes.most_common(1)[0][0]
+    others = [
+        f"{name} in {settings['dtype']}"
+        for name, settings in report.run.manifest.engines.items()
+        if settings["dtype"] != common
+    ]
+    told = f"{', '.join(others)}, all others in {common}"
+    why = "speeds and memory differ for that too; --dtype names one for all"
+    return [f"Candidates were computed in different types ({told}): {why}."]
 
 
 def _so_far(report: Report) -> str:

@@ -1,9 +1,10 @@
 """How the run was made: versions, hardware, checkpoints, timings."""
 
+from collections import defaultdict
 from typing import Any
 
 from reports.load import Run
-from reports.manifest import Manifest
+from reports.manifest import Manifest, computing
 from reports.report import Report
 from reports.sections import Block
 from reports.units import duration, scale_for
@@ -60,6 +61,7 @@ def _tables(manifest: Manifest) -> list[dict[str, Any]]:
     return [
         {"title": "Versions", "rows": _rows(manifest.versions), "mono": False},
         {"title": "Hardware", "rows": _rows(manifest.hardware), "mono": False},
+        {"title": "Engines", "rows": _engines(manifest), "mono": False},
         {"title": "Timings", "rows": _timings(manifest.timings), "mono": False},
         {
             "title": "Checkpoints of the zoo",
@@ -67,6 +69,16 @@ def _tables(manifest: Manifest) -> list[dict[str, Any]]:
             "mono": True,
         },
     ]
+
+
+def _engines(manifest: Manifest) -> list[tuple[str, str]]:
+    """How candidates were computed -> which; the most common way is `all others`, or `all`."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for candidate, settings in manifest.engines.items():
+        found[computing(settings)].append(candidate)
+    ways = sorted(found, key=lambda way: -len(found[way]))
+    rest = "all candidates" if len(ways) == 1 else "all others"
+    return [(way, rest if way == ways[0] else ", ".join(found[way])) for way in ways]
 
 
 def _rows(entries: dict[str, Any]) -> list[tuple[str, str]]:

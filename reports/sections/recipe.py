@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from harness.records import Candidate, LogitMix, Member
+from reports.manifest import computing
 from reports.report import Report
 from reports.sections import Block
 
@@ -16,7 +17,10 @@ class Recipe:
 
     def block(self, report: Report, subject: str) -> Block:
         candidate = report.run.recipes.get(subject)
-        return Block(data=_described(candidate) if candidate else {"missing": True})
+        if candidate is None:
+            return Block(data={"missing": True})
+        settings = report.run.manifest.engines.get(subject)
+        return Block(data=_described(candidate) | {"computed": settings and computing(settings)})
 
 
 def _described(candidate: Candidate) -> dict[str, Any]:

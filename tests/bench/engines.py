@@ -8,8 +8,8 @@ from typing import Any
 
 from baselines.checkpoints import inspect
 from baselines.proxy.tuning import Pair, mix_members
+from harness.engine_shapes import shape_of
 from harness.engines.fused.folder import is_fused, read_folder
-from harness.prepare import shape_of
 from harness.records import LogitMix, Task
 from tasks.registry import load_tasks
 from tasks.sources import task_sources

@@ -9,8 +9,8 @@ from merges import BASE, TUNED, merges
 
 from baselines.checkpoints import inspect
 from baselines.zoo.catalog import open_zoo
+from harness.engine_shapes import shape_of
 from harness.jobs import Evaluate, Evaluated, Load, Start, Streamed
-from harness.prepare import shape_of
 from harness.worker import Worker
 
 

@@ -1,0 +1,134 @@
+"""What is asked of each candidate's engine, why that cannot be, and the engine that comes of it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from baselines.artifacts import streamed_like
+from baselines.checkpoints import CheckpointInfo, read_config
+from harness.contracts import Zoo
+from harness.engine_shapes import SHORT_CONTEXT, kv_bytes_per_token, shape_of
+from harness.errors import HarnessError
+from harness.jobs import Load
+from harness.prompt_lengths import PromptLengths
+from harness.records import Candidate, EngineOptions, EngineShape, LogitMix, Workload
+from harness.requests import Length
+
+
+def requested(
+    candidate: Candidate, zoo: Zoo, *, suite: EngineOptions, command_line: EngineOptions
+) -> EngineOptions:
+    """The command line's options over the roles' over the suite's.
+
+    Raises:
+        HarnessError: two of the candidate's roles ask for different things.
+    """
+    found: dict[str, tuple[str, object]] = {}
+    for role in candidate.recipe.inputs:
+        if Path(role).is_absolute() or role not in zoo.roles:
+            continue
+        for option, value in zoo.engine(role).given().items():
+            other, known = found.setdefault(option, (role, value))
+            if known != value and option not in command_line.given():
+                raise HarnessError(
+                    f"{role} asks for {option}={value}, {other} for {option}={known}; "
+                    f"name one for all: --{option.replace('_', '-')}"
+                )
+    of_roles = EngineOptions(**{option: value for option, (_, value) in found.items()})
+    return command_line.over(of_roles.over(suite))
+
+
+def unfit(options: EngineOptions, served: Sequence[CheckpointInfo], device: str) -> str:
+    """Why an engine cannot be as asked; empty where it can, or nobody knows yet."""
+    longest = min((one.context_length for one in served), default=None)
+    if options.max_model_len and longest and options.max_model_len > longest:
+        return (
+            f"max_model_len={options.max_model_len}: {served[0].path.name} attends to at most "
+            f"{longest} tokens"
+        )
+    needed = one_request_bytes(options, served)
+    if options.kv_cache_memory_bytes and needed > options.kv_cache_memory_bytes:
+        return (
+            f"kv_cache_memory_bytes={options.kv_cache_memory_bytes}: one request takes "
+            f"{needed} bytes; raise it, or lower max_model_len"
+        )
+    if options.gpu_memory_utilization and device == "cpu":
+        return "gpu_memory_utilization says nothing on a CPU; use kv_cache_memory_bytes"
+    if options.quantization and device == "cpu":
+        return _unquantized(options.quantization, served)
+    return ""
+
+
+def _unquantized(method: str, served: Sequence[CheckpointInfo]) -> str:
+    """On a CPU, vLLM quantizes nothing itself: it takes the option, and ignores it."""
+    for one in served:
+        found = (read_config(one.path).get("quantization_config") or {}).get("quant_method")
+        if found != method:
+            stored = f"is {found}" if found else "is not quantized"
+            return f"quantization={method}: {one.path.name} {stored}, and a CPU quantizes nothing"
+    return ""
+
+
+def too_short(task: str, lengths: Mapping[str, Length], options: EngineOptions) -> str:
+    """Why a context that was asked for is too short for the task; empty where it is not."""
+    given, length = options.max_model_len, lengths.get(task)
+    if given is None or length is None or length.prompt < given:
+        return ""
+    return (
+        f"max_model_len={given}: the longest prompt of {task} has {length.prompt} tokens, and "
+        f"{length.total - length.prompt} may follow"
+    )
+
+
+def one_request_bytes(options: EngineOptions, served: Sequence[CheckpointInfo]) -> int:
+    """Of the KV cache, for one request of the least context that will be served."""
+    if not served:
+        return 0
+    tokens = options.max_model_len or min(SHORT_CONTEXT, *(one.context_length for one in served))
+    return tokens * kv_bytes_per_token(served, options)
+
+
+def served_folders(candidate: Candidate, folders: Mapping[str, Path | None]) -> list[Path]:
+    """Checkpoints whose shapes the engine will have, the one with the tokenizer first; those that
+    are not there yet are left out."""
+    recipe = candidate.recipe
+    if isinstance(recipe, LogitMix):
+        roles = [one.role for one in recipe.members] if recipe.fusible else [recipe.base]
+    else:
+        roles = [streamed_like(recipe) or recipe.inputs[0]]
+    return [folder for role in roles if (folder := folders[role]) is not None]
+
+
+class EngineChoice(NamedTuple):
+    """Decides the engines of a run's candidates."""
+
+    device: str
+    workloads: Sequence[Workload]
+    lengths: PromptLengths
+    memory_bytes: int | None
+    """All that the device has; None where nobody knows."""
+
+    def shape(
+        self, served: Sequence[CheckpointInfo], load: Load, options: EngineOptions
+    ) -> EngineShape:
+        """
+        Raises:
+            HarnessError: only some of the models have weights.
+        """
+        return shape_of(
+            served,
+            load.checkpoint,
+            self.device,
+            options,
+            longest=self.longest(load.tokenizer, served, options),
+            workloads=self.workloads,
+            memory_bytes=self.memory_bytes,
+        )
+
+    def longest(
+        self, tokenizer: Path, served: Sequence[CheckpointInfo], options: EngineOptions
+    ) -> int | None:
+        """Tokens of the tasks' longest request; None where the context does not hang on it."""
+        if options.max_model_len or min(one.context_length for one in served) <= SHORT_CONTEXT:
+            return None
+        return max((one.total for one in self.lengths.of(tokenizer).values()), default=0)

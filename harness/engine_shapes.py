@@ -1,0 +1,129 @@
+"""From checkpoints, tasks and what is asked to the engine that serves them.
+
+What nobody asks for follows from the work: the context from the longest request, the KV cache from
+how many requests run at once. Plain arithmetic, so that a plan can ask.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from baselines.checkpoints import CheckpointInfo
+from harness.engines.fused.folder import is_fused, read_folder
+from harness.errors import HarnessError
+from harness.records import EngineOptions, EngineShape, LoadFormat, Workload
+
+SHORT_CONTEXT = 2048
+"""Tokens. A model of no more is served whole; a longer one as far as its work reaches."""
+CONTEXT_STEP = 512
+"""Contexts are multiples, so that candidates whose tasks differ a little share an engine."""
+BLOCK_TOKENS = 32
+LEAST_KV_BYTES = 256 * 2**20
+KV_SHARE = 0.25
+"""Of the memory, at most, where a single request does not need more."""
+ENGINE_BYTES = 3 * 2**29
+"""Of an engine beside its weights and its KV cache: libraries and activations."""
+PACKED = 2
+"""A CPU's kernels multiply with packed copies of the weights, beside those that were loaded."""
+
+
+def shape_of(
+    served: Sequence[CheckpointInfo],
+    checkpoint: Path,
+    device: str,
+    options: EngineOptions = EngineOptions(),  # noqa: B008 (frozen)
+    *,
+    longest: int | None = None,
+    workloads: Sequence[Workload] = (),
+    memory_bytes: int | None = None,
+) -> EngineShape:
+    """Of the engine that serves `checkpoint`, which holds these models: one, or a fused mix's.
+
+    `longest` is the longest request of the tasks in tokens, output included; None where nobody
+    measured, since the models' contexts are short. `memory_bytes` is all that the device has.
+    """
+    parts = [one.signature for one in served] + [str(served[0].tokenizer)]
+    length = served[0].context_length
+    if is_fused(checkpoint):
+        mix = read_folder(checkpoint)
+        parts.append(mix.formula)
+        length = mix.context_length
+    max_model_len = options.max_model_len or context(length, longest, workloads)
+    per_token = kv_bytes_per_token(served, options)
+    kv_bytes = options.kv_cache_memory_bytes
+    if kv_bytes is None and device == "cpu":
+        kv_bytes = kv_cache_bytes(per_token, max_model_len, workloads, memory_bytes)
+    return EngineShape(
+        signature="-".join(parts),
+        max_model_len=max_model_len,
+        dtype=options.dtype or served[0].dtype,
+        device="cuda" if device == "cuda" else "cpu",
+        load_format=_load_format(served),
+        kv_cache_bytes=kv_bytes,
+        kv_cache_dtype=options.kv_cache_dtype or "auto",
+        quantization=options.quantization,
+        gpu_memory_utilization=options.gpu_memory_utilization,
+    )
+
+
+def context(model_tokens: int, longest: int | None, workloads: Sequence[Workload]) -> int:
+    """Tokens that an engine serves of a model that could attend to `model_tokens`."""
+    if longest is None or model_tokens <= SHORT_CONTEXT:
+        return model_tokens
+    needed = max([longest, *(one.prompt_tokens + one.output_tokens for one in workloads)])
+    return min(model_tokens, max(SHORT_CONTEXT, _up_to(needed, CONTEXT_STEP)))
+
+
+def kv_cache_bytes(
+    per_token: int, max_model_len: int, workloads: Sequence[Workload], memory_bytes: int | None
+) -> int:
+    """Room for a workload's requests all at once, where that is no large share of the memory; for
+    one request of the whole context in any case."""
+    one_request = per_token * _up_to(max_model_len + 1, BLOCK_TOKENS)
+    at_once = [
+        one.num_requests * per_token * _up_to(one.prompt_tokens + one.output_tokens, BLOCK_TOKENS)
+        for one in workloads
+    ]
+    wanted = max([LEAST_KV_BYTES, *at_once])
+    most = wanted if memory_bytes is None else max(LEAST_KV_BYTES, int(KV_SHARE * memory_bytes))
+    return max(one_request + one_request // 16, min(wanted, most))
+
+
+def kv_bytes_per_token(served: Sequence[CheckpointInfo], options: EngineOptions) -> int:
+    """Of all models that serve at once, as the engine stores them."""
+    return sum(
+        one.kv_bytes_per_token * _kv_width(one.dtype, options) // DTYPE_BYTES.get(one.dtype, 4)
+        for one in served
+    )
+
+
+def engine_bytes(shape: EngineShape, *weights_bytes: int) -> int:
+    """About what an engine's process takes up on a CPU, while it serves one such model after the
+    other."""
+    return ENGINE_BYTES + (shape.kv_cache_bytes or 0) + PACKED * max(weights_bytes, default=0)
+
+
+DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+def _kv_width(dtype: str, options: EngineOptions) -> int:
+    if (options.kv_cache_dtype or "").startswith("fp8"):
+        return 1
+    return DTYPE_BYTES.get(options.dtype or dtype, 4)
+
+
+def _up_to(number: int, step: int) -> int:
+    return -(-number // step) * step
+
+
+def _load_format(served: Sequence[CheckpointInfo]) -> LoadFormat:
+    """
+    Raises:
+        HarnessError: only some have weights; an engine would draw those of the others too.
+    """
+    without = [one for one in served if one.load_format == "dummy"]
+    if without and len(without) < len(served):
+        raise HarnessError(
+            f"{without[0].path}: has a config and no weights, other members of the mix have "
+            "weights; take all of them from one zoo."
+        )
+    return served[0].load_format

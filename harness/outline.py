@@ -1,0 +1,39 @@
+"""What there is, and what a run would do, in lines for a terminal."""
+
+from baselines.zoo.catalog import zoo_names
+from harness.contracts import Zoo
+from harness.engine_shapes import ENGINE_BYTES
+from harness.plan import estimate_bytes, estimate_seconds, served_by
+from harness.records import Plan
+from harness.store import RunFolder
+from harness.suite import suite_names
+
+
+def listing(plan: Plan) -> str:
+    lines = [f"suites: {', '.join(suite_names())}", f"zoos: {', '.join(zoo_names())}", ""]
+    lines += [f"tasks of {plan.suite.name} on the zoo {plan.zoo}:"]
+    lines += [f"  {one.name:34} {one.domain:18} {one.primary_metric}" for one in plan.tasks]
+    lines += ["", f"candidates of {plan.suite.name}:"]
+    lines += [f"  {one.name:34} {one.family:18} {one.summary}" for one in plan.candidates]
+    return "\n".join(lines)
+
+
+def describe(plan: Plan, zoo: Zoo, folder: RunFolder) -> str:
+    """What will run, how long it takes, and what will not run and why."""
+    pending = [cell for cell in plan.cells if cell.pending]
+    refused = {(cell.candidate, cell.refused) for cell in plan.cells if cell.refused}
+    candidates = {cell.candidate for cell in pending}
+    minutes = estimate_seconds(plan, zoo) / 60
+    weights, engine = estimate_bytes(plan, zoo) / 2**20, ENGINE_BYTES / 2**30
+    lines = [
+        f"{plan.suite.name} on the zoo {plan.zoo} ({plan.device}) -> {folder.path}",
+        f"  to do: {len(pending)} cells of {len(candidates)} candidates, about {minutes:.1f} min",
+        f"  memory: up to {weights:,.0f} MiB of weights and {engine:.0f} GiB beside them an engine",
+        f"  done: {sum(cell.done for cell in plan.cells)} cells",
+    ]
+    for name in dict.fromkeys(cell.candidate for cell in pending):
+        served = served_by(plan.candidate(name), zoo)
+        number = sum(cell.candidate == name for cell in pending)
+        lines.append(f"  {name}: {number} cells" + (f" ({served})" if served else ""))
+    lines += [f"  refused: {candidate}: {reason}" for candidate, reason in sorted(refused)]
+    return "\n".join(lines)
