@@ -62,8 +62,9 @@ class CheckpointInfo(Record):
     load_format: LoadFormat = "auto"
 
 
-def inspect(path: Path) -> CheckpointInfo:
-    """
+def inspect(path: Path, dtype: str | None = None) -> CheckpointInfo:
+    """What the folder holds; `dtype` is what an engine computes in, where that is not left to it.
+
     Raises:
         HarnessError: the folder or config.json is missing, or a weight file is missing or damaged.
     """
@@ -71,7 +72,7 @@ def inspect(path: Path) -> CheckpointInfo:
     load_format: LoadFormat = "dummy" if config.get("load_format") == "dummy" else "auto"
     headers = promised_headers(config) if load_format == "dummy" else read_headers(path)
     shapes = {name: headers[name].shape for name in sorted(headers)}
-    dtype, dtype_bytes = compute_dtype(config, headers)
+    dtype, dtype_bytes = compute_dtype({"dtype": dtype} if dtype else config, headers)
     num_parameters = sum(prod(shape) for shape in shapes.values())
     return CheckpointInfo(
         path=path,

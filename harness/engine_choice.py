@@ -7,7 +7,7 @@ from typing import NamedTuple
 from baselines.artifacts import streamed_like
 from baselines.checkpoints import CheckpointInfo, read_config
 from harness.contracts import Zoo
-from harness.engine_shapes import SHORT_CONTEXT, kv_bytes_per_token, shape_of
+from harness.engine_shapes import SHORT_CONTEXT, shape_of
 from harness.errors import HarnessError
 from harness.jobs import Load
 from harness.prompt_lengths import PromptLengths
@@ -85,7 +85,7 @@ def one_request_bytes(options: EngineOptions, served: Sequence[CheckpointInfo]) 
     if not served:
         return 0
     tokens = options.max_model_len or min(SHORT_CONTEXT, *(one.context_length for one in served))
-    return tokens * kv_bytes_per_token(served, options)
+    return tokens * sum(one.kv_bytes_per_token for one in served)
 
 
 def served_folders(candidate: Candidate, folders: Mapping[str, Path | None]) -> list[Path]:

@@ -16,6 +16,7 @@ from harness.engine_choice import (
     too_short,
     unfit,
 )
+from harness.engine_shapes import as_computed
 from harness.engines.fused.checks import can_fuse
 from harness.engines.member_checks import unfit_member
 from harness.errors import HarnessError, unknown
@@ -176,7 +177,7 @@ def unserved(
     device_bytes: int | None,
 ) -> str:
     """Why no engine can serve the candidate so; empty where one can, or nobody knows."""
-    served = _served(candidate, zoo)
+    served = served_checkpoints(candidate, zoo, asked)
     return unfit(asked, served, device) or too_large(
         _served_bytes(candidate, zoo), one_request_bytes(asked, served), device_bytes
     )
@@ -197,7 +198,7 @@ def count_tokens(
     lengths: Callable[[Path], Mapping[str, Length]],
 ) -> Mapping[str, Length]:
     """By task, where a context was asked for that could be too short."""
-    served = _served(candidate, zoo)
+    served = served_checkpoints(candidate, zoo, asked)
     return lengths(served[0].path) if asked.max_model_len and served else {}
 
 
@@ -236,9 +237,12 @@ def _check_pair(check: Callable[[Path, Path], None], one: Path | None, other: Pa
         check(one, other)
 
 
-def _served(candidate: Candidate, zoo: Zoo) -> list[CheckpointInfo]:
+def served_checkpoints(
+    candidate: Candidate, zoo: Zoo, asked: EngineOptions
+) -> list[CheckpointInfo]:
+    """Those that will have the engine's shapes, as far as they are there."""
     folders = {role: _folder(role, zoo) for role in candidate.recipe.inputs}
-    return [inspect(folder) for folder in served_folders(candidate, folders)]
+    return [as_computed(folder, asked) for folder in served_folders(candidate, folders)]
 
 
 def _folder(role: str, zoo: Zoo) -> Path | None:

@@ -5,7 +5,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from harness.contracts import Zoo
@@ -85,8 +84,8 @@ class Runner:
         for candidate in wanted:
             self.progress.doing(f"preparing {candidate.name}")
             try:
-                shape_of = partial(self.engines.shape, options=self.plan.engines[candidate.name])
-                prepared.append(prepare(candidate, paths, prints, shape_of))
+                asked = self.plan.engines[candidate.name]
+                prepared.append(prepare(candidate, paths, prints, asked, self.engines.shape))
             except Exception as error:  # this candidate's failure; the others go on
                 self.recorder.fail(candidate, f"building failed: {' '.join(str(error).split())}")
                 self.progress.dropped(candidate.name, len(self.plan.pending(candidate.name)))
