@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from baselines.artifacts import streamed_like
-from baselines.checkpoints import CheckpointInfo, read_config
+from baselines.checkpoints import CheckpointInfo
 from harness.contracts import Zoo
 from harness.engine_shapes import SHORT_CONTEXT, shape_of
 from harness.errors import HarnessError
@@ -62,9 +62,8 @@ def unfit(options: EngineOptions, served: Sequence[CheckpointInfo], device: str)
 def _unquantized(method: str, served: Sequence[CheckpointInfo]) -> str:
     """On a CPU, vLLM quantizes nothing itself: it takes the option, and ignores it."""
     for one in served:
-        found = (read_config(one.path).get("quantization_config") or {}).get("quant_method")
-        if found != method:
-            stored = f"is {found}" if found else "is not quantized"
+        if one.quantization.split(" ")[0] != method:
+            stored = f"is {one.quantization}" if one.quantization else "is not quantized"
             return f"quantization={method}: {one.path.name} {stored}, and a CPU quantizes nothing"
     return ""
 
