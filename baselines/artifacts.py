@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, cast
 
 from baselines.cache import cache_dir
 from baselines.catalog import methods
-from baselines.checkpoints import inspect, read_config
+from baselines.checkpoints import inspect
 from baselines.checksums import folder_hash
+from baselines.configs import read_config
 from baselines.layouts import expected_shapes
 from baselines.states import checked_state, write_state
 from baselines.weight_files import read_json
-from harness.contracts import Builder, Method, Streamer
+from harness.contracts import Builder, Combiner, Method, Streamer
 from harness.errors import HarnessError
 from harness.records import Candidate, Weights
 
@@ -31,6 +32,8 @@ SHARED_CODE = (
     "tensors.py",
     "states.py",
     "checkpoints.py",
+    "configs.py",
+    "parameters.py",
     "weight_files.py",
     "averaging/arithmetic.py",
 )
@@ -61,6 +64,17 @@ def artifact(
     if not (path / DONE).is_file():
         build(candidate.name, cast(Builder, method), recipe, folders, prints, path)
     return path
+
+
+def check_recipe(recipe: Weights, folders: Mapping[str, Path]) -> None:
+    """What building would refuse, of the inputs that are there already, from their headers alone.
+
+    Raises:
+        HarnessError: they do not fit each other or the method.
+    """
+    method = methods()[recipe.method]
+    if hasattr(method, "check"):
+        cast(Combiner, method).check(recipe, folders)
 
 
 def streamed_like(recipe: Weights) -> str | None:

@@ -7,14 +7,17 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from baselines.layouts import Shapes, expected_shapes, head_dim, kv_heads
+from baselines.configs import common_config, context_length, read_config, text_config
+from baselines.layouts import Shapes, expected_shapes, kv_width
+from baselines.parameters import idle_parameters, without_buffers
+from baselines.quantization import num_weights, quantization
 from baselines.signatures import companions_hash, signature
 from baselines.weight_files import TensorHeader, read_header, read_json, weight_files
 from harness.errors import HarnessError
@@ -34,6 +37,7 @@ DTYPES = {
     "BOOL": ("bool", 1),
 }
 FULL_PRECISION = ("F32", "BF16", "F16")
+LABELLING = ("ForMaskedLM", "Classification", "ForQuestionAnswering", "ForMultipleChoice")
 WEIGHT_SUFFIXES = {".safetensors", ".bin", ".pt", ".pth", ".gguf"}
 
 
@@ -48,8 +52,11 @@ class CheckpointInfo(Record):
 
     Files may store less: the pocket zoo's weights are rounded to bfloat16 and computed in float32.
     """
+    quantization: str = ""
+    """The method and its format; empty for full weights."""
     vocab_size: int
     num_parameters: int
+    """Of packed weights, as many as they stand for. Masks and tables in old files are none."""
     num_active_parameters: int
     """Used for one token; fewer than all in a mixture of experts."""
     weights_bytes: int
@@ -57,34 +64,40 @@ class CheckpointInfo(Record):
     kv_bytes_per_token: int
     """With keys and values stored in `dtype`."""
     context_length: int
+    """Tokens: the model's own limit, by vLLM's rule."""
     tokenizer: str | None
     """Hash of the vocabulary; None where the folder has no tokenizer."""
     load_format: LoadFormat = "auto"
 
 
-def inspect(path: Path) -> CheckpointInfo:
-    """
+def inspect(path: Path, dtype: str | None = None) -> CheckpointInfo:
+    """What the folder holds; `dtype` is what an engine computes in, where that is not left to it.
+
     Raises:
         HarnessError: the folder or config.json is missing, or a weight file is missing or damaged.
     """
     config = read_config(path)
+    common = common_config(config)
     load_format: LoadFormat = "dummy" if config.get("load_format") == "dummy" else "auto"
-    headers = promised_headers(config) if load_format == "dummy" else read_headers(path)
+    stored = promised_headers(config) if load_format == "dummy" else read_headers(path)
+    headers = without_buffers(stored, common)
     shapes = {name: headers[name].shape for name in sorted(headers)}
-    dtype, dtype_bytes = compute_dtype(config, headers)
-    num_parameters = sum(prod(shape) for shape in shapes.values())
+    dtype, dtype_bytes = compute_dtype({"dtype": dtype} if dtype else config, headers)
+    weights = {name: num_weights(name, header, config) for name, header in headers.items()}
+    num_parameters = sum(weights.values())
     return CheckpointInfo(
         path=path,
         architecture=config["architectures"][0],
         signature=signature(config, shapes, companions_hash(path)),
         shapes=shapes,
         dtype=dtype,
-        vocab_size=config["vocab_size"],
+        quantization=quantization(config),
+        vocab_size=common["vocab_size"],
         num_parameters=num_parameters,
-        num_active_parameters=num_parameters - idle_parameters(config, shapes),
+        num_active_parameters=num_parameters - idle_parameters(common, shapes, weights),
         weights_bytes=sum(served_bytes(header, dtype_bytes) for header in headers.values()),
-        kv_bytes_per_token=kv_bytes_per_token(config, dtype_bytes),
-        context_length=config["max_position_embeddings"],
+        kv_bytes_per_token=common["num_hidden_layers"] * kv_width(common) * dtype_bytes,
+        context_length=context_length(common),
         tokenizer=tokenizer_fingerprint(path),
         load_format=load_format,
     )
@@ -111,32 +124,12 @@ def promised_headers(config: Mapping[str, Any]) -> dict[str, TensorHeader]:
     }
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    file = path / "config.json"
-    if not path.is_dir():
-        raise HarnessError(f"{path}: no such checkpoint folder; check the zoo's path for it.")
-    if not file.is_file():
-        raise HarnessError(f"{path}: has no config.json; point at a Hugging Face checkpoint.")
-    config = read_json(file)
-    needed = (
-        "architectures",
-        "vocab_size",
-        "hidden_size",
-        "num_hidden_layers",
-        "num_attention_heads",
-        "max_position_embeddings",
-    )
-    missing = [key for key in needed if not config.get(key)]
-    if missing:
-        raise HarnessError(f"{file}: lacks {', '.join(missing)}; use a decoder-only checkpoint.")
-    return config
-
-
 def compute_dtype(
     config: Mapping[str, Any], headers: Mapping[str, TensorHeader]
 ) -> tuple[str, int]:
     """Its name and bytes."""
-    stated = config.get("dtype") or config.get("torch_dtype")
+    text = text_config(config)
+    stated = text.get("dtype") or text.get("torch_dtype")
     known = {DTYPES[code][0]: DTYPES[code] for code in FULL_PRECISION}
     return known.get(str(stated)) or most_common_dtype(headers)
 
@@ -147,25 +140,15 @@ def served_bytes(header: TensorHeader, dtype_bytes: int) -> int:
 
 
 def most_common_dtype(headers: Mapping[str, TensorHeader]) -> tuple[str, int]:
-    """Its name and bytes, weighed by parameters."""
+    """Its name and bytes, weighed by numbers, of the types that an engine can compute in.
+
+    What is packed into integers computes in the type of its scales.
+    """
     weigh: Counter[str] = Counter()
     for header in headers.values():
-        weigh[header.dtype] += prod(header.shape)
-    dtype = weigh.most_common(1)[0][0]
-    return DTYPES.get(dtype, (dtype.lower(), 1))
-
-
-def idle_parameters(config: Mapping[str, Any], shapes: Shapes) -> int:
-    """Parameters of the experts that a token is not sent to."""
-    num_experts = config.get("num_local_experts")
-    if not num_experts:
-        return 0
-    experts = sum(prod(shape) for name, shape in shapes.items() if ".experts." in name)
-    return experts * (num_experts - config["num_experts_per_tok"]) // num_experts
-
-
-def kv_bytes_per_token(config: Mapping[str, Any], dtype_bytes: int) -> int:
-    return 2 * config["num_hidden_layers"] * kv_heads(config) * head_dim(config) * dtype_bytes
+        if header.dtype in FULL_PRECISION:
+            weigh[header.dtype] += prod(header.shape)
+    return DTYPES[weigh.most_common(1)[0][0] if weigh else "F32"]
 
 
 def read_vocabulary(path: Path) -> dict[str, int] | None:
@@ -188,6 +171,41 @@ def tokenizer_fingerprint(path: Path) -> str | None:
     else:
         return None
     return hashlib.sha256(content).hexdigest()[:16]
+
+
+def check_generates(info: CheckpointInfo) -> None:
+    """
+    Raises:
+        HarnessError: the model labels or embeds texts, and continues none.
+    """
+    if info.architecture.endswith(LABELLING):
+        raise HarnessError(
+            f"{info.path}: {info.architecture} continues no text; use the checkpoint of a language "
+            "model, such as LlamaForCausalLM."
+        )
+
+
+def check_full_weights(info: CheckpointInfo) -> None:
+    """
+    Raises:
+        HarnessError: the weights are packed, so that no arithmetic on them makes sense.
+    """
+    if info.quantization:
+        raise HarnessError(
+            f"{info.path}: is quantized ({info.quantization}); combine the full weights that it "
+            "was made from."
+        )
+
+
+def check_alike(infos: Sequence[CheckpointInfo]) -> None:
+    """
+    Raises:
+        HarnessError: the weights of one cannot be combined with the first one's.
+    """
+    for info in infos:
+        check_full_weights(info)
+    for other in infos[1:]:
+        check_compatible(infos[0], other)
 
 
 def check_compatible(base: CheckpointInfo, other: CheckpointInfo) -> None:

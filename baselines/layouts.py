@@ -4,6 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 Shapes = dict[str, tuple[int, ...]]
+KV_HEADS = (
+    "n_head_kv",
+    "num_kv_heads",
+    "num_key_value_heads",
+    "multi_query_group_num",
+    "kv_n_heads",
+)
+"""vLLM's, in ModelArchConfigConvertorBase.get_total_num_kv_heads, and DBRX's."""
 
 
 def head_dim(config: Mapping[str, Any]) -> int:
@@ -11,7 +19,19 @@ def head_dim(config: Mapping[str, Any]) -> int:
 
 
 def kv_heads(config: Mapping[str, Any]) -> int:
-    return int(config.get("num_key_value_heads") or config["num_attention_heads"])
+    """Heads of keys and values, which the first models with fewer of them call by other names."""
+    if config.get("multi_query") and not config.get("new_decoder_architecture"):
+        return 1  # GPTBigCode and Falcon
+    settings = {**config, **(config.get("attn_config") or {})}  # MPT's and DBRX's lie deeper
+    number = next((settings[key] for key in KV_HEADS if settings.get(key)), None)
+    return int(number or config["num_attention_heads"])
+
+
+def kv_width(config: Mapping[str, Any]) -> int:
+    """Numbers that a layer keeps of each token; DeepSeek's keep one latent for all heads."""
+    if latent := config.get("kv_lora_rank"):
+        return int(latent) + int(config.get("qk_rope_head_dim") or 0)
+    return 2 * kv_heads(config) * head_dim(config)
 
 
 def expected_shapes(config: Mapping[str, Any]) -> Shapes | None:

@@ -37,6 +37,11 @@ def weight_files(path: Path) -> list[Path]:
     raise HarnessError(f"{path}: has no model.safetensors and no {INDEX}; convert its weights.")
 
 
+def stored_names(path: Path | str) -> set[str]:
+    """Of all tensors of a checkpoint."""
+    return {name for file in weight_files(Path(path)) for name in read_header(file)}
+
+
 def read_header(file: Path) -> dict[str, TensorHeader]:
     """Tensors of a safetensors file, without their data.
 

@@ -70,7 +70,19 @@ class Method(Protocol):
         """The candidates that one entry of a suite asks for, on a zoo with these roles."""
 
 
-class Builder(Method, Protocol):
+class Combiner(Method, Protocol):
+    """A method whose recipe is `Weights`, made from inputs that have to fit each other."""
+
+    def check(self, recipe: Weights, inputs: Mapping[str, Path]) -> None:
+        """What the result could not be made from, by configurations and file headers alone: plans
+        ask. `inputs` lacks those that are not there yet.
+
+        Raises:
+            HarnessError: the inputs do not fit each other (shape, vocabulary, quantization).
+        """
+
+
+class Builder(Combiner, Protocol):
     """A method whose recipe is `Weights`: it writes a checkpoint folder."""
 
     def build(self, recipe: Weights, inputs: Mapping[str, Path], out: Path) -> None:
@@ -81,7 +93,7 @@ class Builder(Method, Protocol):
         """
 
 
-class Streamer(Method, Protocol):
+class Streamer(Combiner, Protocol):
     """A method whose result has the shapes of an input: it can flow into a running engine."""
 
     def like(self, recipe: Weights) -> str | None:

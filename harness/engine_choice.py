@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from baselines.artifacts import streamed_like
-from baselines.checkpoints import CheckpointInfo, read_config
+from baselines.checkpoints import CheckpointInfo
 from harness.contracts import Zoo
-from harness.engine_shapes import SHORT_CONTEXT, kv_bytes_per_token, shape_of
+from harness.engine_shapes import SHORT_CONTEXT, shape_of
 from harness.errors import HarnessError
 from harness.jobs import Load
 from harness.prompt_lengths import PromptLengths
@@ -62,9 +62,8 @@ def unfit(options: EngineOptions, served: Sequence[CheckpointInfo], device: str)
 def _unquantized(method: str, served: Sequence[CheckpointInfo]) -> str:
     """On a CPU, vLLM quantizes nothing itself: it takes the option, and ignores it."""
     for one in served:
-        found = (read_config(one.path).get("quantization_config") or {}).get("quant_method")
-        if found != method:
-            stored = f"is {found}" if found else "is not quantized"
+        if one.quantization.split(" ")[0] != method:
+            stored = f"is {one.quantization}" if one.quantization else "is not quantized"
             return f"quantization={method}: {one.path.name} {stored}, and a CPU quantizes nothing"
     return ""
 
@@ -85,7 +84,7 @@ def one_request_bytes(options: EngineOptions, served: Sequence[CheckpointInfo]) 
     if not served:
         return 0
     tokens = options.max_model_len or min(SHORT_CONTEXT, *(one.context_length for one in served))
-    return tokens * kv_bytes_per_token(served, options)
+    return tokens * sum(one.kv_bytes_per_token for one in served)
 
 
 def served_folders(candidate: Candidate, folders: Mapping[str, Path | None]) -> list[Path]:

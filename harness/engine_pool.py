@@ -11,7 +11,8 @@ from typing import Generic, Protocol, TypeVar
 import psutil
 
 from harness.engine_process import EngineProcess
-from harness.jobs import Start
+from harness.jobs import Failed, Start
+from harness.prepare import Prepared
 from harness.records import EngineShape
 
 WORTH_AN_ENGINE = 4
@@ -58,10 +59,12 @@ class EnginePool:
         """All shapes' engines can be alive at once."""
         return self.share_device and self.all_bytes < psutil.virtual_memory().total
 
-    def start_together(self, shapes: Sequence[EngineShape]) -> None:
-        """Start the engines side by side; one that fails will say so when it is asked."""
+    def start_together(self, members: Sequence[Prepared]) -> list[Failed | None]:
+        """Start the engines of these side by side."""
+        engines = [self.home_engine(one.shape) for one in members]
+        checkpoints = [one.load.checkpoint for one in members]
         with ThreadPoolExecutor(self.num_slots) as threads:
-            list(threads.map(EngineProcess.start, [self.home_engine(shape) for shape in shapes]))
+            return list(threads.map(EngineProcess.start, engines, checkpoints))
 
     def home_engine(self, shape: EngineShape) -> EngineProcess:
         """The shape's only engine, in a slot that it keeps; the shapes share out the slots."""

@@ -2,15 +2,22 @@
 
 import contextlib
 import multiprocessing
+import os
 import signal
 from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from harness.jobs import Failed, Job, Ready, Reply, Start, Stop
+from harness.jobs import Evaluate, Failed, Job, Ready, Reply, Sign, Stage, Start, Stop, Time
+from harness.last_words import last_words, place
+from harness.records import EngineShape
+from harness.silence import ELSEWHERE
 from harness.worker import main
 
 STOP_SEC = 10
+ABORT_SEC = 5
+"""In which a hung process writes down where it is."""
+TICK_SEC = 1.0
 PRELOADED = ["harness.engines.preload", "harness.lm_eval_bridge"]
 
 
@@ -25,7 +32,7 @@ def preload() -> None:
 
 
 class EngineProcess:
-    """Starts a worker, and starts it again when it has died.
+    """Starts a worker, and starts it again when it has died, hung, or broken in a step.
 
     On a CPU it is forked from a process that has only imported, which saves 20 s of imports an
     engine. CUDA's state does not survive a fork: there a worker is a new process.
@@ -36,13 +43,16 @@ class EngineProcess:
         self._log = log
         self._process: BaseProcess | None = None
         self._interrupted = False
-        self._started: Start | None = None
+        self._running: EngineShape | None = None
+        self._stage: Stage = "start"
         self.start_sec = 0.0
 
-    def ask(self, job: Job) -> Reply:
-        """The worker's answer, `Failed` also where it died while at it."""
-        started = self.start()
-        return started if isinstance(started, Failed) else self._exchange(job)
+    def ask(self, job: Evaluate | Time) -> Reply:
+        """The worker's answer, `Failed` also where it died or hung while at it.
+
+        An engine that has to start does so with the candidate's own weights: others may be broken.
+        """
+        return self.start(job.load.checkpoint) or self._exchange(job)
 
     def serves(self, start: Start) -> bool:
         """That engine runs here, or is the next to."""
@@ -52,17 +62,17 @@ class EngineProcess:
         """Let the worker close its engine and start this one in its place, at the next job."""
         self._start_job = start
 
-    def start(self) -> Failed | None:
+    def start(self, checkpoint: Path) -> Failed | None:
         """Start the worker and its engine if they do not run; `ask` does so too."""
         alive = self._process is not None and self._process.is_alive()
-        if alive and self._started == self._start_job:
+        if alive and self._running == self._start_job.shape:
             return None
         if not alive:
             self._launch()
-        reply = self._exchange(self._start_job)
+        reply = self._exchange(self._start_job._replace(checkpoint=checkpoint))
         if isinstance(reply, Ready):
             self.start_sec += reply.start_sec
-            self._started = self._start_job
+            self._running = self._start_job.shape
             return None
         assert isinstance(reply, Failed)
         self.close()
@@ -83,11 +93,7 @@ class EngineProcess:
             return
         with contextlib.suppress(BrokenPipeError, OSError):
             self._connection.send(Stop())
-        self._process.join(STOP_SEC)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
-        self._process = None
+        self._end_within(STOP_SEC)
 
     def _launch(self) -> None:
         on_cpu = self._start_job.shape.device == "cpu"
@@ -105,21 +111,74 @@ class EngineProcess:
             process.kill()
 
     def _exchange(self, job: Job) -> Reply:
-        assert self._process is not None
         written = self._log.stat().st_size if self._log.exists() else 0
+        self._stage = "start" if isinstance(job, Start) else "load"
         try:
             self._connection.send(job)
-            reply: Reply = self._connection.recv()
+            reply = self._listen()
         except (EOFError, ConnectionError):
+            return self._died(written)
+        if reply is None:
+            return self._hung(written)
+        if not isinstance(reply, Failed):
+            return reply
+        if reply.engine == "broken":
+            self.close()
+        return reply._replace(stage=self._stage)
+
+    def _listen(self) -> Reply | None:
+        """The worker's answer; None once it has been silent for too long.
+
+        Silence is counted in ticks, not read off a clock: a machine that was suspended, or a run
+        that was stopped and goes on, has not waited.
+        """
+        silent_sec = 0.0
+        tick_sec = min(TICK_SEC, self._limit_sec / 10)
+        while silent_sec < self._limit_sec:
+            if not self._connection.poll(tick_sec):
+                silent_sec += tick_sec
+                continue
+            said: Reply | Sign = self._connection.recv()
+            if not isinstance(said, Sign):
+                return said
+            self._stage, silent_sec = said.stage, 0.0
+        return None
+
+    @property
+    def _limit_sec(self) -> float:
+        return self._start_job.silence_sec * (1 if self._stage == "work" else ELSEWHERE)
+
+    def _died(self, written: int) -> Failed:
+        process = self._process
+        assert process is not None
+        process.join()
+        self._process = None
+        words = last_words(self._log, written, process.name)
+        cause = "; ".join(filter(None, (_cause(process.exitcode), words)))
+        return self._dead(f"the engine process died ({cause})")
+
+    def _hung(self, written: int) -> Failed:
+        """The signal makes faulthandler write down where it is, and ends it; a process that
+        does not take it is killed."""
+        assert self._process is not None
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process.pid or 0, signal.SIGABRT)
+        self._end_within(ABORT_SEC)
+        at = f" at {found}" if (found := place(self._log, written)) else ""
+        limit = f"{self._limit_sec:.3g} s"
+        return self._dead(f"the engine hung{at}: no sign of life for {limit}, so it was ended")
+
+    def _dead(self, reason: str) -> Failed:
+        reason = f"{reason}; its output is in {self._log.name}"
+        return Failed(reason, engine="dead", stage=self._stage)
+
+    def _end_within(self, seconds: float) -> None:
+        assert self._process is not None
+        self._process.join(seconds)
+        if self._process.is_alive():
+            self._process.kill()
             self._process.join()
-            code = self._process.exitcode
-            self._process = None
-            words = _last_words(self._log, written)
-            return Failed(
-                f"the engine process died ({_cause(code)}{words}); its output is in "
-                f"{self._log.name}"
-            )
-        return reply
+        self._process = None
 
 
 def _cause(code: int | None) -> str:
@@ -128,17 +187,3 @@ def _cause(code: int | None) -> str:
     if code is not None and code < 0:
         return f"signal {-code}, {signal.Signals(-code).name}"
     return f"exit code {code}"
-
-
-def _last_words(log: Path, since: int) -> str:
-    """What Python said of a deadly signal, with the innermost line; empty where it said nothing."""
-    if not log.exists():
-        return ""
-    with log.open("rb") as file:
-        file.seek(since)
-        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines()]
-    fatal = next((i for i, line in enumerate(lines) if line.startswith("Fatal Python error")), None)
-    if fatal is None:
-        return ""
-    place = next((line for line in lines[fatal:] if line.startswith("File ")), "")
-    return f"; {lines[fatal]}, {place}".rstrip(", ")

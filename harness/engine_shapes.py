@@ -7,7 +7,7 @@ how many requests run at once. Plain arithmetic, so that a plan can ask.
 from collections.abc import Sequence
 from pathlib import Path
 
-from baselines.checkpoints import CheckpointInfo
+from baselines.checkpoints import CheckpointInfo, inspect
 from harness.engines.fused.folder import is_fused, read_folder
 from harness.errors import HarnessError
 from harness.records import EngineOptions, EngineShape, LoadFormat, Workload
@@ -36,7 +36,8 @@ def shape_of(
     workloads: Sequence[Workload] = (),
     memory_bytes: int | None = None,
 ) -> EngineShape:
-    """Of the engine that serves `checkpoint`, which holds these models: one, or a fused mix's.
+    """Of the engine that serves `checkpoint`, which holds these models, `as_computed`: one, or a
+    fused mix's.
 
     `longest` is the longest request of the tasks in tokens, output included; None where nobody
     measured, since the models' contexts are short. `memory_bytes` is all that the device has.
@@ -48,14 +49,14 @@ def shape_of(
         parts.append(mix.formula)
         length = mix.context_length
     max_model_len = options.max_model_len or context(length, longest, workloads)
-    per_token = kv_bytes_per_token(served, options)
+    per_token = sum(one.kv_bytes_per_token for one in served)
     kv_bytes = options.kv_cache_memory_bytes
     if kv_bytes is None and device == "cpu":
         kv_bytes = kv_cache_bytes(per_token, max_model_len, workloads, memory_bytes)
     return EngineShape(
         signature="-".join(parts),
         max_model_len=max_model_len,
-        dtype=options.dtype or served[0].dtype,
+        dtype=served[0].dtype,
         device="cuda" if device == "cuda" else "cpu",
         load_format=_load_format(served),
         kv_cache_bytes=kv_bytes,
@@ -88,12 +89,13 @@ def kv_cache_bytes(
     return max(one_request + one_request // 16, min(wanted, most))
 
 
-def kv_bytes_per_token(served: Sequence[CheckpointInfo], options: EngineOptions) -> int:
-    """Of all models that serve at once, as the engine stores them."""
-    return sum(
-        one.kv_bytes_per_token * _kv_width(one.dtype, options) // DTYPE_BYTES.get(one.dtype, 4)
-        for one in served
-    )
+def as_computed(folder: Path, options: EngineOptions) -> CheckpointInfo:
+    """The checkpoint in the types that the engine is asked to hold it in."""
+    info = inspect(folder, options.dtype)
+    if not (options.kv_cache_dtype or "").startswith("fp8"):
+        return info
+    kv_bytes = info.kv_bytes_per_token // DTYPE_BYTES[info.dtype]
+    return info.model_copy(update={"kv_bytes_per_token": kv_bytes})
 
 
 def engine_bytes(shape: EngineShape, *weights_bytes: int) -> int:
@@ -103,12 +105,6 @@ def engine_bytes(shape: EngineShape, *weights_bytes: int) -> int:
 
 
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-
-
-def _kv_width(dtype: str, options: EngineOptions) -> int:
-    if (options.kv_cache_dtype or "").startswith("fp8"):
-        return 1
-    return DTYPE_BYTES.get(options.dtype or dtype, 4)
 
 
 def _up_to(number: int, step: int) -> int:

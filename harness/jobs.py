@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from harness.measure.memory import Footprint
 from harness.measure.speed import Round
 from harness.records import EngineShape, LogitMix, Task, Weights, Workload
 from harness.samples import TaskResult
+from harness.silence import FLOOR_SEC
 
 
 class Load(NamedTuple):
@@ -47,6 +48,8 @@ class Start(NamedTuple):
     seed: int
     cores: tuple[int, ...] = ()
     """Where the process may run; everywhere if empty."""
+    silence_sec: float = FLOOR_SEC
+    """A worker whose engine finishes no step for so long is ended; see harness.silence."""
 
 
 class Evaluate(NamedTuple):
@@ -90,10 +93,26 @@ class Timed(NamedTuple):
     """Seconds that streamed weights took until they were loaded."""
 
 
+Stage = Literal["start", "load", "tasks", "work"]
+"""Of a job: the engine starts, it takes the candidate's weights; we read tasks or score answers,
+the engine answers requests."""
+
+
 class Failed(NamedTuple):
-    """The job broke, the worker lives."""
+    """The job broke."""
 
     reason: str
+    engine: Literal["well", "broken", "dead"] = "well"
+    """`broken`: a step raised, and its requests are still in it. `dead`: the process has ended.
+    After either, the next job gets a new engine."""
+    stage: Stage = "work"
+    """Where it broke."""
+
+
+class Sign(NamedTuple):
+    """Of life: the worker has got on with its job."""
+
+    stage: Stage
 
 
 class Ready(NamedTuple):

@@ -3,7 +3,8 @@
 from baselines.zoo.catalog import zoo_names
 from harness.contracts import Zoo
 from harness.engine_shapes import ENGINE_BYTES
-from harness.plan import estimate_bytes, estimate_seconds, served_by
+from harness.machine import computes_bfloat16
+from harness.plan import estimate_bytes, estimate_seconds, served_by, served_checkpoints
 from harness.records import Plan
 from harness.store import RunFolder
 from harness.suite import suite_names
@@ -16,6 +17,17 @@ def listing(plan: Plan) -> str:
     lines += ["", f"candidates of {plan.suite.name}:"]
     lines += [f"  {one.name:34} {one.family:18} {one.summary}" for one in plan.candidates]
     return "\n".join(lines)
+
+
+SLOW_BFLOAT16 = (
+    "computed in bfloat16, which takes 2 to 4 times as long as float32 on this processor; "
+    "--dtype float32 computes all in that"
+)
+
+
+def _in_bfloat16(plan: Plan, zoo: Zoo, name: str) -> bool:
+    served = served_checkpoints(plan.candidate(name), zoo, plan.engines[name])
+    return any(one.dtype == "bfloat16" for one in served)
 
 
 def describe(plan: Plan, zoo: Zoo, folder: RunFolder) -> str:
@@ -36,4 +48,7 @@ def describe(plan: Plan, zoo: Zoo, folder: RunFolder) -> str:
         number = sum(cell.candidate == name for cell in pending)
         lines.append(f"  {name}: {number} cells" + (f" ({served})" if served else ""))
     lines += [f"  refused: {candidate}: {reason}" for candidate, reason in sorted(refused)]
+    slow = [name for name in candidates if plan.device == "cpu" and _in_bfloat16(plan, zoo, name)]
+    if slow and not computes_bfloat16():
+        lines.append(f"  slow: {', '.join(sorted(slow))}: {SLOW_BFLOAT16}")
     return "\n".join(lines)

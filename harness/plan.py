@@ -6,8 +6,15 @@ from pathlib import Path
 from typing import Literal
 
 from baselines.adapters.files import check_adapter, is_adapter
+from baselines.artifacts import check_recipe
 from baselines.catalog import expand
-from baselines.checkpoints import CheckpointInfo, check_vocabulary, inspect
+from baselines.checkpoints import (
+    CheckpointInfo,
+    check_full_weights,
+    check_generates,
+    check_vocabulary,
+    inspect,
+)
 from harness.contracts import Zoo
 from harness.engine_choice import (
     one_request_bytes,
@@ -16,6 +23,7 @@ from harness.engine_choice import (
     too_short,
     unfit,
 )
+from harness.engine_shapes import as_computed
 from harness.engines.fused.checks import can_fuse
 from harness.engines.member_checks import unfit_member
 from harness.errors import HarnessError, unknown
@@ -138,11 +146,7 @@ def choose_tasks(
 
 
 def refuse(candidate: Candidate, zoo: Zoo) -> str:
-    """Why the candidate cannot run on this zoo; empty where it can.
-
-    Raises:
-        HarnessError: a checkpoint that is there is damaged, or does not fit the others.
-    """
+    """Why the candidate cannot run on this zoo; empty where it can."""
     for role in candidate.recipe.inputs:
         if Path(role).is_absolute():
             continue
@@ -150,7 +154,8 @@ def refuse(candidate: Candidate, zoo: Zoo) -> str:
             return f"the zoo {zoo.name} has no role {role}"
         if reason := zoo.missing(role):
             return reason
-    _check_inputs(candidate, zoo)
+    if reason := _check_inputs(candidate, zoo):
+        return reason
     if isinstance(candidate.recipe, LogitMix):
         return unfit_member(
             candidate.recipe, {one.role: _folder(one.role, zoo) for one in candidate.recipe.members}
@@ -176,7 +181,7 @@ def unserved(
     device_bytes: int | None,
 ) -> str:
     """Why no engine can serve the candidate so; empty where one can, or nobody knows."""
-    served = _served(candidate, zoo)
+    served = served_checkpoints(candidate, zoo, asked)
     return unfit(asked, served, device) or too_large(
         _served_bytes(candidate, zoo), one_request_bytes(asked, served), device_bytes
     )
@@ -197,7 +202,7 @@ def count_tokens(
     lengths: Callable[[Path], Mapping[str, Length]],
 ) -> Mapping[str, Length]:
     """By task, where a context was asked for that could be too short."""
-    served = _served(candidate, zoo)
+    served = served_checkpoints(candidate, zoo, asked)
     return lengths(served[0].path) if asked.max_model_len and served else {}
 
 
@@ -215,30 +220,45 @@ def _gib(num_bytes: int) -> str:
     return f"{num_bytes / 2**30:.1f} GiB"
 
 
-def _check_inputs(candidate: Candidate, zoo: Zoo) -> None:
+def _check_inputs(candidate: Candidate, zoo: Zoo) -> str:
+    """Why what is there does not fit; empty where it does. What is not there yet is not checked."""
     recipe = candidate.recipe
-    folders = {role: _folder(role, zoo) for role in recipe.inputs}
-    for folder in folders.values():
+    found = {role: _folder(role, zoo) for role in recipe.inputs}
+    folders = {role: folder for role, folder in found.items() if folder is not None}
+    try:
+        for folder in folders.values():
+            if not is_adapter(folder):
+                check_generates(inspect(folder))
+        if isinstance(recipe, LogitMix):
+            _check_members(recipe, folders)
+        else:
+            check_recipe(recipe, folders)
+    except HarnessError as error:
+        return str(error)
+    return ""
+
+
+def _check_members(mix: LogitMix, folders: Mapping[str, Path]) -> None:
+    """
+    Raises:
+        HarnessError: a member is quantized, has other tokens, or an adapter that does not fit.
+    """
+    for member in mix.members:
+        folder, base = folders.get(member.role), folders.get(mix.base)
         if folder is not None and not is_adapter(folder):
-            inspect(folder)
-    if isinstance(recipe, LogitMix):
-        for member in recipe.members[1:]:
-            _check_pair(check_vocabulary, folders[recipe.base], folders[member.role])
-            if member.adapter:
-                _check_pair(check_adapter, folders[member.role], folders[member.adapter])
-    elif recipe.method == "adapter":
-        _check_pair(check_adapter, *folders.values())
+            check_full_weights(inspect(folder))
+        if folder is not None and base is not None and folder != base:
+            check_vocabulary(base, folder)
+        if folder is not None and member.adapter in folders:
+            check_adapter(folder, folders[member.adapter])
 
 
-def _check_pair(check: Callable[[Path, Path], None], one: Path | None, other: Path | None) -> None:
-    """What is not there yet cannot be checked before it is."""
-    if one is not None and other is not None:
-        check(one, other)
-
-
-def _served(candidate: Candidate, zoo: Zoo) -> list[CheckpointInfo]:
+def served_checkpoints(
+    candidate: Candidate, zoo: Zoo, asked: EngineOptions
+) -> list[CheckpointInfo]:
+    """Those that will have the engine's shapes, as far as they are there."""
     folders = {role: _folder(role, zoo) for role in candidate.recipe.inputs}
-    return [inspect(folder) for folder in served_folders(candidate, folders)]
+    return [as_computed(folder, asked) for folder in served_folders(candidate, folders)]
 
 
 def _folder(role: str, zoo: Zoo) -> Path | None:

@@ -10,18 +10,19 @@ from typing import NamedTuple
 from baselines.adapters.lora import adapted
 from baselines.artifacts import artifact, build_seconds, input_folders, streamed_like
 from baselines.cache import cache_dir
-from baselines.checkpoints import CheckpointInfo, inspect
+from baselines.checkpoints import CheckpointInfo
+from harness.engine_shapes import as_computed
 from harness.engines.fused.checks import can_fuse
 from harness.engines.fused.folder import is_fused, write_folder
 from harness.errors import HarnessError
 from harness.jobs import Load, Streamed
-from harness.records import Candidate, EngineShape, LogitMix, Member
+from harness.records import Candidate, EngineOptions, EngineShape, LogitMix, Member
 
 TINY_PARAMETERS = 20_000_000
 MAX_SLOTS = 4
 
-ShapeOf = Callable[[Sequence[CheckpointInfo], Load], EngineShape]
-"""The engine of models that serve together, loaded so."""
+ShapeOf = Callable[[Sequence[CheckpointInfo], Load, EngineOptions], EngineShape]
+"""The engine of models that serve together, loaded so, with these options."""
 
 
 class Prepared(NamedTuple):
@@ -40,11 +41,12 @@ def prepare(
     candidate: Candidate,
     paths: Mapping[str, Path],
     prints: Mapping[str, str],
+    options: EngineOptions,
     shape_of: ShapeOf,
 ) -> Prepared:
-    """Build what the candidate needs and look at what will be served.
+    """Build what the candidate needs and look at what will be served, with these options.
 
-    `shape_of` says in which engine, from the models that serve and the folder that holds them.
+    `shape_of` says in which engine, from the models that serve and how they are loaded.
 
     Raises:
         HarnessError: a checkpoint is missing, damaged, or does not fit the others.
@@ -60,9 +62,9 @@ def prepare(
     else:
         checkpoint = artifact(candidate, paths, prints)
         folders, load, built = [checkpoint], Load(checkpoint), build_seconds(checkpoint)
-    infos = [inspect(path) for path in folders]
+    infos = [as_computed(path, options) for path in folders]
     served = infos if is_fused(load.checkpoint) else infos[:1]
-    return Prepared(candidate, load, shape_of(served, load), infos, built)
+    return Prepared(candidate, load, shape_of(served, load, options), infos, built)
 
 
 def group_by_shape(

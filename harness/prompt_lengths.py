@@ -4,6 +4,7 @@ Counted where contexts are long, or given: short ones are served whole, and nobo
 """
 
 import multiprocessing
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -45,6 +46,8 @@ class PromptLengths:
 def _count(
     entries: TaskEntries, tokenizer: Path, *, limit: int | None, seed: int
 ) -> Mapping[str, Length]:
+    # The process is only for this; lm-eval and its data sets draw progress bars.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     from harness.lm_eval_bridge.lengths import longest_requests
 
     return longest_requests(entries, tokenizer, limit=limit, seed=seed)

@@ -7,6 +7,7 @@ from harness.jobs import Evaluated
 from harness.measure.quality import quality_records
 from harness.progress import Progress
 from harness.records import Candidate, Measurement, Outcome, Plan
+from harness.samples import TaskResult
 from harness.store import RunFolder
 
 
@@ -33,7 +34,10 @@ class Recorder:
             for result in reply.results:
                 task = next(task for task in self.plan.tasks if task.name == result.task)
                 self.folder.write_samples(candidate.name, task.name, result.samples)
-                records = quality_records(candidate, task, result.values, result.samples.cluster)
+                if note := _cut_note(result):
+                    self.progress.say(f"{candidate.name}, {task.name}: {note}")
+                clusters = result.samples.cluster
+                records = quality_records(candidate, task, result.values, clusters, note)
                 self.folder.append(records)
 
     def fail(self, candidate: Candidate, reason: str, *task: str | None) -> None:
@@ -58,3 +62,11 @@ class Recorder:
             outcome=outcome,
             reason=reason,
         )
+
+
+def _cut_note(result: TaskResult) -> str:
+    """What a reader of the score must know; empty where every prompt was whole."""
+    if not result.num_cut:
+        return ""
+    of = len(result.samples.score)
+    return f"{result.num_cut} of {of} prompts lost their beginning to fit the context"

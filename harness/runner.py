@@ -5,7 +5,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from harness.contracts import Zoo
@@ -13,18 +12,20 @@ from harness.engine_choice import EngineChoice
 from harness.engine_pool import EnginePool, Queue
 from harness.engine_process import EngineProcess, preload
 from harness.engine_shapes import engine_bytes
-from harness.jobs import Evaluate, Evaluated, Failed, Start
+from harness.jobs import Evaluate, Evaluated, Failed, Reply, Start
 from harness.live_report import LiveReport
+from harness.lost_causes import ENOUGH_ALIKE, LostCauses
+from harness.machine import lacks_for
 from harness.plan import needed_roles
 from harness.prepare import Prepared, group_by_shape, in_order, num_slots, prepare
 from harness.progress import Progress
 from harness.prompt_lengths import TaskEntries
 from harness.recorder import Recorder
 from harness.records import Candidate, EngineShape, Plan
+from harness.silence import silence_limit
 from harness.speed_rounds import SpeedRounds
 from harness.store import RunFolder
 
-ENOUGH_ALIKE = 2
 Keep = Callable[..., None]
 """Called with what writes results, and the results: off the engine's time."""
 
@@ -50,6 +51,7 @@ class Runner:
     progress: Progress
     live_report: LiveReport
     recorder: Recorder = field(init=False)
+    lost: LostCauses = field(default_factory=LostCauses)
     spent: Spent = field(default_factory=Spent)
     shapes: dict[str, EngineShape] = field(default_factory=dict)
     """By candidate."""
@@ -60,7 +62,12 @@ class Runner:
         self.recorder = Recorder(self.plan, self.folder, self.progress)
 
     def run(self) -> None:
-        """Measure every pending cell. A candidate that breaks costs its own cells only."""
+        """Measure every pending cell. A candidate that breaks costs its own cells only.
+
+        Raises:
+            HarnessError: the environment asks for something that cannot be.
+        """
+        silence_limit(0)  # before anything has been built
         self.recorder.refusals()
         if self.plan.device == "cpu" and any(cell.pending for cell in self.plan.cells):
             preload()
@@ -85,13 +92,22 @@ class Runner:
         for candidate in wanted:
             self.progress.doing(f"preparing {candidate.name}")
             try:
-                shape_of = partial(self.engines.shape, options=self.plan.engines[candidate.name])
-                prepared.append(prepare(candidate, paths, prints, shape_of))
+                asked = self.plan.engines[candidate.name]
+                one = prepare(candidate, paths, prints, asked, self.engines.shape)
             except Exception as error:  # this candidate's failure; the others go on
-                self.recorder.fail(candidate, f"building failed: {' '.join(str(error).split())}")
-                self.progress.dropped(candidate.name, len(self.plan.pending(candidate.name)))
+                self._drop(candidate, f"building failed: {' '.join(str(error).split())}")
+                continue
+            if one.shape.device == "cpu" and (lacks := lacks_for(one.shape.dtype)):
+                self._drop(candidate, lacks)
+            else:
+                prepared.append(one)
         self.spent.build_sec += time.perf_counter() - start
         return prepared
+
+    def _drop(self, candidate: Candidate, reason: str) -> None:
+        """It comes to no engine."""
+        self.recorder.fail(candidate, reason)
+        self.progress.dropped(candidate.name, len(self.plan.pending(candidate.name)))
 
     def _reference_candidate(self, running: Sequence[Candidate]) -> list[Candidate]:
         """The reference is timed in every round, also where its own cells are done."""
@@ -106,8 +122,10 @@ class Runner:
         self, groups: Mapping[EngineShape, Sequence[Prepared]], tasks: TaskEntries
     ) -> EnginePool:
         def start(shape: EngineShape, cores: tuple[int, ...]) -> Start:
-            first = groups[shape][0].load.checkpoint
-            return Start(shape, first, tasks, self.plan.limit, self.plan.seed, cores)
+            first, plan = groups[shape][0].load.checkpoint, self.plan
+            largest = max(map(_weights_bytes, groups[shape]))
+            silence_sec = silence_limit(largest)
+            return Start(shape, first, tasks, plan.limit, plan.seed, cores, silence_sec)
 
         members = [one for group in groups.values() for one in group]
         slots = num_slots(members, self.plan.device)
@@ -174,7 +192,7 @@ class Runner:
         """A candidate on all its tasks. What starting its engine takes is no part of its pace; nor
         is a process's first candidate, for which it imports lm-eval and reads the tasks."""
         name, tasks = member.candidate.name, self._pending_tasks(member)
-        is_first = engine.pid is None
+        tells_pace = engine.pid is not None and not self.lost.why(member)
         began, started_sec = time.perf_counter(), engine.start_sec
         self.progress.began(name)
         for reply in self._evaluate(engine, member, tasks):
@@ -182,7 +200,7 @@ class Runner:
         if self._stopped:
             return
         seconds = time.perf_counter() - began
-        pace_sec = None if is_first else seconds - (engine.start_sec - started_sec)
+        pace_sec = seconds - (engine.start_sec - started_sec) if tells_pace else None
         self.progress.left.tasks.finish(name, len(tasks), pace_sec)
         self.progress.ended(name, len(tasks), f"{name}: {len(tasks)} tasks in {seconds:.1f} s")
 
@@ -193,7 +211,7 @@ class Runner:
     def _evaluate(
         self, process: EngineProcess, member: Prepared, tasks: Sequence[str]
     ) -> Iterator[Evaluated]:
-        reply = process.ask(Evaluate(member.load, tasks))
+        reply = self._ask(process, member, tasks, asked_again=len(tasks) > 1)
         if isinstance(reply, Evaluated):
             yield reply
         elif isinstance(reply, Failed) and not self._stopped:
@@ -213,12 +231,22 @@ class Runner:
             if num_alike == ENOUGH_ALIKE or len(tasks) == 1:
                 self.recorder.fail(member.candidate, reason, task)
                 continue
-            reply = process.ask(Evaluate(member.load, [task]))
+            reply = self._ask(process, member, [task], asked_again=False)
             if isinstance(reply, Evaluated):
                 yield reply
             elif isinstance(reply, Failed) and not self._stopped:
                 num_alike += reply.reason == reason
                 self.recorder.fail(member.candidate, reply.reason, task)
+
+    def _ask(
+        self, process: EngineProcess, member: Prepared, tasks: Sequence[str], *, asked_again: bool
+    ) -> Reply:
+        if why := self.lost.why(member):
+            return Failed(why)
+        reply = process.ask(Evaluate(member.load, tasks))
+        if not self._stopped:
+            self.lost.note(member, reply, asked_again=asked_again)
+        return reply
 
     def _time_all(
         self, groups: Mapping[EngineShape, Sequence[Prepared]], reference: Prepared | None
@@ -227,7 +255,7 @@ class Runner:
         candidate's."""
         start = time.perf_counter()
         pool = self._pool(groups, {})
-        rounds = SpeedRounds(self.plan, self.folder, pool, self.recorder, self.progress)
+        rounds = SpeedRounds(self.plan, self.folder, pool, self.recorder, self.progress, self.lost)
         try:
             rounds.run(groups, reference, before_first=self.live_report.wait)
         except BaseException:

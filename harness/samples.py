@@ -51,3 +51,5 @@ class TaskResult(NamedTuple):
     task: str
     values: Mapping[str, Sequence[float]]
     samples: SampleColumns
+    num_cut: int = 0
+    """Examples whose prompt did not fit the context and lost its beginning."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from harness.costs import cost_records, round_lines, speed_error
 from harness.engine_pool import EnginePool
 from harness.jobs import Failed, Time, Timed
+from harness.lost_causes import LostCauses
 from harness.measure.speed import fit
 from harness.prepare import Prepared
 from harness.progress import Progress
@@ -25,6 +26,7 @@ class SpeedRounds:
     pool: EnginePool
     recorder: Recorder
     progress: Progress
+    lost: LostCauses
 
     def run(
         self,
@@ -44,8 +46,7 @@ class SpeedRounds:
         ]
         due = [members for members in due if members]
         if self.pool.fits_all():
-            self.progress.doing("starting engines")
-            self.pool.start_together([members[0].shape for members in due])
+            self._start_engines([members[0] for members in due])
             before_first()
             self._time_in_turn([one for members in due for one in members], reference)
             return
@@ -53,6 +54,13 @@ class SpeedRounds:
         for members in due:
             with_it = reference and reference.shape == members[0].shape
             self._time_in_turn(members, reference if with_it else None)
+
+    def _start_engines(self, firsts: Sequence[Prepared]) -> None:
+        self.progress.doing("starting engines")
+        wanted = [one for one in firsts if not self.lost.why(one)]
+        for one, failed in zip(wanted, self.pool.start_together(wanted), strict=True):
+            if failed is not None:
+                self.lost.note(one, failed)
 
     def _time_in_turn(self, due: Sequence[Prepared], reference: Prepared | None) -> None:
         """Rounds over all members, the reference in each, so that no one runs in one drift."""
@@ -93,12 +101,15 @@ class SpeedRounds:
         return any(cell.task is None for cell in self.plan.pending(candidate.name))
 
     def _time(self, member: Prepared, number: int) -> Timed | Failed:
+        if why := self.lost.why(member):
+            return Failed(why)
         workloads = [fit(one, member.shape.max_model_len) for one in self.plan.suite.workloads]
         job = Time(member.load, workloads, self.plan.seed + number)
         engine = self.pool.home_engine(member.shape)
         began, started_sec = time.perf_counter(), engine.start_sec
         reply = engine.ask(job)
         assert isinstance(reply, Timed | Failed)
+        self.lost.note(member, reply)
         seconds = time.perf_counter() - began - (engine.start_sec - started_sec)
         self.progress.visited(member.candidate.name, seconds)
         return reply

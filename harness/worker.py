@@ -6,7 +6,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import RLock
@@ -23,8 +23,11 @@ from harness.jobs import (
     Load,
     Ready,
     Reply,
+    Sign,
+    Stage,
     Start,
     Stop,
+    Streamed,
     Time,
     Timed,
 )
@@ -36,10 +39,14 @@ from harness.records import Workload
 from harness.requests import Completion, Generation, Request, Score
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from harness.engines.session import Session
     from harness.lm_eval_bridge import Examination
 
 REASON_CHARS = 500
+SIGN_SEC = 1.0
+"""Signs of life are as far apart at least."""
 _KEPT: list["Worker"] = []
 """Its engine is not freed object by object as `main` returns, which takes a second: a forked
 process ends without that."""
@@ -54,14 +61,14 @@ def main(connection: Connection, log: Path) -> None:
     faulthandler.enable()  # into the log: where it was when a signal ended it
     # The default takes semaphores, of which Python complains at the run's end if this is killed.
     tqdm.set_lock(RLock())
-    worker = Worker()
+    worker = Worker(connection.send)
     _KEPT.append(worker)
     while not isinstance(job := connection.recv(), Stop):
         try:
             connection.send(worker.do(job))
         except Exception as error:  # one candidate's failure; the runner records it and goes on
             traceback.print_exc()
-            connection.send(Failed(_reason(error)))
+            connection.send(Failed(_reason(error), "broken" if worker.broken else "well"))
     worker.leave()
 
 
@@ -71,11 +78,18 @@ class Worker:
     The requests depend on the tokenizer alone, so that engines of several shapes share them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, send: Callable[[Sign], None] = lambda sign: None) -> None:
+        """`send` takes the signs of life that it gives while it is at a job."""
+        self._send = send
+        self._stage: Stage = "start"
+        self._last_sign = 0.0
         self._start_job: Start | None = None
         self._session: Session | None = None
         self._examination: Examination | None = None
         self._warm = False
+        self.broken = False
+        """Its engine raised in the middle of a step, or of loading weights: it is of no more use
+        to anybody."""
 
     def do(self, job: Job) -> Reply:
         match job:
@@ -93,10 +107,27 @@ class Worker:
         if self._session is not None:
             self._session.leave()
 
+    def alive(self) -> None:
+        """It gets on."""
+        now = time.monotonic()
+        if now - self._last_sign >= SIGN_SEC:
+            self._last_sign = now
+            self._send(Sign(self._stage))
+
+    def _enter(self, stage: Stage) -> None:
+        self._stage, self._last_sign = stage, 0.0
+        self.alive()
+
+    def _break(self) -> None:
+        self.broken = True
+
     def _start(self, job: Start) -> Ready:
         _take_cores(job.cores)
         from harness.engines.session import Session
+        from harness.engines.steps import watch_steps
 
+        self._enter("start")
+        watch_steps(done=self.alive, failed=self._break)
         start = time.perf_counter()
         if self._session is not None:
             self._session.close()
@@ -107,7 +138,8 @@ class Worker:
 
     def _evaluate(self, job: Evaluate) -> Evaluated:
         session, build_sec = self._load(job.load)
-        clocked = ClockedSession(session)
+        self._enter("tasks")
+        clocked = ClockedSession(session, self._enter)
         results = list(self._examine(job.load.tokenizer).evaluate(clocked, job.tasks))
         return Evaluated(results, clocked.busy_sec, build_sec)
 
@@ -119,12 +151,13 @@ class Worker:
             start = self._start_job
             assert start is not None
             self._examination = Examination(
-                start.tasks, tokenizer_path, limit=start.limit, seed=start.seed
+                start.tasks, tokenizer_path, limit=start.limit, seed=start.seed, alive=self.alive
             )
         return self._examination
 
     def _time(self, job: Time) -> Timed:
         session, build_sec = self._load(job.load)
+        self._enter("work")
         device = session.shape.device
         if not self._warm:
             shortened = [_shortened(one) for one in job.workloads]
@@ -138,22 +171,33 @@ class Worker:
         return Timed(rounds, footprint, beside, meter.missing, build_sec)
 
     def _load(self, load: Load) -> "tuple[Session, float | None]":
-        assert self._session is not None
-        if load.streamed is None:
-            self._session.load(load.checkpoint, load.mix, load.members)
-            return self._session, None
-        from baselines.artifacts import stream
-
+        """The engine with the candidate's weights, and the seconds that streamed ones took."""
+        session = self._session
+        assert session is not None
+        self._enter("load")
         start = time.perf_counter()
-        self._session.load_state(load.streamed.name, stream(*load.streamed))
-        return self._session, time.perf_counter() - start
+        state = None if load.streamed is None else _stream(load.streamed)
+        try:
+            if load.streamed is None or state is None:
+                session.load(load.checkpoint, load.mix, load.members)
+            else:
+                session.load_state(load.streamed.name, state)
+        except HarnessError:
+            raise
+        except Exception:
+            self._break()  # half of the weights may be another candidate's
+            raise
+        return session, None if state is None else time.perf_counter() - start
 
 
 class ClockedSession:
     """A session that adds up the seconds spent inside the engine."""
 
-    def __init__(self, session: "Session") -> None:
+    def __init__(
+        self, session: "Session", enter: Callable[[Stage], None] = lambda stage: None
+    ) -> None:
         self._session = session
+        self._enter = enter
         self.busy_sec = 0.0
 
     @property
@@ -170,11 +214,13 @@ class ClockedSession:
 
     @contextlib.contextmanager
     def _clock(self):  # type: ignore[no-untyped-def]
+        self._enter("work")
         start = time.perf_counter()
         try:
             yield
         finally:
             self.busy_sec += time.perf_counter() - start
+        self._enter("tasks")
 
 
 def _run_all(
@@ -188,6 +234,12 @@ def _run_all(
         timed = time_workload(session, generations)
         rounds[workload.name] = timed._replace(energy_joules=spent(before, meter.joules()))
     return rounds
+
+
+def _stream(streamed: Streamed) -> "dict[str, Tensor]":
+    from baselines.artifacts import stream
+
+    return stream(*streamed)
 
 
 def _shortened(workload: Workload) -> Workload:

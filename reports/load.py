@@ -35,7 +35,8 @@ UNKNOWN_TO_CPU = {"joules_per_token": "energy is read from NVML, which knows no 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """A number with its 95 % interval, or the reason why there is none."""
+    """A number with its 95 % interval, or the reason why there is none; beside a number, `reason`
+    is what a reader of it must know."""
 
     value: float | None = None
     low: float | None = None
@@ -75,7 +76,7 @@ def reading(measurement: Measurement) -> Reading:
         high=measurement.ci_high,
         n=measurement.n,
         outcome=str(Outcome.COMPLETED),
-        reason="",
+        reason=measurement.reason,
     )
 
 

@@ -14,9 +14,9 @@ from baselines.checkpoints import (
     check_vocabulary,
     copy_companions,
     inspect,
-    read_config,
     read_vocabulary,
 )
+from baselines.configs import read_config
 from baselines.layouts import expected_shapes
 from baselines.signatures import signature
 from baselines.weight_files import INDEX

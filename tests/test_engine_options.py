@@ -20,6 +20,7 @@ from harness.engine_choice import requested, too_short, unfit
 from harness.engine_shapes import (
     LEAST_KV_BYTES,
     SHORT_CONTEXT,
+    as_computed,
     context,
     kv_cache_bytes,
     shape_of,
@@ -144,6 +145,18 @@ def test_what_an_engine_cannot_be_is_told_with_the_numbers(
 ) -> None:
     found = unfit(EngineOptions(**options), [inspect(zoo_folders["large_base"])], "cpu")
     assert re.search(reason, found)
+
+
+def test_a_checkpoint_counts_in_the_types_that_it_is_computed_in(
+    zoo_folders: Mapping[str, Path],
+) -> None:
+    folder = zoo_folders["large_base"]
+    stored, halved = inspect(folder), as_computed(folder, EngineOptions(dtype="bfloat16"))
+    assert (halved.dtype, 2 * halved.weights_bytes) == ("bfloat16", stored.weights_bytes)
+    assert 2 * halved.kv_bytes_per_token == stored.kv_bytes_per_token
+    quarter = as_computed(folder, EngineOptions(kv_cache_dtype="fp8"))
+    assert 4 * quarter.kv_bytes_per_token == stored.kv_bytes_per_token
+    assert halved.signature == stored.signature
 
 
 def test_a_prompt_must_leave_room_for_a_token() -> None:

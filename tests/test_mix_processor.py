@@ -236,8 +236,12 @@ def params_of(mix: Mix | None, **more: Any) -> Any:
 
 
 def engine_config(**more: Any) -> Any:
-    model = SimpleNamespace(dtype=torch.float32)
-    return SimpleNamespace(**({"model_config": model, "speculative_config": None} | more))
+    known = {
+        "model_config": SimpleNamespace(dtype=torch.float32),
+        "compilation_config": SimpleNamespace(),
+        "speculative_config": None,
+    }
+    return SimpleNamespace(**(known | more))
 
 
 def load_v2(processor: Any) -> Any:

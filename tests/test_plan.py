@@ -140,22 +140,23 @@ def test_a_plan_says_how_a_mix_is_served() -> None:
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
-        ({"architectures": ["GraniteForCausalLM"], "logits_scaling": 8.0}, "logits_scaling=8.0"),
-        ({"architectures": ["CohereForCausalLM"], "logit_scale": 0.0625}, "logit_scale=0.0625"),
-        (
-            {"architectures": ["Gemma2ForCausalLM"], "final_logit_softcapping": 30.0},
-            "final_logit_softcapping=30.0",
-        ),
-        (
-            {"architectures": ["Exaone4ForCausalLM"], "sliding_window": 64},
-            "the last 64 of 1024 tokens",
-        ),
-        ({"architectures": ["GemmaForCausalLM"], "sliding_window": 64,
-          "use_sliding_window": False}, ""),
-        ({"architectures": ["MistralForCausalLM"], "sliding_window": 64}, ""),  # fused
+        ({"architectures": ["MambaForCausalLM"], "state_size": 16}, "(state_size=16)"),
+        ({"architectures": ["JambaForCausalLM"], "mamba_d_state": 16}, "(mamba_d_state=16)"),
+        ({"architectures": ["Qwen3NextForCausalLM"],
+          "layer_types": ["linear_attention", "full_attention"]}, "layer_types: linear_attention"),
+        ({"architectures": ["GraniteMoeHybridForCausalLM"], "mamba_d_state": 256,
+          "layer_types": ["attention", "attention"]}, ""),  # none of its layers is Mamba's
+        ({"architectures": ["Gemma3ForConditionalGeneration"],
+          "text_config": {"layer_types": ["sliding_attention", "full_attention"]}}, ""),
+        ({"architectures": ["GemmaForCausalLM"],
+          "rope_scaling": {"type": "dynamic", "factor": 2.0}}, "rope_type=dynamic"),
+        ({"architectures": ["MistralForCausalLM"],
+          "rope_scaling": {"type": "dynamic", "factor": 2.0}}, ""),  # fused
+        ({"architectures": ["GraniteForCausalLM"], "logits_scaling": 8.0}, ""),
+        ({"architectures": ["Exaone4ForCausalLM"], "sliding_window": 64}, ""),
     ],
 )  # fmt: skip
-def test_a_member_that_the_processor_would_score_wrongly_is_refused(
+def test_a_member_that_cannot_run_beside_the_base_is_refused(
     config: dict[str, object], reason: str, tmp_path: Path
 ) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 1024}))

@@ -262,6 +262,16 @@ def test_speed_that_broke_as_a_whole_explains_every_column(small):
         assert run.read("base", metric, workload=workload).reason == reason
 
 
+def test_a_note_beside_a_score_is_on_the_board_and_on_the_candidates_page(small):
+    note = "3 of 24 prompts lost their beginning to fit the context"
+    noted = {"candidate": "base", "task": "knowledge"}
+    lines = [x | {"reason": note} if x.items() >= noted.items() else x for x in lines_of(small)]
+    write_lines(small, lines)
+    index = render(small)
+    assert note in text_of(index)
+    assert note in text_of(index.parent / "candidates" / "base.html")
+
+
 def test_a_checkpoint_that_needs_no_build_says_so(small):
     write_lines(small, [x for x in lines_of(small) if x["metric"] != "build_sec"])
     assert "not built" in text_of(render(small))

@@ -18,7 +18,7 @@ from harness.jobs import Load
 from harness.measure.memory import total_bytes
 from harness.plan import make_plan
 from harness.prepare import prepare
-from harness.records import EngineShape, Measurement, Outcome, Plan
+from harness.records import EngineOptions, EngineShape, Measurement, Outcome, Plan
 from harness.store import RunFolder
 from harness.suite import find_suite, read_suite
 from reports.archive import archive
@@ -164,8 +164,8 @@ def test_what_does_not_fit_on_the_device_is_refused_with_both_sizes() -> None:
     assert needed[FUSED].startswith("needs 49.3 GiB"), "all three members are there at once"
 
 
-def on_a_gpu(served: Sequence[CheckpointInfo], load: Load) -> EngineShape:
-    return shape_of(served, load.checkpoint, "cuda")
+def on_a_gpu(served: Sequence[CheckpointInfo], load: Load, options: EngineOptions) -> EngineShape:
+    return shape_of(served, load.checkpoint, "cuda", options)
 
 
 def test_shapes_are_served_in_their_dtype_with_random_weights() -> None:
@@ -173,7 +173,7 @@ def test_shapes_are_served_in_their_dtype_with_random_weights() -> None:
     paths = zoo.build(zoo.roles)
     shapes = {}
     for candidate in plan.candidates:
-        shapes[candidate.name] = prepare(candidate, paths, {}, on_a_gpu).shape
+        shapes[candidate.name] = prepare(candidate, paths, {}, EngineOptions(), on_a_gpu).shape
     assert {(one.dtype, one.load_format) for one in shapes.values()} == {("bfloat16", "dummy")}
     assert len(set(shapes.values())) == len(shapes)
 
@@ -186,7 +186,7 @@ def test_a_mix_of_random_and_real_weights_is_refused(tmp_path: Path) -> None:
     paths["small_7b_tuned"] = make_llama(tmp_path / "real", seed=0, words=["</s>", *words])
     fused = gpu_check(None).candidate(FUSED)
     with pytest.raises(HarnessError, match="no weights, other members of the mix have weights"):
-        prepare(fused, paths, {}, on_a_gpu)
+        prepare(fused, paths, {}, EngineOptions(), on_a_gpu)
 
 
 def test_planning_shapes_imports_neither_torch_nor_vllm() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from baselines.adapters.files import check_adapter
-from baselines.checkpoints import copy_companions
+from baselines.checkpoints import check_full_weights, copy_companions, inspect
 from baselines.entries import OneOrMore
 from harness.records import Candidate, Record, Weights
 
@@ -34,6 +34,17 @@ class Adapter:
                 source=self.source,
             )
 
+    def check(self, recipe: Weights, inputs: Mapping[str, Path]) -> None:
+        """
+        Raises:
+            HarnessError: the adapter was made for a base of another shape, or the base is packed.
+        """
+        base, adapter = recipe.inputs
+        if base in inputs:
+            check_full_weights(inspect(inputs[base]))
+        if base in inputs and adapter in inputs:
+            check_adapter(inputs[base], inputs[adapter])
+
     def build(self, recipe: Weights, inputs: Mapping[str, Path], out: Path) -> None:
         """Write the merged checkpoint.
 
@@ -44,8 +55,8 @@ class Adapter:
         from peft import PeftModel
         from transformers import AutoModelForCausalLM
 
+        self.check(recipe, inputs)
         base, adapter = (inputs[role] for role in recipe.inputs)
-        check_adapter(base, adapter)
         model = AutoModelForCausalLM.from_pretrained(base, dtype="auto")
         with torch.inference_mode():
             merged = PeftModel.from_pretrained(model, adapter).merge_and_unload(safe_merge=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import Field
 
-from baselines.checkpoints import check_compatible, inspect
+from baselines.checkpoints import check_alike, inspect
 from baselines.entries import OneOrMore, candidate_name
 from harness.records import Candidate, Record, Weights
 
@@ -83,6 +83,13 @@ class TrajectoryAverage(ABC):
     def like(self, recipe: Weights) -> str:
         return recipe.inputs[-1]
 
+    def check(self, recipe: Weights, inputs: Mapping[str, Path]) -> None:
+        """
+        Raises:
+            HarnessError: the inputs differ in shape or vocabulary.
+        """
+        check_alike([inspect(inputs[role]) for role in reversed(recipe.inputs) if role in inputs])
+
     def tensors(
         self, recipe: Weights, inputs: Mapping[str, Path]
     ) -> "Iterator[tuple[str, Tensor]]":
@@ -94,11 +101,11 @@ class TrajectoryAverage(ABC):
         from baselines.averaging.arithmetic import in_dtype
         from baselines.tensors import read_tensors, tensor_names
 
+        self.check(recipe, inputs)
         folders = [inputs[role] for role in recipe.inputs]
         last = inspect(folders[-1])
-        for folder in folders[:-1]:
-            check_compatible(last, inspect(folder))
-        for names in tensor_names(last.path).values():
+        for stored in tensor_names(last.path).values():
+            names = [name for name in stored if name in last.shapes]
             states = (read_tensors(folder, names) for folder in folders)
             yield from in_dtype(self.average(states, recipe.options), last.dtype).items()
 

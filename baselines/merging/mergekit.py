@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationInfo, field_validator
 
-from baselines.checkpoints import check_compatible, copy_companions, inspect
+from baselines.checkpoints import check_alike, check_full_weights, copy_companions, inspect
 from baselines.entries import OneOrMore
+from baselines.weight_files import stored_names
 from harness.errors import HarnessError
 from harness.records import Candidate, Record, Weights
 
@@ -84,6 +85,19 @@ class Mergekit:
         keeps_dtype = not {"dtype", "out_dtype"} & config.keys()
         return base if keeps_shapes(config) and keeps_dtype else None
 
+    def check(self, recipe: Weights, inputs: Mapping[str, Path]) -> None:
+        """
+        Raises:
+            HarnessError: the inputs do not fit each other.
+        """
+        config = recipe.options["config"]
+        names = dict.fromkeys([named_base(config) or recipe.inputs[0], *model_names(config)])
+        there = [inspect(inputs[name]) for name in names if name in inputs]
+        for info in there:
+            check_full_weights(info)
+        if keeps_shapes(config):
+            check_alike(there)
+
     def tensors(
         self, recipe: Weights, inputs: Mapping[str, Path]
     ) -> "Iterator[tuple[str, Tensor]]":
@@ -91,15 +105,29 @@ class Mergekit:
         Raises:
             HarnessError: the inputs do not fit each other, or mergekit refuses the recipe.
         """
-        return merged_tensors(resolved_config(recipe, inputs), seed=recipe.options["seed"])
+        from baselines.merging.file_names import with_file_names
+
+        self.check(recipe, inputs)
+        like = self._like(recipe, inputs)
+        state = dict(merged_tensors(resolved_config(recipe, inputs), seed=recipe.options["seed"]))
+        in_files = inspect(like).shapes.keys() <= state.keys()
+        yield from (state if in_files else with_file_names(state, like)).items()
 
     def build(self, recipe: Weights, inputs: Mapping[str, Path], out: Path) -> None:
         """
         Raises:
             HarnessError: the inputs do not fit each other, or mergekit refuses the recipe.
         """
+        from baselines.merging.file_names import rename_files
+
+        self.check(recipe, inputs)
         run_mergekit(resolved_config(recipe, inputs), out, seed=recipe.options["seed"])
-        copy_companions(inputs[named_base(recipe.options["config"]) or recipe.inputs[0]], out)
+        rename_files(out)
+        copy_companions(self._like(recipe, inputs), out)
+
+    def _like(self, recipe: Weights, inputs: Mapping[str, Path]) -> Path:
+        """The input whose configuration the result has."""
+        return inputs[named_base(recipe.options["config"]) or recipe.inputs[0]]
 
 
 def parse_recipe(text: str, file: Path) -> dict[str, Any]:
@@ -175,15 +203,9 @@ def resolved_config(recipe: Weights, inputs: Mapping[str, Path]) -> dict[str, An
     In bfloat16 the small differences between fine-tunes would be rounded away. Models are given as
     mappings: in a string mergekit takes `@` for a revision, and the folder of `large_base@500` has
     one.
-
-    Raises:
-        HarnessError: the inputs do not fit each other.
     """
     config = recipe.options["config"]
     base = inspect(inputs[named_base(config) or recipe.inputs[0]])
-    if keeps_shapes(config):
-        for role in dict.fromkeys(model_names(config)):
-            check_compatible(base, inspect(inputs[role]))
     resolved = map_models(config, lambda role: {"model": {"path": str(inputs[role])}})
     if "dtype" not in config and "out_dtype" not in config:
         resolved |= {"dtype": "float32", "out_dtype": base.dtype}
@@ -195,14 +217,20 @@ def run_mergekit(config: Mapping[str, Any], out: Path, *, seed: int) -> None:
     from mergekit.config import MergeConfiguration
     from mergekit.merge import MergeOptions, run_merge
 
+    from baselines.merging.definitions import fitting_definition
+
     options = MergeOptions(write_model_card=False, quiet=True, random_seed=seed)
     with explained(config):
-        run_merge(MergeConfiguration.model_validate(config), str(out), options)
+        parsed = MergeConfiguration.model_validate(config)
+        with fitting_definition(parsed, options):
+            run_merge(parsed, str(out), options)
 
 
 def merged_tensors(config: Mapping[str, Any], *, seed: int) -> "Iterator[tuple[str, Tensor]]":
-    """The steps of mergekit's `run_merge` up to its tensors, none of which touches the disk."""
-    from mergekit.architecture import get_architecture_info
+    """The steps of mergekit's `run_merge` up to its tensors, none of which touches the disk.
+
+    Names are those of memory where transformers fuses what files hold apart.
+    """
     from mergekit.common import dtype_from_name
     from mergekit.config import MergeConfiguration
     from mergekit.graph import Executor
@@ -212,24 +240,30 @@ def merged_tensors(config: Mapping[str, Any], *, seed: int) -> "Iterator[tuple[s
     from transformers import AutoConfig
     from transformers.trainer_utils import set_seed
 
+    from baselines.merging.definitions import fitting_definition, spellings
+
     set_seed(seed)
     options = MergeOptions(quiet=True, random_seed=seed)
     with explained(config):
         parsed = MergeConfiguration.model_validate(config)
         LoaderCache().setup(options=options)
         template = parsed.base_model or parsed.referenced_models()[0]
-        planner = MergePlanner(
-            parsed,
-            get_architecture_info(parsed, options),
-            options=options,
-            out_model_config=AutoConfig.from_pretrained(template.model.path),
-        )
-        # Not `plan_in_memory`: its tasks fail pydantic's check of an abstract field (0.1.5).
-        planner._plan()
+        names = stored_names(template.model.path)
+        with fitting_definition(parsed, options) as definition:
+            planner = MergePlanner(
+                parsed,
+                definition,
+                options=options,
+                out_model_config=AutoConfig.from_pretrained(template.model.path),
+            )
+            # Not `plan_in_memory`: its tasks fail pydantic's check of an abstract field (0.1.5).
+            planner._plan()
         weights = {task: info for info, task in planner._tensors}
         for task, tensor in Executor(list(weights)).run(quiet=True):
             dtype = weights[task].force_dtype or parsed.out_dtype
-            yield weights[task].name, tensor.to(dtype_from_name(dtype)) if dtype else tensor
+            known = spellings(weights[task])
+            name = next((one for one in known if one in names), known[0])
+            yield name, tensor.to(dtype_from_name(dtype)) if dtype else tensor
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from baselines.checkpoints import check_compatible, copy_companions, inspect, read_config
+from baselines.checkpoints import check_alike, copy_companions, inspect
+from baselines.configs import read_config
 from harness.errors import HarnessError
 from harness.records import Candidate, Record, Weights
 
@@ -81,6 +82,15 @@ class Moe:
             source=self.source,
         )
 
+    def check(self, recipe: Weights, inputs: Mapping[str, Path]) -> None:
+        """
+        Raises:
+            HarnessError: the inputs are no Llamas of one shape, or have biases.
+        """
+        options = MoeOptions.model_validate(recipe.options)
+        roles = dict.fromkeys([options.base, *(expert.role for expert in options.experts)])
+        check_dense([inputs[role] for role in roles if role in inputs])
+
     def build(self, recipe: Weights, inputs: Mapping[str, Path], out: Path) -> None:
         """
         Raises:
@@ -98,7 +108,7 @@ class Moe:
         options = MoeOptions.model_validate(recipe.options)
         base = inputs[options.base]
         experts = [inputs[expert.role] for expert in options.experts]
-        check_inputs(base, experts)
+        self.check(recipe, inputs)
         state = mixtral_state(
             shared_state([base] if options.shared == "base" else experts),
             list(feed_forward_states(experts)),
@@ -114,17 +124,19 @@ class Moe:
         copy_companions(base, out)
 
 
-def check_inputs(base: Path, experts: Sequence[Path]) -> None:
-    expected = inspect(base)
-    if expected.architecture not in DENSE:
-        raise HarnessError(
-            f"{base}: {expected.architecture} cannot be a Mixtral's base; "
-            f"use {' or '.join(sorted(DENSE))}."
-        )
-    if any(name.endswith(".bias") for name in expected.shapes):
-        raise HarnessError(f"{base}: has biases, Mixtral has none; use a Llama without biases.")
-    for expert in experts:
-        check_compatible(expected, inspect(expert))
+def check_dense(folders: Sequence[Path]) -> None:
+    infos = [inspect(folder) for folder in folders]
+    for info in infos:
+        if info.architecture not in DENSE:
+            raise HarnessError(
+                f"{info.path}: {info.architecture} cannot be a Mixtral's base; "
+                f"use {' or '.join(sorted(DENSE))}."
+            )
+        if any(name.endswith(".bias") for name in info.shapes):
+            raise HarnessError(
+                f"{info.path}: has biases, Mixtral has none; use a Llama without biases."
+            )
+    check_alike(infos)
 
 
 def router(options: MoeOptions, base: Path) -> "Tensor":

@@ -4,7 +4,9 @@ What the logits processors for vLLM's two runners share. Shape letters: R rows, 
 M members, the base among them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from vllm import SamplingParams
+from vllm.config import CompilationMode, VllmConfig, set_current_vllm_config
 
 from harness.engines.logit_arithmetic import COMBINE
 from harness.engines.small_model import Row, SmallModel
@@ -97,8 +100,8 @@ class MixedRequest:
 class MixModels:
     """Every member that the requests of a batch need, loaded when the first one needs it."""
 
-    def __init__(self, *, dtype: torch.dtype, device: torch.device) -> None:
-        self._dtype = dtype
+    def __init__(self, vllm_config: VllmConfig, device: torch.device) -> None:
+        self._vllm_config = vllm_config
         self._device = device
         self._models: dict[tuple[str, int], SmallModel] = {}
 
@@ -131,9 +134,10 @@ class MixModels:
     def _model(self, folder: str, member: int) -> SmallModel:
         # By member: a checkpoint that enters twice with different prompts needs two caches.
         if (folder, member) not in self._models:
-            self._models[folder, member] = SmallModel(
-                Path(folder), dtype=self._dtype, device=self._device
-            )
+            with transformers_as_it_is(self._vllm_config):
+                self._models[folder, member] = SmallModel(
+                    Path(folder), dtype=self._vllm_config.model_config.dtype, device=self._device
+                )
         return self._models[folder, member]
 
     def _drop_unused(self, requests: Iterable[MixedRequest]) -> None:
@@ -141,3 +145,17 @@ class MixModels:
         used = {pair for one in requests for pair in one.mix.members()}
         if used and not used >= self._models.keys():
             self._models = {key: model for key, model in self._models.items() if key in used}
+
+
+@contextmanager
+def transformers_as_it_is(engine_config: VllmConfig) -> Iterator[None]:
+    """Within it, transformers builds models that run as they do elsewhere.
+
+    An engine whose model is transformers' own (vLLM's Transformers backend) decorates that class
+    for this process: every model of it asks for vLLM's config, and is compiled as that says.
+    """
+    config = copy.copy(engine_config)
+    config.compilation_config = copy.copy(engine_config.compilation_config)
+    config.compilation_config.mode = CompilationMode.NONE
+    with set_current_vllm_config(config):
+        yield

@@ -13,7 +13,7 @@ class LogitMixingV1(LogitsProcessor):
     """Combines the logits of the requests that ask for it with those of the other members."""
 
     def __init__(self, vllm_config: VllmConfig, device: torch.device, is_pin_memory: bool) -> None:
-        self._models = MixModels(dtype=vllm_config.model_config.dtype, device=device)
+        self._models = MixModels(vllm_config, device)
         self._requests: dict[int, MixedRequest] = {}
         self._free_slots: list[int] = []
         self._next_slot = 0

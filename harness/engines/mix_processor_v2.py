@@ -31,7 +31,7 @@ class LogitMixingV2(LogitsProcessor):
                 "leave speculative decoding out, or the logits processor."
             )
         self._states = req_states
-        self._models = MixModels(dtype=vllm_config.model_config.dtype, device=req_states.device)
+        self._models = MixModels(vllm_config, req_states.device)
         self._requests: dict[int, MixedRequest] = {}
         self._slots: dict[int, int] = {}
 

@@ -1,154 +1,157 @@
 """A model that runs beside the engine, one row of logits per request and step.
 
-Shape letters: R rows, P pending tokens, T cached tokens, H key-value heads, D head size,
-V vocabulary, N slots.
+transformers runs it: the model is called as a whole, with transformers' cache, so that what it does
+to its attention and to its logits is done. Shape letters: R rows, P tokens to compute, L tokens so
+far, V vocabulary.
 """
 
-from collections.abc import Sequence
+import inspect
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 
-GROWTH_TOKENS = 64
+from harness.engines.row_cache import Batch, Picked, join_caches, new_cache
+
 MAX_PADDED_TOKENS = 16_384
 """Upper bound of R * P in one forward pass, so that a burst of prompts fits in memory."""
+MAX_MASK_ENTRIES = 2**24
+"""Upper bound of R * P * P, the size of a mask."""
 
 
 class Row(NamedTuple):
-    """A request: where its keys and values live, and all its tokens so far."""
+    """A request: its slot, and all its tokens so far."""
 
     slot: int
     token_ids: Sequence[int]
 
 
-class SlotCache:
-    """Keys and values by slot, so that requests come and go without moving the others.
-
-    transformers' attention calls `update` with the new keys and values of the rows that `select`
-    named; it gets back all that those rows have seen. Positions that a row has not reached hold
-    rubbish, which the caller's mask hides and a later token overwrites.
-    """
-
-    def __init__(self) -> None:
-        self._layers: dict[int, tuple[Tensor, Tensor]] = {}
-        self._slots_R = torch.empty(0, dtype=torch.long)
-        self._positions_RP = torch.empty(0, 0, dtype=torch.long)
-        self._length = 0
-        self._num_slots = 0
-
-    def select(self, slots_R: Tensor, positions_RP: Tensor) -> int:
-        """Name the rows of the next forward pass; returns T, the keys each will attend over."""
-        self._slots_R, self._positions_RP = slots_R, positions_RP
-        longest = int(positions_RP.max()) + 1
-        self._length = -(-longest // GROWTH_TOKENS) * GROWTH_TOKENS
-        self._num_slots = max(self._num_slots, int(slots_R.max()) + 1)
-        return self._length
-
-    def update(
-        self, keys_RHPD: Tensor, values_RHPD: Tensor, layer: int, *_: object, **__: object
-    ) -> tuple[Tensor, Tensor]:
-        keys_NTHD, values_NTHD = self._room(layer, keys_RHPD)
-        at = (self._slots_R[:, None], self._positions_RP)
-        keys_NTHD[at] = keys_RHPD.transpose(1, 2)
-        values_NTHD[at] = values_RHPD.transpose(1, 2)
-        seen = slice(0, self._length)
-        return (
-            keys_NTHD[self._slots_R, seen].transpose(1, 2),
-            values_NTHD[self._slots_R, seen].transpose(1, 2),
-        )
-
-    def _room(self, layer: int, like_RHPD: Tensor) -> tuple[Tensor, Tensor]:
-        _, heads, _, size = like_RHPD.shape
-        held = self._layers.get(layer)
-        slots, length = held[0].shape[:2] if held else (0, 0)
-        if held is None or slots < self._num_slots or length < self._length:
-            grown = (max(slots, self._num_slots), max(length, self._length), heads, size)
-            held = (
-                _grow(held and held[0], grown, like_RHPD),
-                _grow(held and held[1], grown, like_RHPD),
-            )
-            self._layers[layer] = held
-        return held
-
-
 class SmallModel:
-    """A causal language model of transformers with a slot for each request."""
+    """A causal language model of transformers that remembers the request in each slot."""
 
     def __init__(self, checkpoint: Path, *, dtype: torch.dtype, device: torch.device) -> None:
-        from transformers import AutoModelForCausalLM
-
-        model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=dtype)
+        config = AutoConfig.from_pretrained(checkpoint)
+        # A mixture's balance matters in training alone, and does not fit the mask of a later step.
+        config.get_text_config().output_router_logits = False
+        model = AutoModelForCausalLM.from_pretrained(
+            checkpoint, config=config, dtype=dtype, **_attention(config)
+        )
         self._model = model.to(device).eval()
-        self._cache = SlotCache()
-        self._cached: dict[int, int] = {}
+        self._takes_positions = "position_ids" in inspect.signature(model.forward).parameters
+        self._max_cached_tokens = _max_cached_tokens(config)
+        self._at: dict[int, tuple[Batch, int]] = {}
         self._device = device
 
     def forget(self, slot: int) -> None:
         """The slot's request has left; the next one in it starts from its prompt."""
-        self._cached.pop(slot, None)
+        self._at.pop(slot, None)
 
     @torch.inference_mode()
     def next_logits(self, rows: Sequence[Row]) -> Tensor:
         """Logits of the token after each row, shape [R, V], float32.
 
-        Only the tokens that a row gained since its last call are computed.
+        A row that gained one token since its last call takes a step, one that gained none has its
+        answer, and any other is computed from its first token.
         """
-        order = sorted(range(len(rows)), key=lambda r: self._pending(rows[r]))
-        logits_RV: list[Tensor] = [torch.empty(0)] * len(rows)
-        for part in self._parts(rows, order):
-            for r, logits_V in zip(part, self._forward([rows[r] for r in part]), strict=True):
-                logits_RV[r] = logits_V
-        return torch.stack(logits_RV)
+        following, fresh = [], []
+        for row in rows:
+            gained = self._num_gained(row)
+            if gained == 1 and len(row.token_ids) <= self._max_cached_tokens:
+                following.append(row)
+            elif gained != 0:
+                fresh.append(row)
+        if following:
+            self._follow(following)
+        for part in self._parts(fresh):
+            self._begin(part)
+        answers = [self._at[row.slot] for row in rows]
+        return torch.stack([batch.logits_RV[r] for batch, r in answers])
 
-    def _pending(self, row: Row) -> int:
-        # A row asked about twice without a new token still needs its last token computed.
-        return max(1, len(row.token_ids) - self._cached.get(row.slot, 0))
+    def _num_gained(self, row: Row) -> int | None:
+        """Tokens since the slot was last computed; None for a slot that was not."""
+        if row.slot not in self._at:
+            return None
+        batch, r = self._at[row.slot]
+        return len(row.token_ids) - batch.num_tokens[r]
 
-    def _parts(self, rows: Sequence[Row], order: Sequence[int]) -> list[list[int]]:
-        """Rows by pending length, so that decoding rows do not pad to a prompt's length."""
-        parts: list[list[int]] = []
-        for r in order:
-            pending = self._pending(rows[r])
-            last = parts[-1] if parts else None
-            fits = last and (len(last) + 1) * pending <= MAX_PADDED_TOKENS
-            if last and fits and pending <= 2 * self._pending(rows[last[0]]):
-                last.append(r)
-            else:
-                parts.append([r])
-        return parts
+    def _follow(self, rows: Sequence[Row]) -> None:
+        """A step of rows from one batch or several, in one batch from now on."""
+        by_slot = {row.slot: row for row in rows}
+        picked: dict[int, Picked] = {}
+        for batch, r in (self._at[slot] for slot in by_slot):
+            picked.setdefault(id(batch), Picked(batch, [])).rows.append(r)
+        for part in picked.values():
+            part.rows.sort()
+        parts = list(picked.values())
+        in_order = [by_slot[part.batch.slots[r]] for part in parts for r in part.rows]
+        self._run(in_order, 1, join_caches(parts))
 
-    def _forward(self, rows: Sequence[Row]) -> Tensor:
-        pending = [self._pending(row) for row in rows]
-        width = max(pending)
-        tokens = [
-            [*row.token_ids[-p:], *[0] * (width - p)] for row, p in zip(rows, pending, strict=True)
-        ]
-        tokens_RP = torch.tensor(tokens, device=self._device)
-        starts_R = torch.tensor(
-            [len(row.token_ids) - p for row, p in zip(rows, pending, strict=True)]
+    def _begin(self, rows: Sequence[Row]) -> None:
+        longest = max(len(row.token_ids) for row in rows)
+        is_cached = longest <= self._max_cached_tokens
+        self._run(rows, longest, new_cache(self._model.config) if is_cached else None)
+
+    def _run(self, rows: Sequence[Row], num_pending: int, cache: DynamicCache | None) -> None:
+        num_tokens = [len(row.token_ids) for row in rows]
+        padded = [_pad(row.token_ids, num_pending) for row in rows]
+        given: dict[str, Any] = {"input_ids": torch.tensor(padded, device=self._device)}
+        if cache is not None:
+            given |= self._places(num_tokens, num_pending) | {"past_key_values": cache}
+        logits_R1V = self._model(
+            **given, use_cache=cache is not None, logits_to_keep=1, return_dict=True
+        ).logits
+        slots = [row.slot for row in rows]
+        batch = Batch(
+            slots=slots, num_tokens=num_tokens, cache=cache, logits_RV=logits_R1V[:, -1].float()
         )
-        positions_RP = (starts_R[:, None] + torch.arange(width)).to(self._device)
-        slots_R = torch.tensor([row.slot for row in rows], device=self._device)
-        length = self._cache.select(slots_R, positions_RP)
-        keys_T = torch.arange(length, device=self._device)
-        mask_R1PT = (keys_T <= positions_RP[..., None])[:, None]
-        hidden_RPC = self._model.base_model(
-            input_ids=tokens_RP,
-            attention_mask=mask_R1PT,
-            position_ids=positions_RP,
-            past_key_values=self._cache,
-            use_cache=True,
-        ).last_hidden_state
-        self._cached.update({row.slot: len(row.token_ids) for row in rows})
-        last_RC = hidden_RPC[torch.arange(len(rows)), torch.tensor(pending) - 1]
-        logits_RV: Tensor = self._model.get_output_embeddings()(last_RC)
-        return logits_RV.float()
+        self._at |= {slot: (batch, r) for r, slot in enumerate(slots)}
+
+    def _places(self, num_tokens: Sequence[int], num_pending: int) -> dict[str, Tensor]:
+        """Which columns are a row's own, and the positions of those to compute: as `generate`."""
+        columns_L = torch.arange(max(num_tokens), device=self._device)
+        places_RL = columns_L - (len(columns_L) - columns_L.new_tensor(num_tokens))[:, None]
+        places = {"attention_mask": (places_RL >= 0).long()}
+        if self._takes_positions:
+            places["position_ids"] = places_RL[:, -num_pending:].clamp(min=0)
+        return places
+
+    def _parts(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
+        """Rows of similar lengths together; of equal ones, where nothing is cached or padded."""
+        part: list[Row] = []
+        for row in sorted(rows, key=lambda row: len(row.token_ids)):
+            length = len(row.token_ids)
+            shortest = len(part[0].token_ids) if part else length
+            room = min(MAX_PADDED_TOKENS // length, MAX_MASK_ENTRIES // length**2)
+            is_padded = length <= self._max_cached_tokens
+            if part and (len(part) >= room or length > (2 if is_padded else 1) * shortest):
+                yield part
+                part = []
+            part.append(row)
+        if part:
+            yield part
 
 
-def _grow(held: Tensor | None, shape: tuple[int, ...], like: Tensor) -> Tensor:
-    grown = like.new_zeros(shape)
-    if held is not None:
-        grown[: held.shape[0], : held.shape[1]] = held
-    return grown
+def _pad(token_ids: Sequence[int], width: int) -> list[int]:
+    last = token_ids[-width:]
+    return [*[0] * (width - len(last)), *last]
+
+
+def _attention(config: Any) -> dict[str, str]:
+    """transformers prefers an attention that leaves soft caps out, and says nothing."""
+    capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
+    return {"attn_implementation": "eager"} if capped else {}
+
+
+def _max_cached_tokens(config: Any) -> float:
+    """Rows of more tokens are computed from their first token at every step, without padding."""
+    if new_cache(config) is None:
+        return 0
+    ropes = getattr(config.get_text_config(), "rope_parameters", None) or {}
+    each = [ropes, *(one for one in ropes.values() if isinstance(one, dict))]
+    longropes = [one for one in each if one.get("rope_type") == "longrope"]
+    # Beyond this length, the keys of all tokens before are turned by other angles.
+    return min((one["original_max_position_embeddings"] for one in longropes), default=math.inf)

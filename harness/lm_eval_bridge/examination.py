@@ -1,7 +1,7 @@
 """The tasks of a run, put to one candidate after the other."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +28,31 @@ class Examination:
         *,
         limit: int | None,
         seed: int,
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
-        """`tasks`: name -> (our entry, its sources: task names, or configurations by path)."""
+        """`tasks`: name -> (our entry, its sources: task names, or configurations by path).
+
+        `alive` is called now and then where the engine is not at work.
+        """
+        self._alive = alive
         self.tokenizer_key = tokenizer_key(tokenizer_path)
         self._tokenizer = AutoTokenizer.from_pretrained(tokenizer_path)
         self._lm = SessionLM(NoEngine(), self._tokenizer, seed)
         self._tasks = {
-            name: ScoredTask(task, load_parts(task, sources, self._lm, limit=limit, seed=seed))
+            name: self._load(task, sources, limit=limit, seed=seed)
             for name, (task, sources) in tasks.items()
         }
+
+    def _load(
+        self, task: Task, sources: Sequence[Any], *, limit: int | None, seed: int
+    ) -> ScoredTask:
+        self._alive()
+        return ScoredTask(task, load_parts(task, sources, self._lm, limit=limit, seed=seed))
 
     def evaluate(self, engine: Session, names: Sequence[str]) -> Iterator[TaskResult]:
         """Score the named tasks, all requests of one kind in one call to the engine."""
         self._lm.engine = engine
+        self._lm.cut.clear()
         instances: dict[str, list[Instance]] = defaultdict(list)
         for name in names:
             for part in self._tasks[name].parts:
@@ -50,7 +62,7 @@ class Examination:
         for request_type, batch in instances.items():
             self._respond(request_type, batch)
         for name in names:
-            yield self._tasks[name].result()
+            yield self._tasks[name].result(self._alive, self._lm.cut)
 
     def _respond(self, request_type: str, instances: Sequence[Instance]) -> None:
         repeated = [one for one in instances for _ in range(one.repeats or 1)]
@@ -62,7 +74,7 @@ class Examination:
 class NoEngine:
     """Stands in while requests are built, before any engine is there."""
 
-    max_model_len = 0
+    max_model_len = 1 << 31
 
     def score(self, requests: Sequence[Request]) -> list[Score]:
         raise AssertionError("no engine yet")

@@ -2,7 +2,7 @@
 
 import functools
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lm_eval.api.instance import Instance
@@ -32,17 +32,29 @@ class ScoredTask:
         self.entry = entry
         self.parts = parts
 
-    def result(self) -> TaskResult:
-        """What lm-eval makes of the responses."""
+    def result(self, alive: Callable[[], None], cut: Collection[int]) -> TaskResult:
+        """What lm-eval makes of the responses.
+
+        `alive` is called after each example: scoring may run what a model wrote. `cut`: ids of the
+        instances whose prompt lost its beginning.
+        """
         task, values = self.entry, defaultdict[str, list[float]](list)
         rows: list[tuple[Any, ...]] = []
         for example, name, responses, metrics in self._scored():
+            alive()
             for metric, value in metrics.items():
                 key = metric if name == task.filter else f"{metric},{name}"
                 values[key].append(value)
             if name == task.filter and task.primary_metric in metrics:
                 rows.append(_sample(example, responses, metrics[task.primary_metric]))
-        return TaskResult(task.name, values, SampleColumns.of(rows))
+        return TaskResult(task.name, values, SampleColumns.of(rows), self._num_cut(cut))
+
+    def _num_cut(self, cut: Collection[int]) -> int:
+        return sum(
+            any(id(one) in cut for one in example.instances)
+            for examples in self._examples
+            for example in examples
+        )
 
     def _scored(self) -> Iterator[tuple[_Example, str, Sequence[Any], dict[str, float]]]:
         """Each example with each filter: what the filter left of the responses, and the metrics

@@ -17,6 +17,7 @@ from harness.errors import HarnessError
 from harness.requests import Generation, Length, Request
 
 DEFAULT_MAX_NEW_TOKENS = 256
+"""lm-eval's own, for tasks that do not say; half of a context that is no longer than this."""
 SAMPLING: dict[str, tuple[str, type]] = {
     "temperature": ("temperature", float),
     "top_p": ("top_p", float),
@@ -44,7 +45,9 @@ class SessionLM(TemplateLM):
         self.seed = seed
         self._token_ids: dict[tuple[str, bool | None], list[int]] = {}
         self._requests: dict[tuple[str, str], Request] = {}
-        self._settings: dict[str, Generation] = {}
+        self._settings: dict[tuple[str, int], Generation] = {}
+        self.cut: set[int] = set()
+        """Ids of the instances whose prompt lost its beginning, since this was last cleared."""
 
     @property
     def eot_token_id(self) -> int:
@@ -102,8 +105,7 @@ class SessionLM(TemplateLM):
         pairs = [request.args for request in requests]
         new = [pair for pair in pairs if pair not in self._requests]
         self._remember(text for context, rest in new for text in (context.rstrip(), context + rest))
-        window = self.engine.max_model_len - 1  # the engine adds one token to every prompt
-        scored = [_clip(self._request(*pair), window) for pair in pairs]
+        scored = [self._clip(one, self._request(*one.args)) for one in requests]
         return [(score.logprob, score.greedy) for score in self.engine.score(scored)]
 
     def likelihood_lengths(self, pairs: Sequence[tuple[str, str]]) -> list[Length]:
@@ -123,6 +125,24 @@ class SessionLM(TemplateLM):
 
     def _loglikelihood_tokens(self, *_: Any, **__: Any) -> list[tuple[float, bool]]:
         raise AssertionError("`loglikelihood` does it")
+
+    def _clip(self, instance: Instance, request: Request) -> Request:
+        """The last tokens that fit, as lm-eval's vLLM model keeps them.
+
+        Raises:
+            HarnessError: nothing would be left of the context.
+        """
+        context, continuation = request
+        room = self.engine.max_model_len - 1 - len(continuation)  # the engine adds a token
+        if len(context) <= room:
+            return request
+        if room < 1:
+            raise HarnessError(
+                f"{instance.task_name}: an answer of {len(continuation)} tokens leaves nothing of "
+                f"its prompt in a context of {self.engine.max_model_len}; leave the task out"
+            )
+        self.cut.add(id(instance))
+        return Request(context[-room:], continuation)
 
     def _request(self, context: str, continuation: str) -> Request:
         """Tokens of a pair as `TemplateLM.loglikelihood` makes them; candidates ask again."""
@@ -163,7 +183,7 @@ class SessionLM(TemplateLM):
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         self._remember(request.args[0] for request in requests)
         generations = [
-            self._generation(*request.args, draw=draw) for draw, request in enumerate(requests)
+            self._generation(request, draw=draw) for draw, request in enumerate(requests)
         ]
         completions = self.engine.generate(generations)
         return [
@@ -171,25 +191,46 @@ class SessionLM(TemplateLM):
             for completion, generation in zip(completions, generations, strict=True)
         ]
 
-    def _generation(self, context: str, gen_kwargs: dict[str, Any], *, draw: int) -> Generation:
+    def _generation(self, instance: Instance, *, draw: int) -> Generation:
+        context, gen_kwargs = instance.args
         settings = self._asked(gen_kwargs)
-        max_tokens = min(settings.max_tokens, self.engine.max_model_len - 1)
         return settings._replace(
-            prompt=tuple(self.tok_encode(context)[max_tokens - self.engine.max_model_len :]),
-            max_tokens=max_tokens,
+            prompt=self._prompt(instance, context, settings.max_tokens),
             # Repeats of one prompt must differ, and a run must repeat.
             seed=None if settings.seed is None else settings.seed + draw,
         )
 
+    def _prompt(self, instance: Instance, context: str, max_tokens: int) -> tuple[int, ...]:
+        """The last tokens that leave room for the new ones, as lm-eval's vLLM model keeps them.
+
+        Raises:
+            HarnessError: none do.
+        """
+        tokens = self.tok_encode(context)
+        room = self.engine.max_model_len - max_tokens
+        if len(tokens) <= room:
+            return tuple(tokens)
+        if room < 1:
+            raise HarnessError(
+                f"{instance.task_name}: {max_tokens} new tokens leave nothing of a prompt of "
+                f"{len(tokens)} in a context of {self.engine.max_model_len}; lower the task's "
+                "max_gen_toks, or leave it out"
+            )
+        self.cut.add(id(instance))
+        return tuple(tokens[-room:])
+
     def _asked(self, gen_kwargs: dict[str, Any]) -> Generation:
-        key = repr(gen_kwargs)  # a task's requests have equal ones, each a copy
+        default = DEFAULT_MAX_NEW_TOKENS
+        if default >= self.engine.max_model_len:
+            default = self.engine.max_model_len // 2
+        key = (repr(gen_kwargs), default)  # a task's requests have equal ones, each a copy
         if key not in self._settings:
-            self._settings[key] = self._normalized(gen_kwargs)
+            self._settings[key] = self._normalized(gen_kwargs, default)
         return self._settings[key]
 
-    def _normalized(self, gen_kwargs: dict[str, Any]) -> Generation:
+    def _normalized(self, gen_kwargs: dict[str, Any], default_max_tokens: int) -> Generation:
         """What is asked for, of any prompt; with the seed of the first draw where it samples."""
-        kwargs = normalize_gen_kwargs(gen_kwargs, DEFAULT_MAX_NEW_TOKENS)
+        kwargs = normalize_gen_kwargs(gen_kwargs, default_max_tokens)
         eos = self.tokenizer.decode(self.eot_token_id)
         return Generation(
             prompt=(),
@@ -217,13 +258,3 @@ def _sampling(kwargs: Mapping[str, Any]) -> dict[str, Any]:
                 f"{', '.join(sorted(SAMPLING))}, until, do_sample and max_gen_toks"
             )
     return found
-
-
-def _clip(request: Request, window: int) -> Request:
-    """The last `window` tokens, as lm-eval's own backends keep them."""
-    context, continuation = request
-    if len(context) + len(continuation) <= window:
-        return request
-    kept = (context + continuation)[-window:]
-    at = max(1, len(kept) - len(continuation))
-    return Request(kept[:at], kept[at:])

@@ -11,14 +11,16 @@ def quality_records(
     task: Task,
     values: Mapping[str, Sequence[float]],
     clusters: Sequence[str],
+    note: str = "",
 ) -> list[Measurement]:
-    """A record per metric, the task's primary metric first.
+    """A record per metric, the task's primary metric first; each bears the note.
 
     `clusters` names what each example of the primary metric shares with others, "" if nothing.
     They hold for every other metric that has a value for the same examples.
     """
     metrics = sorted(values, key=lambda metric: (metric != task.primary_metric, metric))
-    return [_record(candidate, task, metric, values[metric], clusters) for metric in metrics]
+    records = [_record(candidate, task, metric, values[metric], clusters) for metric in metrics]
+    return [one.model_copy(update={"reason": note}) for one in records] if note else records
 
 
 def _record(

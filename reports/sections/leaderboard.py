@@ -125,8 +125,10 @@ def _cell(column: Column, cell: BoardCell, notes: Footnotes) -> dict[str, Any]:
 
 
 def _gap_note(gap: Reading) -> str:
+    if gap.value is not None:
+        return gap.reason
     # What is pending needs no note: there are many, all for one reason.
-    if gap.value is not None or gap.outcome in ("itself", "pending"):
+    if gap.outcome in ("itself", "pending"):
         return ""
     recorded = gap.outcome in ("skipped", "failed")
     return f"{gap.outcome}: {gap.reason}" if recorded else gap.reason

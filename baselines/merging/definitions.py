@@ -1,0 +1,90 @@
+"""Which tensors mergekit looks for: its own definitions where they fit, else its inference.
+
+Its definitions (0.1.5) know Falcon as the 40B, Command-R as the plus, GPT-NeoX with the masks of
+old files, and Llamas without biases, which it would drop unsaid. Its inference reads the names off
+the files and transformers' model. Imports mergekit, which imports torch.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mergekit.architecture import ModelArchitecture, WeightInfo, arch_info_for_config
+from mergekit.architecture.auto import infer_architecture_info
+from mergekit.architecture.base import ModuleDefinition
+from mergekit.architecture.conversion import can_convert_checkpoint_keys
+from mergekit.architecture.json_definitions import NAME_TO_ARCH, JsonModuleArchitecture
+from mergekit.common import ModelReference
+from mergekit.config import MergeConfiguration
+from mergekit.options import MergeOptions
+
+from baselines.checkpoints import inspect
+from baselines.weight_files import stored_names
+
+
+@contextmanager
+def fitting_definition(
+    config: MergeConfiguration, options: MergeOptions
+) -> Iterator[ModelArchitecture]:
+    """A definition that fits all models of the recipe; as long as this is open, mergekit finds it.
+
+    It looks one up by the architecture's name. `config` must still be as it was read: planning
+    rewrites it.
+    """
+    models = config.referenced_models()
+    chosen = _definition(models, config.base_model, options)
+    names = {model.config().architectures[0] for model in models}
+    before = {name: NAME_TO_ARCH.get(name) for name in names}
+    NAME_TO_ARCH.update({name: [chosen] for name in names})
+    try:
+        yield chosen
+    finally:
+        for name, entry in before.items():
+            NAME_TO_ARCH.pop(name)
+            if entry is not None:
+                NAME_TO_ARCH[name] = entry
+
+
+def spellings(weight: WeightInfo) -> tuple[str, ...]:
+    """Names under which a file may hold the tensor."""
+    return (weight.name, *(weight.aliases or ()))
+
+
+def _definition(
+    models: list[ModelReference], base: ModelReference | None, options: MergeOptions
+) -> ModelArchitecture:
+    own = [arch_info_for_config(model.config()) for model in models]
+    if all(
+        one is not None and one == own[0] and _fits(one, model)
+        for one, model in zip(own, models, strict=True)
+    ):
+        return own[0]
+    return _with_layer_key(infer_architecture_info(tuple(models), base, options))
+
+
+def _fits(definition: ModelArchitecture, model: ModelReference) -> bool:
+    """The files hold all that it requires, and nothing that it would leave out."""
+    config, path = model.config(), Path(model.local_path())
+    stored, weights = stored_names(path), definition.all_weights(config)
+    readable = {one.name: {*spellings(one), *(one.tied_names or ())} for one in weights}
+    required = [one.name for one in weights if not one.optional]
+    absent = [name for name in required if not stored & readable[name]]
+    if not absent:
+        return inspect(path).shapes.keys() <= set().union(*readable.values())
+    # A definition may use the names that transformers has in memory, where experts are one tensor.
+    return all(can_convert_checkpoint_keys(config.model_type, stored, name) for name in absent)
+
+
+def _with_layer_key(inferred: ModelArchitecture) -> ModelArchitecture:
+    """What is inferred counts layers in the files; stacking layers has to write a new count."""
+    if len(inferred.modules) != 1:
+        return inferred
+    ((name, module),) = inferred.modules.items()
+    assert isinstance(module.architecture, JsonModuleArchitecture)
+    counted = module.architecture.definition.model_copy(
+        update={"num_layers_config_key": "num_hidden_layers"}
+    )
+    architecture = JsonModuleArchitecture(definition=counted)
+    return inferred.model_copy(
+        update={"modules": {name: ModuleDefinition(architecture=architecture)}}
+    )

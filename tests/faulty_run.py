@@ -1,0 +1,52 @@
+"""`run_all.py` with a model class that breaks where a checkpoint asks for it.
+
+A weight of the last norm names the fault (see FAULTS), `"fault": "start"` in config.json an engine
+that does not start. The process that workers are forked from imports this file.
+"""
+
+import os
+import sys
+import time
+from typing import Any
+
+RAISES, HANGS, DIES = 101, 102, 103
+PROBE_TOKENS = 2
+"""A session tries new weights with a prompt so short: they load, and break at work."""
+MESSAGE = "the planted fault says:\nno row 23 in a table of 23 rows"
+
+
+def break_engines() -> None:
+    from vllm.model_executor.models.llama import LlamaForCausalLM
+
+    forward, init = LlamaForCausalLM.forward, LlamaForCausalLM.__init__
+
+    def faulty_forward(self: Any, input_ids: Any, *arguments: Any, **options: Any) -> Any:
+        if len(input_ids) > PROBE_TOKENS:
+            break_at(int(self.model.norm.weight[0]))
+        return forward(self, input_ids, *arguments, **options)
+
+    def faulty_init(self: Any, *, vllm_config: Any, prefix: str = "") -> None:
+        if getattr(vllm_config.model_config.hf_config, "fault", "") == "start":
+            raise ValueError(MESSAGE)
+        init(self, vllm_config=vllm_config, prefix=prefix)
+
+    LlamaForCausalLM.forward, LlamaForCausalLM.__init__ = faulty_forward, faulty_init
+
+
+def break_at(mark: int) -> None:
+    if mark == RAISES:
+        raise IndexError(MESSAGE)
+    if mark == DIES:
+        os.abort()
+    while mark == HANGS:
+        time.sleep(0.1)
+
+
+if __name__ == "faulty_run":
+    break_engines()
+if __name__ == "__main__":
+    import run_all
+    from harness import engine_process
+
+    engine_process.PRELOADED.append("faulty_run")
+    sys.exit(run_all.main(sys.argv[1:]))
