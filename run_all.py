@@ -8,14 +8,14 @@
     python run_all.py keep runs/nightly/2026-11-24     make a run a reference run
 
 Exit codes: 0 all done; 1 a significant regression, where --fail-on-regression asks for it; 2 the
-user's mistake, said in one line; 3 some cells failed (the rest is there). 1 comes before 3: a
-regression is not hidden by what failed beside it.
+user's mistake, said in one line; 3 some cells failed or are disputed (the rest is there). 1 comes
+before 3: a regression is not hidden by what failed beside it.
 """
 
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -106,6 +106,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--list", action="store_true", help="suites, zoos, tasks and the suite's candidates")
     add("--plan", action="store_true", help="what would run, how long, and what is refused")
     add("--report-only", action="store_true", help="render again from the stored results")
+    add("--check", type=positive, default=8, metavar="N",
+        help="examples of each kind that transformers answers too, for each candidate")  # fmt: skip
+    add("--no-check", dest="check", action="store_const", const=0, help="leave that out")
     add("--compare", metavar="REF", help="against another run's folder, or `previous`")
     add("--fail-on-regression", action="store_true", help="exit 1 if it is worse beyond doubt")
     add("--keep", type=positive, metavar="N", help="prune: the newest runs, which stay")
@@ -165,7 +168,7 @@ def execute(options: argparse.Namespace) -> int:
     if options.plan:
         print(describe(plan, zoo, folder))
         return ALL_DONE
-    return run(plan, zoo, folder, manifest, gate)
+    return run(plan, zoo, folder, manifest, gate, options.check)
 
 
 def export_candidate(plan: Plan, zoo: Zoo, name: str, out: str) -> int:
@@ -216,13 +219,21 @@ WITH_RUNS = {"trends": trends, "prune": prune, "keep": keep}
 """Commands about runs that are there."""
 
 
-def run(plan: Plan, zoo: Zoo, folder: RunFolder, before: dict[str, Any] | None, gate: Gate) -> int:
+def run(
+    plan: Plan,
+    zoo: Zoo,
+    folder: RunFolder,
+    before: dict[str, Any] | None,
+    gate: Gate,
+    num_checks: int,
+) -> int:
     """Measure what is pending, then render. `before` is the manifest of the run resumed."""
     folder.prepare()
-    if before is None or any(cell.pending for cell in plan.cells):
+    unchecked = unchecked_candidates(plan, folder) if num_checks else set()
+    if before is None or unchecked or any(cell.pending for cell in plan.cells):
         print(describe(plan, zoo, folder))
         with closing(Progress(plan)) as progress:
-            failed = measure(plan, zoo, folder, before, progress)
+            failed = measure(plan, zoo, folder, before, progress, num_checks, unchecked)
             progress.doing("rendering the report")
             return report(folder, gate, progress.say) or (CELLS_FAILED if failed else ALL_DONE)
     if folder.report_is_current() and gate.baseline is None:
@@ -231,16 +242,28 @@ def run(plan: Plan, zoo: Zoo, folder: RunFolder, before: dict[str, Any] | None, 
     return report(folder, gate)
 
 
+def unchecked_candidates(plan: Plan, folder: RunFolder) -> set[str]:
+    """Those that are measured on all their tasks, while nothing says what transformers answers."""
+    done = {cell.candidate for cell in plan.cells if cell.done and cell.task is not None}
+    return done - {one.candidate for one in folder.checks()}
+
+
 def measure(
-    plan: Plan, zoo: Zoo, folder: RunFolder, before: dict[str, Any] | None, progress: Progress
+    plan: Plan,
+    zoo: Zoo,
+    folder: RunFolder,
+    before: dict[str, Any] | None,
+    progress: Progress,
+    num_checks: int,
+    unchecked: Collection[str],
 ) -> int:
-    """Returns the number of cells that failed."""
+    """Returns the number of cells that failed or are disputed."""
     started = datetime.now(UTC)
     seed = zoo.world_seed
     data = None if seed is None else pocket_data(seed, cache_dir())
     live_report = LiveReport(folder, progress.say)
     sources = task_sources(plan.tasks, data)
-    runner = Runner(plan, zoo, folder, sources, progress, live_report)
+    runner = Runner(plan, zoo, folder, sources, progress, live_report, num_checks, unchecked)
 
     def write_manifest(finished: datetime | None = None) -> None:
         folder.write_manifest(
@@ -254,6 +277,8 @@ def measure(
                 started=started,
                 finished=finished,
                 context_length=runner.context_length,
+                num_checks=num_checks,
+                checks=folder.checks(),
             )
         )
 
@@ -265,7 +290,7 @@ def measure(
             write_manifest()  # with what was spent so far
             raise
         write_manifest(finished=datetime.now(UTC))
-    return runner.recorder.num_failed
+    return runner.recorder.num_failed + runner.recorder.num_disputed
 
 
 def open_gate(options: argparse.Namespace, folder: RunFolder, suite: Suite, zoo: Zoo) -> Gate:

@@ -2,11 +2,13 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from harness.checking import Checking
 from harness.contracts import Zoo
 from harness.engine_pool import EnginePool, Queue
 from harness.engine_process import EngineProcess, preload
@@ -35,6 +37,7 @@ class Spent:
     evaluate_sec: float = 0.0
     inside_engine_sec: float = 0.0
     speed_sec: float = 0.0
+    check_sec: float = 0.0
 
 
 @dataclass(slots=True)
@@ -46,15 +49,25 @@ class Runner:
     """Task name -> what lm-eval loads it from."""
     progress: Progress
     live_report: LiveReport
+    num_checks: int = 0
+    """Examples of each kind of request that a candidate is checked on; 0 leaves the check out."""
+    unchecked: Collection[str] = ()
+    """Candidates that are measured, and were not checked yet."""
     recorder: Recorder = field(init=False)
+    checking: Checking = field(init=False)
     spent: Spent = field(default_factory=Spent)
     context_length: int | None = None
     """In tokens, of the first candidate; workloads are cut to it."""
+    _paths: Mapping[str, Path] = field(default_factory=dict)
+    """Folders of the zoo's roles."""
     _stopped: bool = False
     """What fails now fails because its engine was interrupted."""
 
     def __post_init__(self) -> None:
         self.recorder = Recorder(self.plan, self.folder, self.progress)
+        self.checking = Checking(
+            self.plan, self.folder, self.recorder, self.progress, self.sources, self.num_checks
+        )
 
     def run(self) -> None:
         """Measure every pending cell. A candidate that breaks costs its own cells only."""
@@ -68,16 +81,26 @@ class Runner:
         if prepared:
             self.context_length = prepared[0].shape.max_model_len
         groups = group_by_shape(prepared, reference)
-        self._evaluate_all(groups)
+        try:
+            self.checking.begin(num_slots(prepared, self.plan.device))
+            self._evaluate_all(groups)
+            self.checking.run(prepared, self._paths)
+        finally:
+            self.checking.close()
+            self.spent.check_sec = self.checking.spent_sec
         self._time_all(groups, reference)
 
     def _prepare_all(self) -> list[Prepared]:
         start = time.perf_counter()
-        running = [one for one in self.plan.candidates if self.plan.pending(one.name)]
+        running = [
+            one
+            for one in self.plan.candidates
+            if self.plan.pending(one.name) or one.name in self.unchecked
+        ]
         wanted = [*running, *self._reference_candidate(running)]
         roles = needed_roles(wanted)
         self.progress.doing(f"preparing {len(roles) or 'no'} checkpoints")
-        paths = self.zoo.build(roles) if wanted else {}
+        paths = self._paths = self.zoo.build(roles) if wanted else {}
         prints = {role: self.zoo.fingerprint(role) for role in paths}
         prepared = []
         for candidate in wanted:

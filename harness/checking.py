@@ -1,0 +1,160 @@
+"""A run's check of itself, seen from the runner: processes that check, and what follows from it."""
+
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from harness.check.process import main
+from harness.check.subject import Setting, Subject
+from harness.prepare import Prepared
+from harness.progress import Progress
+from harness.recorder import Recorder
+from harness.records import LogitMix, Plan, Task
+from harness.store import RunFolder
+from harness.verdicts import Check, Kind, Verdict, by_candidate
+
+LIMIT_SEC = 1800
+"""For one candidate; a model of transformers that takes longer is none that checks anything."""
+KINDS: tuple[Kind, ...] = ("likelihood", "generation")
+
+
+class Checker:
+    """A process that checks, started again where it has died."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._process: BaseProcess | None = None
+
+    def start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        log = self._setting.folder / "check.log"
+        process = context.Process(target=main, args=(theirs, log, self._setting), daemon=True)
+        process.start()
+        theirs.close()
+        self._process = process
+
+    def check(self, subject: Subject) -> list[Check]:
+        if self._process is None:
+            self.start()
+        try:
+            self._connection.send(subject)
+            if self._connection.poll(LIMIT_SEC):
+                found: list[Check] = self._connection.recv()
+                return found
+            reason = f"transformers had no answer after {LIMIT_SEC} s"
+        except (EOFError, OSError):
+            reason = "the process that checks died; its output is in check.log"
+        self.close()
+        return [
+            Check(
+                candidate=subject.candidate.name, kind=kind, verdict=Verdict.UNCHECKED,
+                reason=reason,
+            )
+            for kind in KINDS
+        ]  # fmt: skip
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+        self._process = None
+
+
+@dataclass(slots=True)
+class Checking:
+    """Whether what the engines said is what plain transformers says, example by example."""
+
+    plan: Plan
+    folder: RunFolder
+    recorder: Recorder
+    progress: Progress
+    sources: Mapping[str, Sequence[Any]]
+    number: int
+    """Examples of each kind of request, for each candidate; 0 leaves the check out."""
+    spent_sec: float = 0.0
+    _checkers: list[Checker] = field(default_factory=list)
+    _stopped: bool = False
+
+    def begin(self, num_slots: int) -> None:
+        """Start the processes, which read the tasks while the engines work."""
+        if not self.number:
+            return
+        entries: dict[str, tuple[Task, Sequence[Any]]] = {
+            one.name: (one, self.sources[one.name]) for one in self.plan.tasks
+        }
+        cores = sorted(os.sched_getaffinity(0))
+        for slot in range(num_slots):
+            setting = Setting(
+                self.folder.path.resolve(), entries, self.plan.limit, self.plan.seed,
+                self.number, self.plan.device, tuple(cores[slot::num_slots]),
+            )  # fmt: skip
+            self._checkers.append(Checker(setting))
+            self._checkers[-1].start()
+
+    def run(self, prepared: Sequence[Prepared], paths: Mapping[str, Path]) -> None:
+        """Check what the candidates have answered since the last time; what disagrees loses its
+        place in the ranks."""
+        if not self.number:
+            return
+        start = time.perf_counter()
+        self.progress.doing("checking against transformers")
+        subjects = iter(self._subjects(prepared, paths))
+        lock = multiprocessing.get_context().Lock()
+
+        def work(checker: Checker) -> None:
+            while not self._stopped:
+                with lock:
+                    subject = next(subjects, None)
+                if subject is None:
+                    return
+                found = checker.check(subject)
+                if not self._stopped:
+                    self.folder.append_checks(found)
+
+        with ThreadPoolExecutor(max(1, len(self._checkers))) as threads:
+            try:
+                list(threads.map(work, self._checkers))
+            except BaseException:
+                self.close()
+                raise
+        self.close()
+        self._dispute()
+        self.spent_sec += time.perf_counter() - start
+
+    def close(self) -> None:
+        self._stopped = True
+        for one in self._checkers:
+            one.close()
+        self._checkers.clear()
+
+    def _subjects(
+        self, prepared: Sequence[Prepared], paths: Mapping[str, Path]
+    ) -> Iterator[Subject]:
+        """Mixes first: they take longest."""
+        completed, known = self.folder.completed(), by_candidate(self.folder.checks())
+        ordered = sorted(prepared, key=lambda one: not isinstance(one.candidate.recipe, LogitMix))
+        for one in ordered:
+            name = one.candidate.name
+            tasks = [task.name for task in self.plan.tasks if (name, task.name) in completed]
+            built = None if one.load.streamed else one.load.checkpoint
+            if tasks:
+                yield Subject(
+                    one.candidate, paths, built, one.shape.dtype, tasks, known.get(name, ())
+                )
+
+    def _dispute(self) -> None:
+        """Each cell once, with its first example that disagrees."""
+        completed = self.folder.completed()
+        first: dict[tuple[str, str | None], Check] = {}
+        for one in self.folder.checks():
+            if one.verdict is Verdict.DISPUTED and one.cell in completed:
+                first.setdefault(one.cell, one)
+        for check in first.values():
+            self.recorder.dispute(check)
