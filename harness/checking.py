@@ -3,11 +3,12 @@
 import multiprocessing
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from harness.check.process import main
@@ -21,6 +22,7 @@ from harness.verdicts import Check, Kind, Verdict, by_candidate
 
 LIMIT_SEC = 1800
 """For one candidate; a model of transformers that takes longer is none that checks anything."""
+CLOSE_SEC = 5
 KINDS: tuple[Kind, ...] = ("likelihood", "generation")
 
 
@@ -30,6 +32,8 @@ class Checker:
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
         self._process: BaseProcess | None = None
+        self._idle = False
+        """It has answered, and waits for what is next."""
 
     def start(self) -> None:
         context = multiprocessing.get_context("spawn")
@@ -43,10 +47,12 @@ class Checker:
     def check(self, subject: Subject) -> list[Check]:
         if self._process is None:
             self.start()
+        self._idle = False
         try:
             self._connection.send(subject)
             if self._connection.poll(LIMIT_SEC):
                 found: list[Check] = self._connection.recv()
+                self._idle = True
                 return found
             reason = f"transformers had no answer after {LIMIT_SEC} s"
         except (EOFError, OSError):
@@ -61,7 +67,11 @@ class Checker:
         ]  # fmt: skip
 
     def close(self) -> None:
+        """Let it end; one that is at work is killed, also beside a thread that waits for it."""
         if self._process is not None:
+            if self._idle:
+                self._connection.close()
+                self._process.join(CLOSE_SEC)
             self._process.kill()
             self._process.join()
         self._process = None
@@ -78,13 +88,15 @@ class Checking:
     sources: Mapping[str, Sequence[Any]]
     number: int
     """Examples of each kind of request, for each candidate; 0 leaves the check out."""
+    unchecked: Collection[str] = ()
+    """Candidates that were measured before, and not checked."""
     spent_sec: float = 0.0
     _checkers: list[Checker] = field(default_factory=list)
     _stopped: bool = False
 
     def begin(self, num_slots: int) -> None:
         """Start the processes, which read the tasks while the engines work."""
-        if not self.number:
+        if not self.number or not (self.unchecked or self._tasks_pending):
             return
         entries: dict[str, tuple[Task, Sequence[Any]]] = {
             one.name: (one, self.sources[one.name]) for one in self.plan.tasks
@@ -98,15 +110,15 @@ class Checking:
             self._checkers.append(Checker(setting))
             self._checkers[-1].start()
 
-    def run(self, prepared: Sequence[Prepared], paths: Mapping[str, Path]) -> None:
+    def run(self, prepared: Sequence[Prepared], paths: Mapping[str, Path]) -> bool:
         """Check what the candidates have answered since the last time; what disagrees loses its
-        place in the ranks."""
-        if not self.number:
-            return
+        place in the ranks. Whether there was anything to check."""
+        if not self._checkers:
+            return False
         start = time.perf_counter()
         self.progress.doing("checking against transformers")
         subjects = iter(self._subjects(prepared, paths))
-        lock = multiprocessing.get_context().Lock()
+        lock = Lock()
 
         def work(checker: Checker) -> None:
             while not self._stopped:
@@ -118,7 +130,7 @@ class Checking:
                 if not self._stopped:
                     self.folder.append_checks(found)
 
-        with ThreadPoolExecutor(max(1, len(self._checkers))) as threads:
+        with ThreadPoolExecutor(len(self._checkers)) as threads:
             try:
                 list(threads.map(work, self._checkers))
             except BaseException:
@@ -127,12 +139,17 @@ class Checking:
         self.close()
         self._dispute()
         self.spent_sec += time.perf_counter() - start
+        return True
 
     def close(self) -> None:
         self._stopped = True
         for one in self._checkers:
             one.close()
         self._checkers.clear()
+
+    @property
+    def _tasks_pending(self) -> bool:
+        return any(cell.pending and cell.task is not None for cell in self.plan.cells)
 
     def _subjects(
         self, prepared: Sequence[Prepared], paths: Mapping[str, Path]

@@ -66,8 +66,9 @@ class Runner:
     def __post_init__(self) -> None:
         self.recorder = Recorder(self.plan, self.folder, self.progress)
         self.checking = Checking(
-            self.plan, self.folder, self.recorder, self.progress, self.sources, self.num_checks
-        )
+            self.plan, self.folder, self.recorder, self.progress, self.sources,
+            self.num_checks, self.unchecked,
+        )  # fmt: skip
 
     def run(self) -> None:
         """Measure every pending cell. A candidate that breaks costs its own cells only."""
@@ -84,7 +85,8 @@ class Runner:
         try:
             self.checking.begin(num_slots(prepared, self.plan.device))
             self._evaluate_all(groups)
-            self.checking.run(prepared, self._paths)
+            if self.checking.run(prepared, self._paths) and self._speed_waits:
+                self.live_report.renew()
         finally:
             self.checking.close()
             self.spent.check_sec = self.checking.spent_sec

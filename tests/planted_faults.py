@@ -54,6 +54,8 @@ class Plant(NamedTuple):
     """Changes what the harness does."""
     chat: bool = False
     """The tasks render prompts through the chat template."""
+    dtype: str = ""
+    """What the engine computes in; the checkpoint's own if empty."""
 
     @property
     def label(self) -> str:
@@ -115,6 +117,9 @@ def _answer(place: Place, number: int, label: str, folder: Path) -> None:
     prepared = prepare(planted, place.paths, place.prints, device="cpu")
     scratch = folder / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
+    if plant.dtype:
+        shape = prepared.shape.model_copy(update={"dtype": plant.dtype})
+        prepared = prepared._replace(shape=shape)
     served = plant.served(Served(prepared.load.checkpoint, prepared), scratch)
     tasks = in_chat(place.tasks) if plant.chat else place.tasks
     _WORKERS[:] = _WORKERS or [Worker()]
@@ -145,8 +150,8 @@ def examine(place: Place, plant: Plant, folder: Path, *, number: int, seed: int 
     examiner = Examiner(Setting(folder, tasks, place.limit, seed, number, "cpu"))
     prepared = prepare(candidate, place.paths, place.prints, device="cpu")
     built = None if prepared.load.streamed else prepared.load.checkpoint
-    names = list(tasks)
-    return examiner.check(Subject(candidate, place.paths, built, prepared.shape.dtype, names))
+    dtype = plant.dtype or prepared.shape.dtype
+    return examiner.check(Subject(candidate, place.paths, built, dtype, list(tasks)))
 
 
 def _other_config(**changes: Any) -> Callable[[Served, Path], Served]:
@@ -337,6 +342,8 @@ def _plants() -> Iterator[Plant]:
     for name in ("large_mix", "soup-linear", PROXY):
         yield Plant("nothing", "", name)
     yield Plant("nothing", "with a template", "large_mix", chat=True)
+    for name in ("large_mix", "soup-linear", PROXY):
+        yield Plant("nothing", "in bfloat16", name, dtype="bfloat16")
     for key, value in CONFIGS.items():
         yield Plant("another config", key, "large_mix", served=_other_config(**{key: value}))
     for name, edit in TOKENIZERS.items():

@@ -43,6 +43,10 @@ class Examiner:
         self._setting = setting
         self._questions = Questions(setting.tasks, limit=setting.limit, seed=setting.seed)
 
+    def prepare(self) -> None:
+        """Read the tasks."""
+        self._questions.prepare()
+
     def check(self, subject: Subject) -> list[Check]:
         """What was not checked before, of both kinds of requests."""
         wanted = {kind: self._places(subject, kind) for kind in KINDS}
@@ -52,7 +56,7 @@ class Examiner:
             try:
                 reference = reference_of(subject, Path(scratch), self._setting.device)
             except Exception as error:  # whatever transformers or mergekit refuse it for
-                return [_unchecked(subject, kind, error) for kind, new in wanted.items() if new]
+                return [unchecked(subject, kind, error) for kind, new in wanted.items() if new]
             return [
                 check
                 for kind, new in wanted.items()
@@ -63,8 +67,11 @@ class Examiner:
     def _places(self, subject: Subject, kind: Kind) -> list[Place]:
         lengths = self._lengths(subject, kind)
         chosen = choose(lengths, self._setting.number, seed=self._seed(subject, kind))
-        known = {(one.task, one.example) for one in subject.known}
-        return [place for place in chosen if place not in known]
+        settled = {
+            (one.task, one.example) for one in subject.known if one.verdict is not Verdict.DISPUTED
+        }
+        places = dict.fromkeys([*chosen, *_disputed(subject, kind)])
+        return [place for place in places if place not in settled]
 
     def _lengths(self, subject: Subject, kind: Kind) -> dict[str, list[int]]:
         tasks = [name for name in subject.tasks if self._kind(name) == kind]
@@ -91,7 +98,7 @@ class Examiner:
                 more = one_each(rest, seed=self._seed(subject, kind))
                 found += self._judged(subject, reference, kind, more)
         except Exception as error:
-            return [_unchecked(subject, kind, error)]
+            return [unchecked(subject, kind, error)]
         return found
 
     def _judged(
@@ -128,6 +135,18 @@ class Examiner:
             pairs = zip(examples, kept, strict=True)
             found += [Example(task, place, questions[place], one) for place, one in pairs]
         return found
+
+
+def _disputed(subject: Subject, kind: Kind) -> list[Place]:
+    """Examples that were disputed, of cells that have been measured again since."""
+    return [
+        (one.task, one.example)
+        for one in subject.known
+        if one.verdict is Verdict.DISPUTED
+        and one.kind == kind
+        and one.task in subject.tasks
+        and one.example is not None
+    ]
 
 
 def _judge_likelihood(
@@ -178,7 +197,7 @@ def _wanted(one: Example, reference: Reference) -> Wanted:
     )
 
 
-def _unchecked(subject: Subject, kind: Kind, error: Exception) -> Check:
+def unchecked(subject: Subject, kind: Kind, error: Exception) -> Check:
     text = " ".join(str(error).split()) or type(error).__name__
     name = "" if isinstance(error, UncheckableError) else f"{type(error).__name__}: "
     return Check(

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import torch
@@ -23,6 +23,15 @@ ROOM = 0.4
 
 class UncheckableError(Exception):
     """Transformers cannot stand in for this candidate; the message says why."""
+
+
+class Made(NamedTuple):
+    """A model, and the folder whose tokenizer and generation settings are the candidate's."""
+
+    model: Model
+    folder: Path
+    how: str
+    """It was made, in a few words."""
 
 
 def load_model(folder: Path, *, device: str) -> Model:

@@ -8,11 +8,11 @@ import functools
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
-
+from harness.check import averages
 from harness.check.models import (
+    Made,
     Model,
     UncheckableError,
     computed_in,
@@ -27,14 +27,6 @@ from harness.records import LogitMix, Member, Weights
 
 COMPANIONS = ("tokenizer*", "special_tokens_map.json", "generation_config.json", "*.jinja",
               "vocab.*", "merges.txt", "added_tokens.json")  # fmt: skip
-
-
-class Made(NamedTuple):
-    """A model, and the folder whose tokenizer and generation settings are the candidate's."""
-
-    model: Model
-    folder: Path
-    how: str
 
 
 def reference_of(subject: Subject, scratch: Path, device: str) -> Reference:
@@ -91,33 +83,6 @@ def _made(recipe: Weights, subject: Subject, scratch: Path, device: str) -> Made
 def _checkpoint(recipe: Weights, subject: Subject, scratch: Path, device: str) -> Made:
     folder = subject.folder(recipe.inputs[0])
     return Made(cached_model(folder, device), folder, "its own files")
-
-
-def _uniform(recipe: Weights, subject: Subject, scratch: Path, device: str) -> Made:
-    count = len(recipe.inputs)
-    return _averaged(recipe, subject, device, [1 / count] * count)
-
-
-def _exponential(recipe: Weights, subject: Subject, scratch: Path, device: str) -> Made:
-    """decay^(n-1) of the first, (1 - decay) * decay^(n-i) of the i-th."""
-    decay, count = float(recipe.options["decay"]), len(recipe.inputs)
-    later = [(1 - decay) * decay ** (count - i) for i in range(2, count + 1)]
-    return _averaged(recipe, subject, device, [decay ** (count - 1), *later])
-
-
-def _averaged(recipe: Weights, subject: Subject, device: str, weights: Sequence[float]) -> Made:
-    """The weighted sum of whole models, in float64, then in the type that they compute in."""
-    folders = [subject.folder(role) for role in recipe.inputs]
-    model = load_model(folders[-1], device=device)
-    total = {name: value.double() * weights[-1] for name, value in model.named_parameters()}
-    for folder, weight in zip(folders[:-1], weights[:-1], strict=True):
-        for name, value in load_model(folder, device=device).named_parameters():
-            total[name] += value.double() * weight
-    kept = computed_in(folders[-1])
-    with torch.no_grad():
-        for name, value in model.named_parameters():
-            value.copy_(total[name].to(kept))
-    return Made(model, folders[-1], "the formula over its inputs")
 
 
 def _merged(recipe: Weights, subject: Subject, scratch: Path, device: str) -> Made:
@@ -194,9 +159,10 @@ SMALL_BYTES = 100 * 2**20
 Maker = Callable[[Weights, Subject, Path, str], Made]
 MAKERS: Mapping[str, Maker] = {
     "checkpoint": _checkpoint,
-    "swa": _uniform,
-    "lawa": _uniform,
-    "ema": _exponential,
+    "swa": averages.uniform,
+    "lawa": averages.uniform,
+    "ema": averages.exponential,
+    "moe": averages.mixture,
     "mergekit": _merged,
     "adapter": _with_adapter,
 }

@@ -36,6 +36,12 @@ class Questions:
         self._seed = seed
         self._known: dict[tuple[str, ...], list[Question]] = {}
 
+    def prepare(self) -> None:
+        """Build the tasks whose prompts are the same for every tokenizer."""
+        for name, (entry, sources) in self._tasks.items():
+            if not entry.chat:
+                self._known.setdefault((name,), self._built(entry, sources, None))
+
     def of(self, task: str, tokenizer: PreTrainedTokenizerBase) -> Sequence[Question]:
         """All examples of the task, in the order of its samples."""
         entry, sources = self._tasks[task]
@@ -43,27 +49,34 @@ class Questions:
         seen = (str(tokenizer.chat_template), str(tokenizer.special_tokens_map))
         key = (task, *(seen if entry.chat else ()))
         if key not in self._known:
-            renderer = Renderer(tokenizer)
-            parts = load_parts(entry, sources, renderer, limit=self._limit, seed=self._seed)
-            self._known[key] = [
-                _question(part, doc, instances) for part in parts for doc, instances in by_doc(part)
-            ]
+            self._known[key] = self._built(entry, sources, tokenizer)
         return self._known[key]
+
+    def _built(
+        self, entry: Task, sources: Sequence[Any], tokenizer: PreTrainedTokenizerBase | None
+    ) -> list[Question]:
+        parts = load_parts(entry, sources, Renderer(tokenizer), limit=self._limit, seed=self._seed)
+        return [
+            _question(part, doc, instances) for part in parts for doc, instances in by_doc(part)
+        ]
 
 
 class Renderer:
     """What lm-eval asks of a model while it builds requests."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase | None) -> None:
+        """None where no prompt is a conversation."""
         self._tokenizer = tokenizer
 
     @property
     def tokenizer_name(self) -> str:
+        assert self._tokenizer is not None
         return str(self._tokenizer.name_or_path).replace("/", "__")
 
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
     ) -> str:
+        assert self._tokenizer is not None
         rendered = self._tokenizer.apply_chat_template(
             chat_history,
             tokenize=False,
