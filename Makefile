@@ -129,3 +129,8 @@ zoo-study: env
 
 processor-study: env
 	@$(VENV)/bin/python tests/processor_study.py
+
+# make check-study   how often the run's check of itself finds faults that are planted in the harness
+.PHONY: check-study
+check-study: env
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python tests/check_study.py
