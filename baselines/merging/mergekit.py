@@ -122,8 +122,9 @@ class Mergekit:
 
         self.check(recipe, inputs)
         run_mergekit(resolved_config(recipe, inputs), out, seed=recipe.options["seed"])
-        rename_files(out)
-        copy_companions(self._like(recipe, inputs), out)
+        like = self._like(recipe, inputs)
+        rename_files(out, like)
+        copy_companions(like, out)
 
     def _like(self, recipe: Weights, inputs: Mapping[str, Path]) -> Path:
         """The input whose configuration the result has."""
