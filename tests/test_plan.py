@@ -262,19 +262,22 @@ def test_a_quantized_member_of_a_mix_is_refused(llamas: dict[str, Path]) -> None
 def test_a_damaged_or_foreign_checkpoint_costs_its_own_candidates(
     llamas: dict[str, Path], tmp_path: Path
 ) -> None:
-    for name in ("cut", "encoder", "labels"):
+    names = ("cut", "encoder", "labels", "other")
+    for name in names:
         shutil.copytree(llamas["good"], tmp_path / name)
     weights = tmp_path / "cut" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     for name, changes in (
         ("encoder", {"model_type": "t5", "architectures": ["T5ForConditionalGeneration"]}),
         ("labels", {"architectures": ["LlamaForSequenceClassification"]}),
+        ("other", {"intermediate_size": 128}),
     ):
         config = tmp_path / name / "config.json"
         config.write_text(json.dumps(json.loads(config.read_text()) | changes))
-    folders = llamas | {name: tmp_path / name for name in ("cut", "encoder", "labels")}
-    entries = [{"method": "checkpoint", "roles": role} for role in ("cut", "encoder", "labels")]
-    cut, encoder, labels = refusals(folders, *entries)
+    folders = llamas | {name: tmp_path / name for name in names}
+    entries = [{"method": "checkpoint", "roles": role} for role in names]
+    cut, encoder, labels, other = refusals(folders, *entries)
     assert "truncated" in cut
     assert "an encoder and a decoder" in encoder
     assert "continues no text" in labels
+    assert "mlp.gate_proj.weight is [96, 64], its config.json promises [128, 64]" in other

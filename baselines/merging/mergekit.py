@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationInfo, field_validator
 
-from baselines.checkpoints import check_alike, check_full_weights, copy_companions, inspect
+from baselines.checkpoints import copy_companions, inspect
+from baselines.compatibility import check_alike, check_full_weights
 from baselines.entries import OneOrMore
 from baselines.weight_files import stored_names
 from harness.errors import HarnessError
