@@ -99,7 +99,8 @@ class Runner:
         finally:
             self.checking.close()
             self.spent.check_sec = self.checking.spent_sec
-        self._time_all(groups, reference)
+        if self._speed_waits:
+            self._time_all(groups, reference)
 
     def _prepare_all(self) -> list[Prepared]:
         start = time.perf_counter()

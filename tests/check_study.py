@@ -26,6 +26,7 @@ from planted_faults import PLANTS, Engines, Place, Plant, examine, pocket_place
 
 from harness.check.answers import prompt_lengths
 from harness.check.sampling import choose
+from harness.store import RunFolder
 from harness.verdicts import Check, Verdict
 from tasks.registry import load_tasks
 
@@ -59,6 +60,7 @@ def study(limit: int, num_seeds: int, number: int, only: str, out: Path) -> list
         shutil.rmtree(folder, ignore_errors=True)
         engines.answer(plant, at, folder)
         checks = examine(place, plant, folder, number=sys.maxsize)
+        RunFolder(folder).append_checks(checks)
         found.append(_counted(place, plant, folder, checks, num_seeds, number))
         print(_line(found[-1]), flush=True)
     engines.close()

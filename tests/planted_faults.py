@@ -329,13 +329,15 @@ PROXY, ENSEMBLE = "proxy-mix-a1.0", "ensemble-logits"
 PROXY_MEMBERS, ENSEMBLE_MEMBERS = (1, 2), (0, 2)
 TOKENIZERS = {"a first token": _with_bos, "a space in front": _space_in_front,
               "two words swapped": _swapped}  # fmt: skip
-CONFIGS: Mapping[str, Any] = {
-    "rope_parameters": {"rope_theta": 50000.0, "rope_type": "default"},
-    "rms_norm_eps": 1e-3,
-    "hidden_act": "gelu",
+CONFIGS: Mapping[str, Mapping[str, Any]] = {
+    "another rope_theta": {"rope_parameters": {"rope_theta": 50000.0, "rope_type": "default"}},
+    "scaled positions": {
+        "rope_parameters": {"rope_theta": 10000.0, "rope_type": "linear", "factor": 2.0}
+    },
+    "another rms_norm_eps": {"rms_norm_eps": 1e-3},
 }
-FULL_STOP, COMMA = 16, 14
-"""Token ids of the pocket zoo's tokenizer."""
+COMMA, ONE = 14, 19
+"""Token ids of the pocket zoo's tokenizer that many answers have."""
 
 
 def _plants() -> Iterator[Plant]:
@@ -344,11 +346,11 @@ def _plants() -> Iterator[Plant]:
     yield Plant("nothing", "with a template", "large_mix", chat=True)
     for name in ("large_mix", "soup-linear", PROXY):
         yield Plant("nothing", "in bfloat16", name, dtype="bfloat16")
-    for key, value in CONFIGS.items():
-        yield Plant("another config", key, "large_mix", served=_other_config(**{key: value}))
+    for name, changes in CONFIGS.items():
+        yield Plant("another config", name, "large_mix", served=_other_config(**changes))
     for name, edit in TOKENIZERS.items():
         yield Plant("another tokenizer", name, "large_mix", served=_other_tokenizer(edit))
-    for token in (FULL_STOP, COMMA):
+    for token in (COMMA, ONE):
         for name in ("large_mix", "soup-linear"):
             yield Plant("other end tokens", f"{token} too", name, served=_other_ends(2, token))
     yield from _left_out()

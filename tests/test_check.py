@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
 from harness.check.decoding import Said, Wanted, decode_greedily
-from harness.check.judge import ALLOWANCES, judge_logprobs, judge_prompt, judge_text
+from harness.check.judge import ALLOWANCES, allowance, judge_logprobs, judge_prompt, judge_text
 from harness.check.models import UncheckableError, load_model
 from harness.check.recipes import reference_of
 from harness.check.reference import Reference, Scored
@@ -51,18 +51,26 @@ def test_examples_come_from_as_many_tasks_as_there_are() -> None:
 
 @pytest.mark.parametrize("dtype", ALLOWANCES)
 def test_log_probabilities_may_differ_by_what_the_dtype_costs(dtype: str) -> None:
-    limit = ALLOWANCES[dtype].token
+    allowed = allowance(dtype)._replace(share=0.0)
     theirs = [Scored(-1.0, 1), Scored(-2.0, 4)]
     verdicts = {
-        gap: judge_logprobs([-1.0, -2.0 + gap * limit], theirs, dtype).verdict
+        gap: judge_logprobs([-1.0, -2.0 + gap * allowed.token], theirs, allowed).verdict
         for gap in (0, 1.9, -1.9, 2.1, math.inf, math.nan)
     }
     agreed = {gap for gap, verdict in verdicts.items() if verdict is Verdict.AGREED}
     assert agreed == {0, 1.9, -1.9}  # four tokens: twice the error of one
 
 
+def test_unlikely_tokens_and_sums_of_models_may_differ_by_more() -> None:
+    allowed = allowance("bfloat16")
+    near, far = ([Scored(logprob, 1)] for logprob in (-1.0, -20.0))
+    assert judge_logprobs([-1.5], near, allowed).verdict is Verdict.DISPUTED
+    assert judge_logprobs([-20.5], far, allowed).verdict is Verdict.AGREED
+    assert judge_logprobs([-1.5], near, allowance("bfloat16", 2.0)).verdict is Verdict.AGREED
+
+
 def test_another_number_of_choices_is_disputed() -> None:
-    assert judge_logprobs([-1.0], [], "float32").verdict is Verdict.DISPUTED
+    assert judge_logprobs([-1.0], [], allowance("float32")).verdict is Verdict.DISPUTED
 
 
 def test_texts_agree_up_to_the_first_near_tie_and_not_beyond() -> None:

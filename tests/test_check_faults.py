@@ -11,7 +11,7 @@ from harness.verdicts import Verdict
 pytestmark = pytest.mark.slow
 
 ENTRIES = [{"method": "checkpoint", "roles": ["large_mix"]}, {"mergekit": "soup-linear"}]
-TASKS = ("pocket_mc_trade", "pocket_knowledge")
+TASKS = ("pocket_mc_trade", "pocket_arithmetic")
 CHOSEN = {
     "nothing in soup-linear": False,
     "nothing with a template in large_mix": False,

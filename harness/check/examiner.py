@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from harness.check.answers import Kept, kept_answers, prompt_lengths
 from harness.check.decoding import Wanted, decode_greedily
 from harness.check.judge import (
+    Allowance,
     Judgement,
     allowance,
     judge_logprobs,
@@ -110,7 +111,7 @@ class Examiner:
             Check, candidate=subject.candidate.name, kind=kind, reference=reference.made_by
         )
         hashes = {task: self._hash(subject, task) for task, _ in places}
-        judgements = judge(reference, examples, subject.dtype)
+        judgements = judge(reference, examples, allowance(subject.dtype, reference.spread))
         for example, judgement in zip(examples, judgements, strict=True):
             yield made(
                 task=example.task,
@@ -151,23 +152,22 @@ def _disputed(subject: Subject, kind: Kind) -> list[Place]:
 
 
 def _judge_likelihood(
-    reference: Reference, examples: Sequence[Example], dtype: str
+    reference: Reference, examples: Sequence[Example], allowed: Allowance
 ) -> Iterator[Judgement]:
     pairs = [pair for one in examples for pair in one.question.pairs]
     scores = iter(reference.loglikelihoods(pairs))
     for one in examples:
         theirs = [next(scores) for _ in one.question.pairs]
         disputed = judge_prompt(one.kept.prompt, one.question.prompt)
-        yield disputed or judge_logprobs(one.kept.logprobs or (), theirs, dtype)
+        yield disputed or judge_logprobs(one.kept.logprobs or (), theirs, allowed)
 
 
 def _judge_generation(
-    reference: Reference, examples: Sequence[Example], dtype: str
+    reference: Reference, examples: Sequence[Example], allowed: Allowance
 ) -> Iterator[Judgement]:
     greedy = [one for one in examples if not _is_sampled(one.question.settings)]
-    tie = allowance(dtype).tie
     asked = [_wanted(one, reference) for one in greedy]
-    said = iter(decode_greedily(reference, asked, tie=tie))
+    said = iter(decode_greedily(reference, asked, tie=allowed.tie))
     for one in examples:
         if _is_sampled(one.question.settings):
             yield Judgement(Verdict.UNCHECKED, one.kept.answer, "", reason="its text is sampled")

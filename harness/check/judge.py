@@ -20,14 +20,16 @@ class Allowance(NamedTuple):
 
     token: float
     """Of one token's log-probability; errors of many are of either sign and grow as their root."""
+    share: float
+    """Of a log-probability, on top: unlikely tokens have large logits, which are rounded more."""
     tie: float
     """Two logits that are no further apart may change places."""
 
 
 ALLOWANCES = {
-    "float32": Allowance(token=1e-3, tie=1e-3),
-    "float16": Allowance(token=0.05, tie=0.05),
-    "bfloat16": Allowance(token=0.25, tie=0.25),
+    "float32": Allowance(token=1e-3, share=1e-5, tie=1e-3),
+    "float16": Allowance(token=0.05, share=0.005, tie=0.05),
+    "bfloat16": Allowance(token=0.25, share=0.05, tie=0.25),
 }
 
 
@@ -40,11 +42,14 @@ class Judgement(NamedTuple):
     reason: str = ""
 
 
-def allowance(dtype: str) -> Allowance:
-    return ALLOWANCES.get(dtype, ALLOWANCES["bfloat16"])
+def allowance(dtype: str, spread: float = 1.0) -> Allowance:
+    """`spread`: how much larger a mix's errors are than those of its members."""
+    return Allowance(*(spread * one for one in ALLOWANCES.get(dtype, ALLOWANCES["bfloat16"])))
 
 
-def judge_logprobs(ours: Sequence[float], theirs: Sequence[Scored], dtype: str) -> Judgement:
+def judge_logprobs(
+    ours: Sequence[float], theirs: Sequence[Scored], allowed: Allowance
+) -> Judgement:
     """Of every choice of an example."""
     if len(ours) != len(theirs):
         reason = f"the run has {len(ours)} choices, transformers {len(theirs)}"
@@ -52,7 +57,7 @@ def judge_logprobs(ours: Sequence[float], theirs: Sequence[Scored], dtype: str) 
             Verdict.DISPUTED, _numbers(ours), _numbers(_logprobs(theirs)), reason=reason
         )
     gaps = [_apart(mine, one.logprob) for mine, one in zip(ours, theirs, strict=True)]
-    limits = [allowance(dtype).token * math.sqrt(one.num_tokens) for one in theirs]
+    limits = [_limit(one, allowed) for one in theirs]
     at = max(range(len(gaps)), key=lambda i: gaps[i] / limits[i])
     agreed = gaps[at] <= limits[at]
     where = f"choice {at + 1}: " if len(ours) > 1 else ""
@@ -65,6 +70,11 @@ def judge_logprobs(ours: Sequence[float], theirs: Sequence[Scored], dtype: str) 
         tolerance=limits[at],
         reason="" if agreed else reason,
     )
+
+
+def _limit(theirs: Scored, allowed: Allowance) -> float:
+    size = abs(theirs.logprob) if math.isfinite(theirs.logprob) else 0.0
+    return allowed.token * math.sqrt(theirs.num_tokens) + allowed.share * size
 
 
 def _apart(mine: float, theirs: float) -> float:

@@ -3,6 +3,7 @@
 Shape letters: N tokens, V vocabulary.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -104,6 +105,13 @@ class Reference:
         too_many = len(prompt) + len(given) - self.room
         kept = prompt[min(too_many, len(prompt) - 1) :] if too_many > 0 else prompt
         return Row(tuple(kept), text, tuple(given))
+
+    @property
+    def spread(self) -> float:
+        """How much larger the errors of a sum of logits are than those of one model's."""
+        if self.combine == "probabilities":
+            return 1.0
+        return max(1.0, math.sqrt(sum(voice.coefficient**2 for voice in self.voices)))
 
     @property
     def room(self) -> int:
