@@ -8,14 +8,14 @@
     python run_all.py keep runs/nightly/2026-11-24     make a run a reference run
 
 Exit codes: 0 all done; 1 a significant regression, where --fail-on-regression asks for it; 2 the
-user's mistake, said in one line; 3 some cells failed (the rest is there). 1 comes before 3: a
-regression is not hidden by what failed beside it.
+user's mistake, said in one line; 3 some cells failed or are disputed (the rest is there). 1 comes
+before 3: a regression is not hidden by what failed beside it.
 """
 
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -79,6 +79,14 @@ class Gate(NamedTuple):
     binding: bool
 
 
+class Extent(NamedTuple):
+    """What a run has beside its plan."""
+
+    lengths: PromptLengths
+    num_checks: int
+    """Examples of each kind of request that are asked of transformers too."""
+
+
 def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     try:
@@ -116,6 +124,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--list", action="store_true", help="suites, zoos, tasks and the suite's candidates")
     add("--plan", action="store_true", help="what would run, how long, and what is refused")
     add("--report-only", action="store_true", help="render again from the stored results")
+    add("--check", type=positive, default=8, metavar="N",
+        help="examples of each kind that transformers answers too, for each candidate")  # fmt: skip
+    add("--no-check", dest="check", action="store_const", const=0, help="leave that out")
     add("--compare", metavar="REF", help="against another run's folder, or `previous`")
     add("--fail-on-regression", action="store_true", help="exit 1 if it is worse beyond doubt")
     add("--keep", type=positive, metavar="N", help="prune: the newest runs, which stay")
@@ -183,7 +194,7 @@ def execute(options: argparse.Namespace) -> int:
     if options.plan:
         print(describe(plan, zoo, folder))
         return ALL_DONE
-    return run(plan, zoo, folder, manifest, gate, lengths)
+    return run(plan, zoo, folder, manifest, gate, Extent(lengths, options.check))
 
 
 def engine_options(options: argparse.Namespace) -> EngineOptions:
@@ -249,14 +260,15 @@ def run(
     folder: RunFolder,
     before: dict[str, Any] | None,
     gate: Gate,
-    lengths: PromptLengths,
+    extent: Extent,
 ) -> int:
     """Measure what is pending, then render. `before` is the manifest of the run resumed."""
     folder.prepare()
-    if before is None or any(cell.pending for cell in plan.cells):
+    unchecked = unchecked_candidates(plan, folder) if extent.num_checks else set()
+    if before is None or unchecked or any(cell.pending for cell in plan.cells):
         print(describe(plan, zoo, folder))
         with closing(Progress(plan)) as progress:
-            failed = measure(plan, zoo, folder, before, progress, lengths)
+            failed = measure(plan, zoo, folder, before, progress, extent, unchecked)
             progress.doing("rendering the report")
             return report(folder, gate, progress.say) or (CELLS_FAILED if failed else ALL_DONE)
     if folder.report_is_current() and gate.baseline is None:
@@ -265,22 +277,38 @@ def run(
     return report(folder, gate)
 
 
+def unchecked_candidates(plan: Plan, folder: RunFolder) -> set[str]:
+    """Those that are measured on all their tasks, while nothing says what transformers answers."""
+    done = {cell.candidate for cell in plan.cells if cell.done and cell.task is not None}
+    return done - {one.candidate for one in folder.checks()}
+
+
 def measure(
     plan: Plan,
     zoo: Zoo,
     folder: RunFolder,
     before: dict[str, Any] | None,
     progress: Progress,
-    lengths: PromptLengths,
+    extent: Extent,
+    unchecked: Collection[str],
 ) -> int:
-    """Returns the number of cells that failed."""
+    """Returns the number of cells that failed or are disputed."""
     started = datetime.now(UTC)
     live_report = LiveReport(folder, progress.say)
-    entries = task_entries(plan.tasks, zoo)
     engines = EngineChoice(
-        plan.device, plan.suite.workloads, lengths, memory_bytes=total_bytes(plan.device)
+        plan.device, plan.suite.workloads, extent.lengths, memory_bytes=total_bytes(plan.device)
     )
-    runner = Runner(plan, zoo, folder, entries, engines, progress, live_report)
+    runner = Runner(
+        plan,
+        zoo,
+        folder,
+        task_entries(plan.tasks, zoo),
+        engines,
+        progress,
+        live_report,
+        extent.num_checks,
+        unchecked,
+    )
 
     def write_manifest(finished: datetime | None = None) -> None:
         folder.write_manifest(
@@ -294,6 +322,8 @@ def measure(
                 started=started,
                 finished=finished,
                 engines=runner.shapes,
+                num_checks=extent.num_checks,
+                checks=folder.checks(),
             )
         )
 
@@ -305,7 +335,7 @@ def measure(
             write_manifest()  # with what was spent so far
             raise
         write_manifest(finished=datetime.now(UTC))
-    return runner.recorder.num_failed
+    return runner.recorder.num_failed + runner.recorder.num_disputed
 
 
 def task_entries(tasks: Sequence[Task], zoo: Zoo) -> TaskEntries:

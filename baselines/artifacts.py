@@ -32,6 +32,7 @@ SHARED_CODE = (
     "tensors.py",
     "states.py",
     "checkpoints.py",
+    "compatibility.py",
     "configs.py",
     "parameters.py",
     "weight_files.py",

@@ -7,7 +7,8 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from pydantic import Field
 
 from baselines.configs import common_config, context_length, read_config, text_config
-from baselines.layouts import Shapes, expected_shapes, kv_width
+from baselines.layouts import expected_shapes, kv_width
 from baselines.parameters import idle_parameters, without_buffers
 from baselines.quantization import num_weights, quantization
 from baselines.signatures import companions_hash, signature
@@ -37,7 +38,6 @@ DTYPES = {
     "BOOL": ("bool", 1),
 }
 FULL_PRECISION = ("F32", "BF16", "F16")
-LABELLING = ("ForMaskedLM", "Classification", "ForQuestionAnswering", "ForMultipleChoice")
 WEIGHT_SUFFIXES = {".safetensors", ".bin", ".pt", ".pth", ".gguf"}
 
 
@@ -71,11 +71,29 @@ class CheckpointInfo(Record):
 
 
 def inspect(path: Path, dtype: str | None = None) -> CheckpointInfo:
-    """What the folder holds; `dtype` is what an engine computes in, where that is not left to it.
+    """What the folder holds, read once for as long as its files stay as they are.
+
+    `dtype` is what an engine computes in, where that is not left to config.json.
 
     Raises:
         HarnessError: the folder or config.json is missing, or a weight file is missing or damaged.
     """
+    return _inspect(path, dtype, _stamps(path))
+
+
+def _stamps(path: Path) -> frozenset[tuple[str, int, int]]:
+    """Name, size and time of change of each file; links are followed."""
+    if not path.is_dir():
+        return frozenset()
+    files = [(file.name, file) for file in path.iterdir() if file.is_file()]
+    stats = [(name, file.stat()) for name, file in files]
+    return frozenset((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
+
+
+@lru_cache(maxsize=256)
+def _inspect(
+    path: Path, dtype: str | None, stamps: frozenset[tuple[str, int, int]]
+) -> CheckpointInfo:
     config = read_config(path)
     common = common_config(config)
     load_format: LoadFormat = "dummy" if config.get("load_format") == "dummy" else "auto"
@@ -171,95 +189,6 @@ def tokenizer_fingerprint(path: Path) -> str | None:
     else:
         return None
     return hashlib.sha256(content).hexdigest()[:16]
-
-
-def check_generates(info: CheckpointInfo) -> None:
-    """
-    Raises:
-        HarnessError: the model labels or embeds texts, and continues none.
-    """
-    if info.architecture.endswith(LABELLING):
-        raise HarnessError(
-            f"{info.path}: {info.architecture} continues no text; use the checkpoint of a language "
-            "model, such as LlamaForCausalLM."
-        )
-
-
-def check_full_weights(info: CheckpointInfo) -> None:
-    """
-    Raises:
-        HarnessError: the weights are packed, so that no arithmetic on them makes sense.
-    """
-    if info.quantization:
-        raise HarnessError(
-            f"{info.path}: is quantized ({info.quantization}); combine the full weights that it "
-            "was made from."
-        )
-
-
-def check_alike(infos: Sequence[CheckpointInfo]) -> None:
-    """
-    Raises:
-        HarnessError: the weights of one cannot be combined with the first one's.
-    """
-    for info in infos:
-        check_full_weights(info)
-    for other in infos[1:]:
-        check_compatible(infos[0], other)
-
-
-def check_compatible(base: CheckpointInfo, other: CheckpointInfo) -> None:
-    """
-    Raises:
-        HarnessError: the weights of the two cannot be combined tensor by tensor.
-    """
-    if other.vocab_size != base.vocab_size:
-        raise HarnessError(
-            f"{other.path}: {other.vocab_size} tokens in the vocabulary, {base.path} has "
-            f"{base.vocab_size}; combine models that share a tokenizer."
-        )
-    if base.tokenizer and other.tokenizer and other.tokenizer != base.tokenizer:
-        raise HarnessError(
-            f"{other.path}: other tokens than {base.path}, though as many; "
-            "combine models that share a tokenizer."
-        )
-    if other.architecture != base.architecture:
-        raise HarnessError(
-            f"{other.path}: {other.architecture}, but {base.path} is {base.architecture}; "
-            "combine models of one architecture."
-        )
-    if other.shapes != base.shapes:
-        raise HarnessError(
-            f"{other.path}: {first_difference(base.shapes, other.shapes)} in {base.path}; "
-            "combine models of one shape."
-        )
-
-
-def first_difference(expected: Shapes, found: Shapes) -> str:
-    """The first tensor that differs, as `NAME is [2, 3], but [2, 4]`."""
-    name = min(name for name in expected | found if expected.get(name) != found.get(name))
-    here = f"is {list(found[name])}" if name in found else "is missing"
-    there = str(list(expected[name])) if name in expected else "none"
-    return f"{name} {here}, but {there}"
-
-
-def check_vocabulary(base: Path, expert: Path) -> None:
-    """The base's tokens must have the same ids in the expert, which may have more behind them.
-
-    Raises:
-        HarnessError: the logits of the two cannot be combined.
-    """
-    ours, theirs = read_vocabulary(base), read_vocabulary(expert)
-    if ours is None or theirs is None:
-        if tokenizer_fingerprint(base) == tokenizer_fingerprint(expert):
-            return
-        raise HarnessError(f"{expert}: cannot compare tokens with {base}; add tokenizer.json.")
-    moved = [token for token, index in ours.items() if theirs.get(token) != index]
-    if moved:
-        raise HarnessError(
-            f"{expert}: {len(moved)} of the {len(ours)} tokens of {base} have other ids, "
-            f"{moved[0]!r} among them; use small models with the base's tokenizer."
-        )
 
 
 def copy_companions(source: Path, out: Path) -> None:

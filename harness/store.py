@@ -15,6 +15,8 @@ from pydantic import ValidationError
 from harness.errors import HarnessError
 from harness.records import SCHEMA_VERSION, Measurement, Outcome, Record, RoundLine
 from harness.samples import SampleColumns
+from harness.verdicts import FILE as CHECKS
+from harness.verdicts import Check, read_checks
 
 
 class RunFolder:
@@ -72,7 +74,7 @@ class RunFolder:
                 ) from None
             except OSError:  # a file system without locks: readers will take the run for stopped
                 pass
-            for name in ("measurements.jsonl", "rounds.jsonl"):
+            for name in ("measurements.jsonl", "rounds.jsonl", CHECKS):
                 self._mend(name)
             yield
 
@@ -108,6 +110,14 @@ class RunFolder:
         that workload when read.
         """
         self._append("rounds.jsonl", rounds)
+
+    def append_checks(self, checks: Iterable[Check]) -> None:
+        """Add the lines to checks.jsonl and force them to disk."""
+        self._append(CHECKS, checks)
+
+    def checks(self) -> list[Check]:
+        """The lines that hold: see harness.verdicts.read_checks."""
+        return read_checks(self.path)
 
     def measurements(self) -> list[Measurement]:
         """All records in the order they were written, superseded ones included.

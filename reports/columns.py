@@ -42,7 +42,8 @@ def _gap_of(run: Run, candidate: str, tasks: Sequence[Task]) -> Reading:
     if (pending := next((g for g in gaps if g.outcome == "pending"), None)) is not None:
         return pending
     reasons = dict.fromkeys(g.reason for g in gaps)
-    worst = next((g.outcome for g in gaps if g.outcome == "failed"), gaps[0].outcome)
+    outcomes = [g.outcome for g in gaps]
+    worst = next((one for one in ("disputed", "failed") if one in outcomes), outcomes[0])
     return Reading(outcome=worst, reason="; ".join(reasons))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from harness.records import Candidate, Measurement, Outcome, Task, Workload
+from harness.verdicts import Check, by_candidate, read_checks
 from reports.example_scores import Scores, read_scores
 from reports.lines import (
     MEMORY_FAILURE,
@@ -88,6 +89,8 @@ class Run:
     manifest: Manifest
     measurements: tuple[Measurement, ...]
     """Current ones only: superseded lines are gone."""
+    checks: tuple[Check, ...] = ()
+    """Examples that transformers answered once more."""
     notes: tuple[str, ...] = ()
     going_on: bool = False
     """A process was measuring into the folder when it was read."""
@@ -108,6 +111,11 @@ class Run:
         for measurement in self.measurements:
             found[measurement.candidate].append(measurement)
         return found
+
+    @cached_property
+    def checks_of(self) -> dict[str, list[Check]]:
+        """By candidate."""
+        return by_candidate(self.checks)
 
     @cached_property
     def families(self) -> dict[str, str]:
@@ -269,6 +277,7 @@ def load_run(folder: Path) -> Run:
         folder=folder,
         manifest=manifest,
         measurements=current(measurements),
+        checks=tuple(read_checks(folder)),
         # A line that is just being written looks cut; the next page has it.
         notes=() if going_on else tuple(notes),
         going_on=going_on,

@@ -33,6 +33,8 @@ class Manifest(BaseModel):
     """By task, a hash that changes when it would ask or score otherwise."""
     workloads: tuple[Workload, ...] = ()
     cells: tuple[Cell, ...] = ()
+    checks: dict[str, Any] = {}
+    """How many examples of each kind were to be checked; empty in runs of older versions."""
     versions: dict[str, Any] = {}
     hardware: dict[str, Any] = {}
     git_revision: str | None = None

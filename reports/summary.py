@@ -121,7 +121,7 @@ def _failures(run: Run) -> str:
 
 def _failed(run: Run) -> Iterator[str]:
     for one in run.measurements:
-        if one.outcome is Outcome.FAILED:
+        if one.outcome in (Outcome.FAILED, Outcome.DISPUTED):
             yield f"{one.candidate}, {one.task or one.workload or one.metric}: {_trim(one.reason)}"
 
 

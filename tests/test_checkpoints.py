@@ -9,13 +9,8 @@ import pytest
 from checkpoint_makers import WORDS, make_llama
 from transformers import AutoModelForCausalLM
 
-from baselines.checkpoints import (
-    check_compatible,
-    check_vocabulary,
-    copy_companions,
-    inspect,
-    read_vocabulary,
-)
+from baselines.checkpoints import copy_companions, inspect, read_vocabulary
+from baselines.compatibility import check_compatible, check_vocabulary
 from baselines.configs import read_config
 from baselines.layouts import expected_shapes
 from baselines.signatures import signature

@@ -1,10 +1,13 @@
 """A plan decides every cell before anything starts."""
 
 import json
+import shutil
 from collections.abc import Collection
 from pathlib import Path
 
 import pytest
+from architectures import make
+from quantized import quantize
 
 from baselines.proxy.tuning import Pair, mix_members
 from harness.engines.member_checks import unfit_member
@@ -165,3 +168,120 @@ def test_a_member_that_cannot_run_beside_the_base_is_refused(
     said = unfit_member(mix, dict.fromkeys(("large_base", "small_chat", "small_base"), tmp_path))
     assert reason in said
     assert bool(said) == bool(reason)
+
+
+# Checkpoints that do not fit: one candidate each, the rest of the plan stands
+
+
+class Folders(Roles):
+    """A zoo whose checkpoints are there."""
+
+    def __init__(self, folders: dict[str, Path]) -> None:
+        self.folders = folders
+        self.roles = tuple(folders)  # type: ignore[assignment]
+
+    def folder(self, role: str) -> Path | None:
+        return self.folders[role]
+
+
+def refusals(folders: dict[str, Path], *entries: dict[str, object]) -> list[str]:
+    """Of each entry's candidate; empty for one that will run. `good` stands beside them."""
+    good = {"method": "checkpoint", "roles": "good"}
+    suite = SUITE.model_copy(update={"candidates": (good, *entries)})
+    made = make_plan(suite, Folders(folders), TASKS, where=Path("s.yaml"))
+    reasons = {cell.candidate: cell.refused for cell in made.cells}
+    assert reasons.pop("good") == ""
+    assert not any("\n" in reason for reason in reasons.values())
+    return list(reasons.values())
+
+
+@pytest.fixture(scope="module")
+def llamas(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("llamas")
+    good = make("Llama", root / "good")
+    return {
+        "good": good,
+        "tuned": make("Llama", root / "tuned", seed=1, near=good),
+        "wide": make("Llama", root / "wide", intermediate_size=128),
+        "biased": make("Llama", root / "biased", attention_bias=True),
+        "qwen": make("Qwen2", root / "qwen"),
+        "packed": quantize(good, root / "packed", "gptq"),
+    }
+
+
+def mixture(*roles: str) -> dict[str, object]:
+    experts = [{"role": role} for role in roles]
+    return {"method": "moe", "base": roles[0], "gate_mode": "random", "experts": experts}
+
+
+def merge(folder: Path, *roles: str) -> dict[str, object]:
+    models = [{"model": role, "parameters": {"weight": 0.5}} for role in roles]
+    (folder / "m.yaml").write_text(json.dumps({"merge_method": "linear", "models": models}))
+    return {"mergekit": str(folder / "m.yaml")}
+
+
+@pytest.mark.parametrize(
+    ("roles", "says"),
+    [
+        (("good", "tuned"), ""),
+        (("qwen", "qwen"), "Qwen2ForCausalLM cannot be a Mixtral's base"),
+        (("biased", "biased"), "has biases, Mixtral has none"),
+        (("good", "wide"), "combine models of one shape"),
+        (("good", "packed"), "is quantized (gptq)"),
+    ],
+)
+def test_a_mixture_that_cannot_be_built_is_refused(
+    roles: tuple[str, ...], says: str, llamas: dict[str, Path]
+) -> None:
+    (reason,) = refusals(llamas, mixture(*roles))
+    assert says in reason
+    assert bool(reason) == bool(says)
+
+
+@pytest.mark.parametrize(
+    ("roles", "says"),
+    [
+        (("good", "tuned"), ""),
+        (("good", "wide"), "mlp.down_proj.weight is [64, 128], but [64, 96]"),
+        (("good", "qwen"), "combine models of one architecture"),
+        (("good", "packed"), "is quantized (gptq); combine the full weights"),
+    ],
+)
+def test_a_merge_or_average_that_cannot_be_made_is_refused(
+    roles: tuple[str, ...], says: str, llamas: dict[str, Path], tmp_path: Path
+) -> None:
+    run = {f"run@{step}": llamas[role] for step, role in enumerate(roles, 1)}
+    average = {"method": "swa", "run": "run", "start": 0.0}
+    for reason in refusals(llamas | run, merge(tmp_path, *roles), average):
+        assert says in reason
+        assert bool(reason) == bool(says)
+
+
+def test_a_quantized_member_of_a_mix_is_refused(llamas: dict[str, Path]) -> None:
+    entry = {"method": "proxy", "base": "good", "expert": "packed", "antiexpert": "good"}
+    (reason,) = refusals(llamas, entry)
+    assert "packed: is quantized (gptq)" in reason
+
+
+def test_a_damaged_or_foreign_checkpoint_costs_its_own_candidates(
+    llamas: dict[str, Path], tmp_path: Path
+) -> None:
+    names = ("cut", "encoder", "labels", "other")
+    for name in names:
+        shutil.copytree(llamas["good"], tmp_path / name)
+    weights = tmp_path / "cut" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    for name, changes in (
+        ("encoder", {"model_type": "t5", "architectures": ["T5ForConditionalGeneration"]}),
+        ("labels", {"architectures": ["LlamaForSequenceClassification"]}),
+        ("other", {"intermediate_size": 128}),
+    ):
+        config = tmp_path / name / "config.json"
+        config.write_text(json.dumps(json.loads(config.read_text()) | changes))
+    folders = llamas | {name: tmp_path / name for name in names}
+    entries = [{"method": "checkpoint", "roles": role} for role in names]
+    cut, encoder, labels, other = refusals(folders, *entries)
+    assert "truncated" in cut
+    assert "an encoder and a decoder" in encoder
+    assert "continues no text" in labels
+    assert "mlp.gate_proj.weight is [96, 64], its config.json promises [128, 64]" in other

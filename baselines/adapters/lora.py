@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from baselines.adapters.files import check_adapter
-from baselines.checkpoints import check_full_weights, copy_companions, inspect
+from baselines.checkpoints import copy_companions, inspect
+from baselines.compatibility import check_full_weights
 from baselines.entries import OneOrMore
 from harness.records import Candidate, Record, Weights
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import Field
 
-from baselines.checkpoints import check_alike, inspect
+from baselines.checkpoints import inspect
+from baselines.compatibility import check_alike
 from baselines.entries import OneOrMore, candidate_name
 from harness.records import Candidate, Record, Weights
 

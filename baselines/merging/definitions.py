@@ -1,11 +1,12 @@
-"""Which tensors mergekit looks for: its own definitions where they fit, else its inference.
+"""Which tensors mergekit looks for: its definition, its inference, or the names in the files.
 
 Its definitions (0.1.5) know Falcon as the 40B, Command-R as the plus, GPT-NeoX with the masks of
 old files, and Llamas without biases, which it would drop unsaid. Its inference reads the names off
-the files and transformers' model. Imports mergekit, which imports torch.
+transformers' model, and misses tensors that are renamed for one class alone (GPT-NeoX's head) or
+are in some layers only (the experts of DeepSeek, whose first layer has none). Imports mergekit.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from mergekit.config import MergeConfiguration
 from mergekit.options import MergeOptions
 
 from baselines.checkpoints import inspect
+from baselines.merging.file_names import names_in_files
+from baselines.merging.named_tensors import definition_of_files
 from baselines.weight_files import stored_names
 
 
@@ -51,7 +54,7 @@ def spellings(weight: WeightInfo) -> tuple[str, ...]:
 
 
 def _definition(
-    models: list[ModelReference], base: ModelReference | None, options: MergeOptions
+    models: Sequence[ModelReference], base: ModelReference | None, options: MergeOptions
 ) -> ModelArchitecture:
     own = [arch_info_for_config(model.config()) for model in models]
     if all(
@@ -59,12 +62,15 @@ def _definition(
         for one, model in zip(own, models, strict=True)
     ):
         return own[0]
-    return _with_layer_key(infer_architecture_info(tuple(models), base, options))
+    inferred = infer_architecture_info(tuple(models), base, options)
+    if _is_whole(inferred, base or models[0]):
+        return _with_layer_key(inferred)
+    return definition_of_files([_folder(model) for model in models])
 
 
 def _fits(definition: ModelArchitecture, model: ModelReference) -> bool:
     """The files hold all that it requires, and nothing that it would leave out."""
-    config, path = model.config(), Path(model.local_path())
+    config, path = model.config(), _folder(model)
     stored, weights = stored_names(path), definition.all_weights(config)
     readable = {one.name: {*spellings(one), *(one.tied_names or ())} for one in weights}
     required = [one.name for one in weights if not one.optional]
@@ -73,6 +79,16 @@ def _fits(definition: ModelArchitecture, model: ModelReference) -> bool:
         return inspect(path).shapes.keys() <= set().union(*readable.values())
     # A definition may use the names that transformers has in memory, where experts are one tensor.
     return all(can_convert_checkpoint_keys(config.model_type, stored, name) for name in absent)
+
+
+def _is_whole(inferred: ModelArchitecture, model: ModelReference) -> bool:
+    """What mergekit would make of it holds every tensor of the model's files."""
+    path = _folder(model)
+    stored, needed = stored_names(path), inspect(path).shapes.keys()
+    weights = inferred.all_weights(model.config())
+    # mergekit leaves out an optional tensor whose name no file has, though it could convert it.
+    made = {one.name for one in weights if not one.optional or stored.intersection(spellings(one))}
+    return needed <= made or needed <= names_in_files(made, path)
 
 
 def _with_layer_key(inferred: ModelArchitecture) -> ModelArchitecture:
@@ -88,3 +104,7 @@ def _with_layer_key(inferred: ModelArchitecture) -> ModelArchitecture:
     return inferred.model_copy(
         update={"modules": {name: ModuleDefinition(architecture=architecture)}}
     )
+
+
+def _folder(model: ModelReference) -> Path:
+    return Path(model.local_path())

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationInfo, field_validator
 
-from baselines.checkpoints import check_alike, check_full_weights, copy_companions, inspect
+from baselines.checkpoints import copy_companions, inspect
+from baselines.compatibility import check_alike, check_full_weights
 from baselines.entries import OneOrMore
 from baselines.weight_files import stored_names
 from harness.errors import HarnessError
@@ -122,8 +123,9 @@ class Mergekit:
 
         self.check(recipe, inputs)
         run_mergekit(resolved_config(recipe, inputs), out, seed=recipe.options["seed"])
-        rename_files(out)
-        copy_companions(self._like(recipe, inputs), out)
+        like = self._like(recipe, inputs)
+        rename_files(out, like)
+        copy_companions(like, out)
 
     def _like(self, recipe: Weights, inputs: Mapping[str, Path]) -> Path:
         """The input whose configuration the result has."""

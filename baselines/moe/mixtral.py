@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from baselines.checkpoints import check_alike, copy_companions, inspect
+from baselines.checkpoints import copy_companions, inspect
+from baselines.compatibility import check_alike
 from baselines.configs import read_config
 from harness.errors import HarnessError
 from harness.records import Candidate, Record, Weights

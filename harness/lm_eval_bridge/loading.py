@@ -6,14 +6,13 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 from lm_eval.api.task import Task as LmEvalTask
 from lm_eval.tasks import TaskManager
 from lm_eval.utils import env as template_environment
 
-from harness.lm_eval_bridge.session_lm import SessionLM
 from harness.records import Task
 
 FEWSHOT_SEED = 1234
@@ -23,8 +22,19 @@ FEWSHOT_SEED = 1234
 template_environment.from_string = functools.cache(template_environment.from_string)
 
 
+class Renders(Protocol):
+    """Who turns a conversation into a prompt."""
+
+    @property
+    def tokenizer_name(self) -> str: ...
+
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str: ...
+
+
 def load_parts(
-    task: Task, sources: Sequence[Any], lm: SessionLM, *, limit: int | None, seed: int
+    task: Task, sources: Sequence[Any], lm: Renders, *, limit: int | None, seed: int
 ) -> list[LmEvalTask]:
     """The lm-eval tasks behind an entry: one, or the parts of a whole such as mmlu."""
     parts = [part for source in sources for part in _from_source(source)]

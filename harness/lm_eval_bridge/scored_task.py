@@ -71,7 +71,7 @@ class ScoredTask:
     @functools.cached_property
     def _examples(self) -> Sequence[Sequence[_Example]]:
         """Of each part."""
-        return [[self._example(part, *of_doc) for of_doc in _by_doc(part)] for part in self.parts]
+        return [[self._example(part, *of_doc) for of_doc in by_doc(part)] for part in self.parts]
 
     def _example(
         self, part: LmEvalTask, doc: dict[str, Any], instances: Sequence[Instance]
@@ -103,7 +103,8 @@ def _cluster(task: Task, doc: Mapping[str, Any]) -> str:
     return str(doc[task.cluster_by]) if task.cluster_by else ""
 
 
-def _by_doc(part: LmEvalTask) -> Iterator[tuple[dict[str, Any], list[Instance]]]:
+def by_doc(part: LmEvalTask) -> Iterator[tuple[dict[str, Any], list[Instance]]]:
+    """A task's examples, in order, each with its requests."""
     by_doc: dict[int, list[Instance]] = defaultdict(list)
     for instance in part.instances:
         by_doc[instance.doc_id].append(instance)
@@ -114,8 +115,12 @@ def _by_doc(part: LmEvalTask) -> Iterator[tuple[dict[str, Any], list[Instance]]]
 
 def _sample(example: _Example, responses: Sequence[Any], score: float) -> tuple[Any, ...]:
     """A row of `SampleColumns`."""
-    response, logprobs = responses[0], None
+    response, logprobs, answer = responses[0], None, ""
     if example.choices:
         logprobs = tuple(float(one[0]) for one in responses[: len(example.choices)])
         response = example.choices[max(range(len(logprobs)), key=logprobs.__getitem__)]
-    return example.prompt, example.target, str(response), logprobs, score, example.cluster
+    elif example.instances[0].request_type == "loglikelihood":
+        logprobs = (float(responses[0][0]),)
+    else:
+        answer = str(example.instances[0].resps[0])
+    return example.prompt, example.target, str(response), logprobs, score, example.cluster, answer

@@ -30,8 +30,8 @@ def gap(old: Reading, new: Reading) -> str:
 
 
 def is_lost(old: Reading, new: Reading) -> bool:
-    """It could be measured, and now it breaks."""
-    return old.value is not None and new.outcome == Outcome.FAILED
+    """It could be measured, and now it breaks, or transformers does not confirm it."""
+    return old.value is not None and new.outcome in (Outcome.FAILED, Outcome.DISPUTED)
 
 
 def quality_refusal(old: Run, new: Run, candidate: str, task: str) -> str:

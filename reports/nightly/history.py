@@ -216,7 +216,11 @@ def read_night(folder: Path) -> Night:
     except OSError as error:
         raise HarnessError(f"cannot be read: {error.strerror}") from error
     ended = {(one.candidate, one.task) for one in lines}
-    failed = {(one.candidate, one.task) for one in lines if one.outcome is Outcome.FAILED}
+    failed = {
+        (one.candidate, one.task)
+        for one in lines
+        if one.outcome in (Outcome.FAILED, Outcome.DISPUTED)
+    }
     completed = {(one.candidate, one.task) for one in lines if one.outcome is Outcome.COMPLETED}
     return Night(
         folder=folder,

@@ -5,6 +5,7 @@ from typing import Any
 
 from reports.aggregate import Mean
 from reports.board import Standing
+from reports.checks import candidate_sentence
 from reports.column import BoardCell, Column
 from reports.columns import board_frame
 from reports.load import Reading
@@ -99,6 +100,7 @@ def _row(
         "cells": cells,
         "bar": _bar(row.mean, span),
         "complete": row.mean is not None and row.mean.complete,
+        "checked": candidate_sentence(report.run, row.candidate),
     }
 
 
@@ -130,7 +132,7 @@ def _gap_note(gap: Reading) -> str:
     # What is pending needs no note: there are many, all for one reason.
     if gap.outcome in ("itself", "pending"):
         return ""
-    recorded = gap.outcome in ("skipped", "failed")
+    recorded = gap.outcome in ("skipped", "failed", "disputed")
     return f"{gap.outcome}: {gap.reason}" if recorded else gap.reason
 
 

@@ -5,7 +5,9 @@ from typing import Any
 
 import pandas as pd
 
+from harness.records import Outcome
 from reports.board import Standing
+from reports.checks import run_sentence
 from reports.column import Column
 from reports.load import Reading
 from reports.report import Report
@@ -34,6 +36,7 @@ class Overview:
                 "counts": counts(report),
                 "notes": [*report.run.notes, *_unlike_dtypes(report)],
                 "so_far": _so_far(report),
+                "checked": run_sentence(report.run),
             },
             tables={"best-by-family": _frame(families)} if families else {},
         )
@@ -136,6 +139,7 @@ def counts(report: Report) -> dict[str, int]:
         "measurements": len(run.measurements),
         "skipped": int(outcomes.get("skipped", 0)),
         "failed": int(outcomes.get("failed", 0)),
+        "disputed": len({m.cell for m in run.measurements if m.outcome is Outcome.DISPUTED}),
     }
 
 

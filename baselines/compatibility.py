@@ -1,0 +1,112 @@
+"""Whether a checkpoint can be served, and whether several can be combined: headers decide.
+
+No torch, no tensor data: a plan asks this of every candidate.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from baselines.checkpoints import CheckpointInfo, read_vocabulary, tokenizer_fingerprint
+from baselines.configs import read_config
+from baselines.layouts import Shapes, expected_shapes
+from harness.errors import HarnessError
+
+LABELLING = ("ForMaskedLM", "Classification", "ForQuestionAnswering", "ForMultipleChoice")
+
+
+def check_servable(info: CheckpointInfo) -> None:
+    """
+    Raises:
+        HarnessError: the model continues no text, or its files hold other tensors than its
+            config.json promises, where that is known.
+    """
+    if info.architecture.endswith(LABELLING):
+        raise HarnessError(
+            f"{info.path}: {info.architecture} continues no text; use the checkpoint of a language "
+            "model, such as LlamaForCausalLM."
+        )
+    expected = None if info.quantization else expected_shapes(read_config(info.path))
+    for name, shape in (expected or {}).items():
+        if info.shapes.get(name) != shape:
+            found = list(info.shapes[name]) if name in info.shapes else "missing"
+            raise HarnessError(
+                f"{info.path}: {name} is {found}, its config.json promises {list(shape)}; fetch or "
+                "build the checkpoint again."
+            )
+
+
+def check_full_weights(info: CheckpointInfo) -> None:
+    """
+    Raises:
+        HarnessError: the weights are packed, so that no arithmetic on them makes sense.
+    """
+    if info.quantization:
+        raise HarnessError(
+            f"{info.path}: is quantized ({info.quantization}); combine the full weights that it "
+            "was made from."
+        )
+
+
+def check_alike(infos: Sequence[CheckpointInfo]) -> None:
+    """
+    Raises:
+        HarnessError: the weights of one cannot be combined with the first one's.
+    """
+    for info in infos:
+        check_full_weights(info)
+    for other in infos[1:]:
+        check_compatible(infos[0], other)
+
+
+def check_compatible(base: CheckpointInfo, other: CheckpointInfo) -> None:
+    """
+    Raises:
+        HarnessError: the weights of the two cannot be combined tensor by tensor.
+    """
+    if other.vocab_size != base.vocab_size:
+        raise HarnessError(
+            f"{other.path}: {other.vocab_size} tokens in the vocabulary, {base.path} has "
+            f"{base.vocab_size}; combine models that share a tokenizer."
+        )
+    if base.tokenizer and other.tokenizer and other.tokenizer != base.tokenizer:
+        raise HarnessError(
+            f"{other.path}: other tokens than {base.path}, though as many; "
+            "combine models that share a tokenizer."
+        )
+    if other.architecture != base.architecture:
+        raise HarnessError(
+            f"{other.path}: {other.architecture}, but {base.path} is {base.architecture}; "
+            "combine models of one architecture."
+        )
+    if other.shapes != base.shapes:
+        raise HarnessError(
+            f"{other.path}: {first_difference(base.shapes, other.shapes)} in {base.path}; "
+            "combine models of one shape."
+        )
+
+
+def first_difference(expected: Shapes, found: Shapes) -> str:
+    """The first tensor that differs, as `NAME is [2, 3], but [2, 4]`."""
+    name = min(name for name in expected | found if expected.get(name) != found.get(name))
+    here = f"is {list(found[name])}" if name in found else "is missing"
+    there = str(list(expected[name])) if name in expected else "none"
+    return f"{name} {here}, but {there}"
+
+
+def check_vocabulary(base: Path, expert: Path) -> None:
+    """The base's tokens must have the same ids in the expert, which may have more behind them.
+
+    Raises:
+        HarnessError: the logits of the two cannot be combined.
+    """
+    ours, theirs = read_vocabulary(base), read_vocabulary(expert)
+    if ours is None or theirs is None:
+        if tokenizer_fingerprint(base) == tokenizer_fingerprint(expert):
+            return
+        raise HarnessError(f"{expert}: cannot compare tokens with {base}; add tokenizer.json.")
+    moved = [token for token, index in ours.items() if theirs.get(token) != index]
+    if moved:
+        raise HarnessError(
+            f"{expert}: {len(moved)} of the {len(ours)} tokens of {base} have other ids, "
+            f"{moved[0]!r} among them; use small models with the base's tokenizer."
+        )

@@ -1,0 +1,209 @@
+"""One candidate after the other, a few of its answers given once more."""
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness.check.answers import Kept, kept_answers, prompt_lengths
+from harness.check.decoding import Wanted, decode_greedily
+from harness.check.judge import (
+    Allowance,
+    Judgement,
+    allowance,
+    judge_logprobs,
+    judge_prompt,
+    judge_text,
+)
+from harness.check.models import UncheckableError
+from harness.check.recipes import reference_of
+from harness.check.reference import Reference
+from harness.check.sampling import Place, choose, one_each
+from harness.check.subject import Setting, Subject
+from harness.lm_eval_bridge.questions import Question, Questions
+from harness.verdicts import Check, Kind, Verdict, samples_hash
+
+KINDS: tuple[Kind, ...] = ("likelihood", "generation")
+REASON_CHARS = 300
+
+
+class Example(NamedTuple):
+    """One to be answered again."""
+
+    task: str
+    place: int
+    question: Question
+    kept: Kept
+
+
+class Examiner:
+    """Holds what the candidates of a run share: lm-eval's tasks."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._questions = Questions(setting.tasks, limit=setting.limit, seed=setting.seed)
+
+    def prepare(self) -> None:
+        """Read the tasks."""
+        self._questions.prepare()
+
+    def check(self, subject: Subject) -> list[Check]:
+        """What was not checked before, of both kinds of requests."""
+        wanted = {kind: self._places(subject, kind) for kind in KINDS}
+        if not any(wanted.values()):
+            return []
+        with tempfile.TemporaryDirectory(prefix="melange-check-") as scratch:
+            try:
+                reference = reference_of(subject, Path(scratch), self._setting.device)
+            except Exception as error:  # whatever transformers or mergekit refuse it for
+                return [unchecked(subject, kind, error) for kind, new in wanted.items() if new]
+            return [
+                check
+                for kind, new in wanted.items()
+                if new
+                for check in self._checked(subject, reference, kind, new)
+            ]
+
+    def _places(self, subject: Subject, kind: Kind) -> list[Place]:
+        lengths = self._lengths(subject, kind)
+        chosen = choose(lengths, self._setting.number, seed=self._seed(subject, kind))
+        settled = {
+            (one.task, one.example) for one in subject.known if one.verdict is not Verdict.DISPUTED
+        }
+        places = dict.fromkeys([*chosen, *_disputed(subject, kind)])
+        return [place for place in places if place not in settled]
+
+    def _lengths(self, subject: Subject, kind: Kind) -> dict[str, list[int]]:
+        tasks = [name for name in subject.tasks if self._kind(name) == kind]
+        name, folder = subject.candidate.name, self._setting.folder
+        return {task: prompt_lengths(folder, name, task) for task in tasks}
+
+    def _kind(self, task: str) -> Kind:
+        return "likelihood" if self._setting.tasks[task][0].likelihood else "generation"
+
+    def _seed(self, subject: Subject, kind: Kind) -> str:
+        """Another one for each candidate: together they look at more examples."""
+        return f"{self._setting.seed}/{subject.candidate.name}/{kind}"
+
+    def _checked(
+        self, subject: Subject, reference: Reference, kind: Kind, places: Sequence[Place]
+    ) -> list[Check]:
+        """These examples; where one is disputed, one of every other task as well."""
+        try:
+            found = list(self._judged(subject, reference, kind, places))
+            if any(one.verdict is Verdict.DISPUTED for one in found):
+                seen = {one.task for one in (*found, *subject.known)}
+                lengths = self._lengths(subject, kind)
+                rest = {task: sizes for task, sizes in lengths.items() if task not in seen}
+                more = one_each(rest, seed=self._seed(subject, kind))
+                found += self._judged(subject, reference, kind, more)
+        except Exception as error:
+            return [unchecked(subject, kind, error)]
+        return found
+
+    def _judged(
+        self, subject: Subject, reference: Reference, kind: Kind, places: Sequence[Place]
+    ) -> Iterator[Check]:
+        examples = self._examples(subject, reference, places)
+        judge = _judge_likelihood if kind == "likelihood" else _judge_generation
+        made = partial(
+            Check, candidate=subject.candidate.name, kind=kind, reference=reference.made_by
+        )
+        hashes = {task: self._hash(subject, task) for task, _ in places}
+        judgements = judge(reference, examples, allowance(subject.dtype, reference.spread))
+        for example, judgement in zip(examples, judgements, strict=True):
+            yield made(
+                task=example.task,
+                example=example.place,
+                samples=hashes[example.task],
+                **judgement._asdict(),
+            )
+
+    def _hash(self, subject: Subject, task: str) -> str:
+        return samples_hash(self._setting.folder, subject.candidate.name, task)
+
+    def _examples(
+        self, subject: Subject, reference: Reference, places: Sequence[Place]
+    ) -> list[Example]:
+        by_task: dict[str, list[int]] = {}
+        for task, place in places:
+            by_task.setdefault(task, []).append(place)
+        found = []
+        for task, examples in by_task.items():
+            questions = self._questions.of(task, reference.tokenizer)
+            kept = kept_answers(self._setting.folder, subject.candidate.name, task, examples)
+            pairs = zip(examples, kept, strict=True)
+            found += [Example(task, place, questions[place], one) for place, one in pairs]
+        return found
+
+
+def _disputed(subject: Subject, kind: Kind) -> list[Place]:
+    """Examples that were disputed, of cells that have been measured again since."""
+    return [
+        (one.task, one.example)
+        for one in subject.known
+        if one.verdict is Verdict.DISPUTED
+        and one.kind == kind
+        and one.task is not None
+        and one.task in subject.tasks
+        and one.example is not None
+    ]
+
+
+def _judge_likelihood(
+    reference: Reference, examples: Sequence[Example], allowed: Allowance
+) -> Iterator[Judgement]:
+    pairs = [pair for one in examples for pair in one.question.pairs]
+    scores = iter(reference.loglikelihoods(pairs))
+    for one in examples:
+        theirs = [next(scores) for _ in one.question.pairs]
+        disputed = judge_prompt(one.kept.prompt, one.question.prompt)
+        yield disputed or judge_logprobs(one.kept.logprobs or (), theirs, allowed)
+
+
+def _judge_generation(
+    reference: Reference, examples: Sequence[Example], allowed: Allowance
+) -> Iterator[Judgement]:
+    greedy = [one for one in examples if not _is_sampled(one.question.settings)]
+    asked = [_wanted(one, reference) for one in greedy]
+    said = iter(decode_greedily(reference, asked, tie=allowed.tie))
+    for one in examples:
+        if _is_sampled(one.question.settings):
+            yield Judgement(Verdict.UNCHECKED, one.kept.answer, "", reason="its text is sampled")
+            continue
+        theirs = next(said)
+        disputed = judge_prompt(one.kept.prompt, one.question.prompt)
+        yield disputed or judge_text(one.kept.answer, theirs)
+
+
+def _is_sampled(settings: Mapping[str, Any]) -> bool:
+    return bool(settings.get("do_sample")) and float(settings.get("temperature") or 0) > 0
+
+
+def _wanted(one: Example, reference: Reference) -> Wanted:
+    """lm-eval also stops at the text of the tokenizer's end token."""
+    settings = one.question.settings
+    end = str(reference.tokenizer.eos_token or "")
+    stop = dict.fromkeys([*settings.get("until", ()), *([end] if end else [])])
+    return Wanted(
+        one.question.prompt,
+        one.kept.answer,
+        int(settings["max_gen_toks"]),
+        tuple(text for text in stop if text),
+        int(settings.get("min_tokens") or settings.get("min_new_tokens") or 0),
+        float(settings.get("repetition_penalty") or 1),
+        float(settings.get("presence_penalty") or 0),
+        float(settings.get("frequency_penalty") or 0),
+    )
+
+
+def unchecked(subject: Subject, kind: Kind, error: Exception) -> Check:
+    text = " ".join(str(error).split()) or type(error).__name__
+    name = "" if isinstance(error, UncheckableError) else f"{type(error).__name__}: "
+    return Check(
+        candidate=subject.candidate.name,
+        kind=kind,
+        verdict=Verdict.UNCHECKED,
+        reason=f"{name}{text}"[:REASON_CHARS],
+    )

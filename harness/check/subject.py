@@ -1,0 +1,45 @@
+"""What is checked, and against what. Plain data: it crosses processes."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness.records import Candidate, Task
+from harness.verdicts import Check
+
+
+class Subject(NamedTuple):
+    """A candidate as its recipe says it, and the run's answers to look at."""
+
+    candidate: Candidate
+    paths: Mapping[str, Path]
+    """Folders of the zoo's roles."""
+    built: Path | None
+    """The folder that was built for it, where no formula says what it must hold."""
+    dtype: str
+    """What the engine computes in."""
+    tasks: Sequence[str]
+    """Those that it has completed."""
+    max_model_len: int | None = None
+    """The context that was asked for; None: the model's own."""
+    known: Sequence[Check] = ()
+    """What was checked before and still holds."""
+
+    def folder(self, role: str) -> Path:
+        return Path(role) if Path(role).is_absolute() else Path(self.paths[role])
+
+
+class Setting(NamedTuple):
+    """What all candidates of a run have in common."""
+
+    folder: Path
+    """The run's."""
+    tasks: Mapping[str, tuple[Task, Sequence[Any]]]
+    """Name -> (entry, sources for lm-eval)."""
+    limit: int | None
+    seed: int
+    number: int
+    """Examples of each kind of request."""
+    device: str
+    cores: tuple[int, ...] = ()
+    """Where the process may run; everywhere if empty."""

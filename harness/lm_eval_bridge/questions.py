@@ -1,0 +1,95 @@
+"""A task's requests as texts, made anew with a tokenizer of the caller's choice."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from lm_eval.api.instance import Instance
+from lm_eval.models.utils import normalize_gen_kwargs
+from transformers import PreTrainedTokenizerBase
+
+from harness.lm_eval_bridge.loading import load_parts
+from harness.lm_eval_bridge.scored_task import by_doc
+from harness.records import Task
+
+DEFAULT_MAX_NEW_TOKENS = 256
+"""lm-eval's own."""
+
+
+class Question(NamedTuple):
+    """An example as lm-eval puts it to a model."""
+
+    prompt: str
+    pairs: Sequence[tuple[str, str]] = ()
+    """Context and continuation of each choice; none where text is asked for."""
+    settings: Mapping[str, Any] = {}
+    """How text is to be generated, by lm-eval's names."""
+
+
+class Questions:
+    """Of the tasks of a run; a task is built when it is first asked for."""
+
+    def __init__(
+        self, tasks: Mapping[str, tuple[Task, Sequence[Any]]], *, limit: int | None, seed: int
+    ) -> None:
+        self._tasks = tasks
+        self._limit = limit
+        self._seed = seed
+        self._known: dict[tuple[str, ...], list[Question]] = {}
+
+    def prepare(self) -> None:
+        """Build the tasks whose prompts are the same for every tokenizer."""
+        for name, (entry, sources) in self._tasks.items():
+            if not entry.chat:
+                self._known.setdefault((name,), self._built(entry, sources, None))
+
+    def of(self, task: str, tokenizer: PreTrainedTokenizerBase) -> Sequence[Question]:
+        """All examples of the task, in the order of its samples."""
+        entry, sources = self._tasks[task]
+        # Nothing else of a tokenizer shows in a text that its template makes.
+        seen = (str(tokenizer.chat_template), str(tokenizer.special_tokens_map))
+        key = (task, *(seen if entry.chat else ()))
+        if key not in self._known:
+            self._known[key] = self._built(entry, sources, tokenizer)
+        return self._known[key]
+
+    def _built(
+        self, entry: Task, sources: Sequence[Any], tokenizer: PreTrainedTokenizerBase | None
+    ) -> list[Question]:
+        parts = load_parts(entry, sources, Renderer(tokenizer), limit=self._limit, seed=self._seed)
+        return [
+            _question(part, doc, instances) for part in parts for doc, instances in by_doc(part)
+        ]
+
+
+class Renderer:
+    """What lm-eval asks of a model while it builds requests."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase | None) -> None:
+        """None where no prompt is a conversation."""
+        self._tokenizer = tokenizer
+
+    @property
+    def tokenizer_name(self) -> str:
+        assert self._tokenizer is not None
+        return str(self._tokenizer.name_or_path).replace("/", "__")
+
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
+        assert self._tokenizer is not None
+        rendered = self._tokenizer.apply_chat_template(
+            chat_history,
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+            continue_final_message=not add_generation_prompt,
+        )
+        return str(rendered)
+
+
+def _question(part: Any, doc: dict[str, Any], instances: Sequence[Instance]) -> Question:
+    prompt = str(instances[0].args[0])
+    if part.OUTPUT_TYPE == "generate_until":
+        kwargs = normalize_gen_kwargs(instances[0].args[1], DEFAULT_MAX_NEW_TOKENS)
+        return Question(prompt, settings=dict(kwargs))
+    choices = part.doc_to_choice(doc) if part.OUTPUT_TYPE == "multiple_choice" else [""]
+    return Question(prompt, pairs=[one.args for one in instances[: len(choices)]])

@@ -1,0 +1,33 @@
+"""Scores of a checkpoint by an engine, as JSON: scored_alone.py FOLDER."""
+
+import json
+import random
+import sys
+from pathlib import Path
+
+from baselines.checkpoints import inspect
+from harness.records import EngineShape
+from harness.requests import Request
+
+
+def main(folder: Path) -> None:
+    from harness.engines.session import Session
+
+    info, rng = inspect(folder), random.Random(0)
+    requests = [
+        Request(
+            tuple(rng.randrange(10, 90) for _ in range(length)),
+            tuple(rng.randrange(10, 90) for _ in range(3)),
+        )
+        for length in (5, 40, 110)
+    ]
+    shape = EngineShape(signature="x", max_model_len=info.context_length, dtype=info.dtype)
+    session = Session(folder, shape)
+    scores = session.score(requests)
+    print(json.dumps([[one, score.logprob] for one, score in zip(requests, scores, strict=True)]))
+    sys.stdout.flush()
+    session.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

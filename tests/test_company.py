@@ -1,0 +1,146 @@
+"""Candidates that look alike score in any order and company as each does alone in transformers."""
+
+import json
+import os
+import random
+import shutil
+from collections.abc import Callable, Collection, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from baselines.cache import cache_dir
+from baselines.checksums import folder_hash
+from harness.engine_choice import EngineChoice
+from harness.live_report import LiveReport
+from harness.plan import make_plan
+from harness.progress import Progress
+from harness.prompt_lengths import PromptLengths
+from harness.records import EngineOptions, Suite
+from harness.runner import Runner
+from harness.store import RunFolder
+from harness.verdicts import Verdict
+from tasks.registry import load_tasks
+from tasks.sources import pocket_data, task_sources
+
+DRAWS = int(os.environ.get("MELANGE_DRAWS", "1"))
+NUM_MEMBERS = 4
+TASKS = ("pocket_knowledge", "pocket_mc_geography", "pocket_instructions")
+WITH_BIASES = tuple(f"{one}_proj.weight" for one in "qkv")
+TEMPLATE = "Asked: {{ messages[0]['content'] }}\nSaid:"
+
+pytestmark = pytest.mark.slow
+
+
+def edit(file: Path, **changes: Any) -> None:
+    content = json.loads(file.read_text()) if file.is_file() else {}
+    file.write_text(json.dumps(content | changes))
+
+
+def two_ends(folder: Path) -> None:
+    """As Llama 3's Instruct: a second end token, which only the generation settings name."""
+    from transformers import AutoTokenizer
+
+    frequent = AutoTokenizer.from_pretrained(folder).encode(" the", add_special_tokens=False)[-1]
+    edit(folder / "generation_config.json", eos_token_id=[2, frequent])
+
+
+def another_template(folder: Path) -> None:
+    (folder / "chat_template.jinja").write_text(TEMPLATE)
+
+
+def another_class(folder: Path) -> None:
+    """The same function as a Qwen2, whose tokenizer splits digits in its own way."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / "model.safetensors")
+    for name in [one for one in tensors if one.endswith(WITH_BIASES)]:
+        tensors[name.replace("weight", "bias")] = torch.zeros(len(tensors[name])).to(tensors[name])
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    edit(folder / "config.json", model_type="qwen2", architectures=["Qwen2ForCausalLM"])
+    edit(folder / "tokenizer_config.json", tokenizer_class="Qwen2Tokenizer")
+
+
+ALIKE: Mapping[str, Callable[[Path], None]] = {
+    "as_it_is": lambda folder: None,
+    "two_ends": two_ends,
+    "other_norms": lambda folder: edit(folder / "config.json", rms_norm_eps=1e-2),
+    "other_positions": lambda folder: edit(
+        folder / "config.json", rope_parameters={"rope_theta": 300.0, "rope_type": "default"}
+    ),
+    "another_template": another_template,
+    "another_class": another_class,
+    "in_bfloat16": lambda folder: edit(folder / "config.json", dtype="bfloat16"),
+}
+
+
+class LookAlikes:
+    """A zoo of these folders, which asks about the pocket world."""
+
+    name, scale, world_seed = "alike", "pocket", 1
+
+    def __init__(self, folders: Mapping[str, Path]) -> None:
+        self._folders = folders
+        self.roles = tuple(folders)
+
+    def fingerprint(self, role: str) -> str:
+        return folder_hash(self._folders[role])
+
+    def missing(self, role: str) -> str:
+        return ""
+
+    def folder(self, role: str) -> Path:
+        return self._folders[role]
+
+    def engine(self, role: str) -> EngineOptions:
+        return EngineOptions()
+
+    def weights_bytes(self, role: str) -> int:
+        return 10**6
+
+    def wall_seconds(self, roles: Collection[str]) -> float:
+        return 0.0
+
+    def build(self, roles: Collection[str]) -> Mapping[str, Path]:
+        return self._folders
+
+
+@pytest.mark.parametrize("draw", range(DRAWS))
+def test_any_company_leaves_scores_as_they_are(
+    zoo_folders: Mapping[str, Path], tmp_path: Path, draw: int
+) -> None:
+    names = random.Random(draw).sample(sorted(ALIKE), NUM_MEMBERS)
+    folders = {}
+    for name in names:
+        folders[name] = shutil.copytree(zoo_folders["small_mix"], tmp_path / name)
+        ALIKE[name](folders[name])
+    checks = measured(LookAlikes(folders), tmp_path / "run")
+    assert {one.candidate for one in checks} == set(names)
+    assert {one.verdict for one in checks} == {Verdict.AGREED}, checks
+    assert len(checks) == NUM_MEMBERS * 2 * 8, "eight examples of either kind"
+
+
+def measured(zoo: LookAlikes, out: Path) -> list[Any]:
+    """The run's check of itself: each example of each candidate against transformers."""
+    known = load_tasks()
+    tasks = {name: known[name] for name in TASKS}
+    chat = known["pocket_instructions"].model_copy(update={"chat": True})
+    tasks["pocket_instructions"] = chat
+    suite = Suite(
+        name="alike", tasks={"pocket": TASKS}, limit=24, reference="",
+        candidates=({"method": "checkpoint", "roles": list(zoo.roles)},),
+    )  # fmt: skip
+    plan = make_plan(suite, zoo, tasks, where=Path("alike.yaml"))
+    speed = {(one.name, None) for one in plan.candidates}  # not asked for here
+    plan = make_plan(suite, zoo, tasks, where=Path("alike.yaml"), done=speed)
+    sources = task_sources(plan.tasks, pocket_data(1, cache_dir()))
+    entries = {one.name: (one, sources[one.name]) for one in plan.tasks}
+    engines = EngineChoice("cpu", (), PromptLengths(lambda: entries, limit=24, seed=0), None)
+    folder = RunFolder(out)
+    folder.prepare()
+    with closing(Progress(plan)) as progress, closing(LiveReport(folder, progress.say)) as live:
+        Runner(plan, zoo, folder, entries, engines, progress, live, num_checks=8).run()
+    return list(folder.checks())
