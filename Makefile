@@ -136,6 +136,7 @@ ONLY ?=
 .PHONY: parity
 parity: env
 	@set -f; $(VENV)/bin/python tests/parity/run.py $(ONLY) $(ARGS)
+
 # make check-study   how often the run's check of itself finds faults that are planted in the harness
 .PHONY: check-study
 check-study: env
