@@ -10,7 +10,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from baselines.configs import class_files
+
 LABELLING = ("ForMaskedLM", "Classification", "ForQuestionAnswering", "ForMultipleChoice")
+
+REPLACEABLE = ("_supports_attention_backend = True", "ALL_ATTENTION_FUNCTIONS.get_interface")
+"""In the source of transformers' classes whose attention vLLM's Transformers backend replaces."""
 
 
 def unserved_architecture(config: Mapping[str, Any]) -> str:
@@ -26,6 +31,11 @@ def unserved_architecture(config: Mapping[str, Any]) -> str:
             f"{architecture} is not in the installed vLLM, which had it up to {last}; use another "
             "architecture, such as a Llama, a Falcon or a GPT-2"
         )
+    if is_unknown(config):
+        return (
+            f"{architecture} is not in vLLM, nor one of those that transformers runs for it; use "
+            "another architecture, such as a Llama, a Falcon or a GPT-2"
+        )
     if config.get("vision_config") and find_spec("torchvision") is None:
         return (
             f"{architecture} sees pictures, and vLLM opens it with torchvision alone, which is not "
@@ -39,6 +49,20 @@ def last_version(architecture: str) -> str:
     """The last vLLM that had an architecture which the installed one has dropped; else empty."""
     line = re.search(rf'^\s+"{re.escape(architecture)}": "([\d.]+)",', _registry(), re.MULTILINE)
     return line[1] if line else ""
+
+
+def is_unknown(config: Mapping[str, Any]) -> bool:
+    """Neither does vLLM list the architecture, nor would its Transformers backend take it.
+
+    That takes classes whose attention can be replaced. A folder with code of its own may be fine.
+    """
+    listed = f'"{config["architectures"][0]}": ('
+    if not _registry() or listed in _registry() or config.get("auto_map"):
+        return False
+    sources = class_files(str(config.get("model_type")))
+    modules = [file.with_name(file.name.replace("configuration", "modeling")) for file in sources]
+    texts = [module.read_text(encoding="utf-8") for module in modules if module.is_file()]
+    return not any(sign in text for text in texts for sign in REPLACEABLE)
 
 
 @cache

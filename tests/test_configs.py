@@ -101,6 +101,9 @@ def test_a_type_that_nobody_knows_has_no_names() -> None:
     [
         ({"architectures": ["BertForMaskedLM"]}, "continues no text"),
         ({"architectures": ["Phi3SmallForCausalLM"]}, "the installed vLLM, which had it up to 0.9"),
+        ({"architectures": ["GPTNeoForCausalLM"], "model_type": "gpt_neo"}, "is not in vLLM, nor"),
+        ({"architectures": ["SmolLM3ForCausalLM"], "model_type": "smollm3"}, ""),
+        ({"architectures": ["OwnForCausalLM"], "model_type": "own", "auto_map": {"A": "b"}}, ""),
         (GEMMA3, "sees pictures, and vLLM opens it with torchvision alone"),
         ({"architectures": ["GPT2LMHeadModel"]}, ""),
         ({"architectures": ["LlamaForCausalLM"]}, ""),
