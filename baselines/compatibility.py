@@ -9,23 +9,20 @@ from pathlib import Path
 from baselines.checkpoints import CheckpointInfo, read_vocabulary, tokenizer_fingerprint
 from baselines.configs import read_config
 from baselines.layouts import Shapes, expected_shapes
+from baselines.served import unserved_architecture
 from harness.errors import HarnessError
-
-LABELLING = ("ForMaskedLM", "Classification", "ForQuestionAnswering", "ForMultipleChoice")
 
 
 def check_servable(info: CheckpointInfo) -> None:
     """
     Raises:
-        HarnessError: the model continues no text, or its files hold other tensors than its
-            config.json promises, where that is known.
+        HarnessError: vLLM does not run the model, it continues no text, or its files hold other
+            tensors than its config.json promises, where that is known.
     """
-    if info.architecture.endswith(LABELLING):
-        raise HarnessError(
-            f"{info.path}: {info.architecture} continues no text; use the checkpoint of a language "
-            "model, such as LlamaForCausalLM."
-        )
-    expected = None if info.quantization else expected_shapes(read_config(info.path))
+    config = read_config(info.path)
+    if reason := unserved_architecture(config):
+        raise HarnessError(f"{info.path}: {reason}.")
+    expected = None if info.quantization else expected_shapes(config)
     for name, shape in (expected or {}).items():
         if info.shapes.get(name) != shape:
             found = list(info.shapes[name]) if name in info.shapes else "missing"

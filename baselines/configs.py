@@ -107,7 +107,7 @@ def context_length(common: Mapping[str, Any]) -> int:
 @cache
 def declared(model_type: str) -> Declared | None:
     """None for a model type that transformers does not know."""
-    for file in _class_files(model_type):
+    for file in class_files(model_type):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
         for node in classes.values():
@@ -117,8 +117,9 @@ def declared(model_type: str) -> Declared | None:
     return None
 
 
-def _class_files(model_type: str) -> list[Path]:
-    """Sources that declare the type: usually the one in the folder of its name."""
+@cache
+def class_files(model_type: str) -> list[Path]:
+    """Sources of transformers that declare the type: usually the one in the folder of its name."""
     spec = find_spec("transformers")
     if spec is None or not spec.submodule_search_locations:
         return []

@@ -15,6 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from baselines.checkpoints import inspect
 from baselines.configs import NEEDED, common_config, declared, read_config
 from baselines.quantization import unserved
+from baselines.served import unserved_architecture
 from harness.errors import HarnessError
 
 GEMMA3 = {  # of gemma-3-4b, whose other keys are transformers' defaults
@@ -93,6 +94,28 @@ def test_reading_a_foreign_config_takes_no_import_of_transformers() -> None:
 
 def test_a_type_that_nobody_knows_has_no_names() -> None:
     assert declared("no such type") is None
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ({"architectures": ["BertForMaskedLM"]}, "continues no text"),
+        ({"architectures": ["Phi3SmallForCausalLM"]}, "the installed vLLM, which had it up to 0.9"),
+        ({"architectures": ["GPTNeoForCausalLM"], "model_type": "gpt_neo"}, "is not in vLLM, nor"),
+        ({"architectures": ["SmolLM3ForCausalLM"], "model_type": "smollm3"}, ""),
+        ({"architectures": ["OwnForCausalLM"], "model_type": "own", "auto_map": {"A": "b"}}, ""),
+        (GEMMA3, "sees pictures, and vLLM opens it with torchvision alone"),
+        ({"architectures": ["GPT2LMHeadModel"]}, ""),
+        ({"architectures": ["LlamaForCausalLM"]}, ""),
+    ],
+)  # fmt: skip
+def test_what_vllm_does_not_start_is_told(
+    config: dict, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    said = unserved_architecture(config)
+    assert says in said
+    assert bool(said) == bool(says)
 
 
 # Parameters

@@ -1,0 +1,74 @@
+"""Why vLLM would not start a model of this architecture, found without importing it.
+
+It says so itself after a minute, once for each candidate and task.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from baselines.configs import class_files
+
+LABELLING = ("ForMaskedLM", "Classification", "ForQuestionAnswering", "ForMultipleChoice")
+
+REPLACEABLE = ("_supports_attention_backend = True", "ALL_ATTENTION_FUNCTIONS.get_interface")
+"""In the source of transformers' classes whose attention vLLM's Transformers backend replaces."""
+
+
+def unserved_architecture(config: Mapping[str, Any]) -> str:
+    """Why, and what to use instead; empty where nothing is known against it."""
+    architecture = config["architectures"][0]
+    if architecture.endswith(LABELLING):
+        return (
+            f"{architecture} continues no text; use the checkpoint of a language model, such as "
+            "LlamaForCausalLM"
+        )
+    if last := last_version(architecture):
+        return (
+            f"{architecture} is not in the installed vLLM, which had it up to {last}; use another "
+            "architecture, such as a Llama, a Falcon or a GPT-2"
+        )
+    if is_unknown(config):
+        return (
+            f"{architecture} is not in vLLM, nor one of those that transformers runs for it; use "
+            "another architecture, such as a Llama, a Falcon or a GPT-2"
+        )
+    if config.get("vision_config") and find_spec("torchvision") is None:
+        return (
+            f"{architecture} sees pictures, and vLLM opens it with torchvision alone, which is not "
+            "installed; use a checkpoint of its language model, such as Gemma3ForCausalLM"
+        )
+    return ""
+
+
+@cache
+def last_version(architecture: str) -> str:
+    """The last vLLM that had an architecture which the installed one has dropped; else empty."""
+    line = re.search(rf'^\s+"{re.escape(architecture)}": "([\d.]+)",', _registry(), re.MULTILINE)
+    return line[1] if line else ""
+
+
+def is_unknown(config: Mapping[str, Any]) -> bool:
+    """Neither does vLLM list the architecture, nor would its Transformers backend take it.
+
+    That takes classes whose attention can be replaced. A folder with code of its own may be fine.
+    """
+    listed = f'"{config["architectures"][0]}": ('
+    if not _registry() or listed in _registry() or config.get("auto_map"):
+        return False
+    sources = class_files(str(config.get("model_type")))
+    modules = [file.with_name(file.name.replace("configuration", "modeling")) for file in sources]
+    texts = [module.read_text(encoding="utf-8") for module in modules if module.is_file()]
+    return not any(sign in text for text in texts for sign in REPLACEABLE)
+
+
+@cache
+def _registry() -> str:
+    """Source of vLLM's list of models; empty where there is none."""
+    spec = find_spec("vllm")
+    places = spec.submodule_search_locations if spec else None
+    file = Path(*(places or [""])[:1]) / "model_executor" / "models" / "registry.py"
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
