@@ -154,10 +154,9 @@ def _disputed(subject: Subject, kind: Kind) -> list[Place]:
     return [
         (one.task, one.example)
         for one in subject.known
-        if one.verdict is Verdict.DISPUTED
-        and one.kind == kind
-        and one.task in subject.tasks
-        and one.example is not None
+        if one.verdict is Verdict.DISPUTED and one.kind == kind
+        if one.task is not None and one.example is not None
+        if one.task in subject.tasks
     ]
 
 
