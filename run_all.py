@@ -278,7 +278,7 @@ def run(
 
 
 def unchecked_candidates(plan: Plan, folder: RunFolder) -> set[str]:
-    """Those that are measured on all their tasks, while nothing says what transformers answers."""
+    """Those that have results, while nothing says what transformers answers."""
     done = {cell.candidate for cell in plan.cells if cell.done and cell.task is not None}
     return done - {one.candidate for one in folder.checks()}
 
