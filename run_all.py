@@ -263,6 +263,7 @@ def run(
     extent: Extent,
 ) -> int:
     """Measure what is pending, then render. `before` is the manifest of the run resumed."""
+    check_something_runs(plan)
     folder.prepare()
     unchecked = unchecked_candidates(plan, folder) if extent.num_checks else set()
     if before is None or unchecked or any(cell.pending for cell in plan.cells):
@@ -275,6 +276,15 @@ def run(
         print(f"everything is measured: {len(plan.cells)} cells; report: {folder.report}")
         return ALL_DONE
     return report(folder, gate)
+
+
+def check_something_runs(plan: Plan) -> None:
+    """
+    Raises:
+        HarnessError: every cell is refused.
+    """
+    if plan.cells and all(cell.refused and not cell.done for cell in plan.cells):
+        raise HarnessError(f"nothing can run: {plan.cells[0].candidate}: {plan.cells[0].refused}")
 
 
 def unchecked_candidates(plan: Plan, folder: RunFolder) -> set[str]:

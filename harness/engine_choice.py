@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from baselines.artifacts import streamed_like
 from baselines.checkpoints import CheckpointInfo
+from baselines.quantization import unserved
 from harness.contracts import Zoo
 from harness.engine_shapes import SHORT_CONTEXT, shape_of
 from harness.errors import HarnessError
@@ -54,9 +55,14 @@ def unfit(options: EngineOptions, served: Sequence[CheckpointInfo], device: str)
         )
     if options.gpu_memory_utilization and device == "cpu":
         return "gpu_memory_utilization says nothing on a CPU; use kv_cache_memory_bytes"
-    if options.quantization and device == "cpu":
-        return _unquantized(options.quantization, served)
-    return ""
+    if (
+        options.quantization
+        and device == "cpu"
+        and (reason := _unquantized(options.quantization, served))
+    ):
+        return reason
+    reasons = (unserved(one.quantization, one.dtype, device) for one in served)
+    return next(filter(None, reasons), "")
 
 
 def _unquantized(method: str, served: Sequence[CheckpointInfo]) -> str:
