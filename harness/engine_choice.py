@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 from baselines.artifacts import streamed_like
 from baselines.checkpoints import CheckpointInfo
+from baselines.configs import common_config, read_config
 from harness.contracts import Zoo
 from harness.engine_shapes import SHORT_CONTEXT, shape_of
+from harness.engines.limits import unserved
 from harness.errors import HarnessError
 from harness.jobs import Load
 from harness.prompt_lengths import PromptLengths
@@ -56,6 +58,23 @@ def unfit(options: EngineOptions, served: Sequence[CheckpointInfo], device: str)
         return "gpu_memory_utilization says nothing on a CPU; use kv_cache_memory_bytes"
     if options.quantization and device == "cpu":
         return _unquantized(options.quantization, served)
+    return beyond_limits(served, device, options, min(longest or SHORT_CONTEXT, SHORT_CONTEXT))
+
+
+def beyond_limits(
+    served: Sequence[CheckpointInfo], device: str, options: EngineOptions, max_model_len: int
+) -> str:
+    """What vLLM would fail at or compute wrongly; empty where there is nothing."""
+    for one in served:
+        reason = unserved(
+            common_config(read_config(one.path)),
+            device=device,
+            dtype=one.dtype,
+            kv_cache_dtype=options.kv_cache_dtype or "auto",
+            max_model_len=options.max_model_len or max_model_len,
+        )
+        if reason:
+            return f"{one.path.name}: {reason}"
     return ""
 
 
@@ -112,9 +131,10 @@ class EngineChoice(NamedTuple):
     ) -> EngineShape:
         """
         Raises:
-            HarnessError: only some of the models have weights.
+            HarnessError: only some of the models have weights, or the tasks' prompts are longer
+                than what the engine computes rightly.
         """
-        return shape_of(
+        shape = shape_of(
             served,
             load.checkpoint,
             self.device,
@@ -123,6 +143,9 @@ class EngineChoice(NamedTuple):
             workloads=self.workloads,
             memory_bytes=self.memory_bytes,
         )
+        if reason := beyond_limits(served, self.device, options, shape.max_model_len):
+            raise HarnessError(reason)
+        return shape
 
     def longest(
         self, tokenizer: Path, served: Sequence[CheckpointInfo], options: EngineOptions
