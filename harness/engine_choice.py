@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 from baselines.artifacts import streamed_like
 from baselines.checkpoints import CheckpointInfo
-from baselines.quantization import unserved
+from baselines.configs import common_config, read_config
+from baselines.quantization import unserved as unserved_weights
 from harness.contracts import Zoo
 from harness.engine_shapes import SHORT_CONTEXT, shape_of
+from harness.engines.limits import unserved
 from harness.errors import HarnessError
 from harness.jobs import Load
 from harness.prompt_lengths import PromptLengths
@@ -55,14 +57,29 @@ def unfit(options: EngineOptions, served: Sequence[CheckpointInfo], device: str)
         )
     if options.gpu_memory_utilization and device == "cpu":
         return "gpu_memory_utilization says nothing on a CPU; use kv_cache_memory_bytes"
-    if (
-        options.quantization
-        and device == "cpu"
-        and (reason := _unquantized(options.quantization, served))
-    ):
-        return reason
-    reasons = (unserved(one.quantization, one.dtype, device) for one in served)
-    return next(filter(None, reasons), "")
+    if options.quantization and device == "cpu":
+        return _unquantized(options.quantization, served)
+    reasons = (unserved_weights(one.quantization, one.dtype, device) for one in served)
+    return next(filter(None, reasons), "") or beyond_limits(
+        served, device, options, min(longest or SHORT_CONTEXT, SHORT_CONTEXT)
+    )
+
+
+def beyond_limits(
+    served: Sequence[CheckpointInfo], device: str, options: EngineOptions, max_model_len: int
+) -> str:
+    """What vLLM would fail at or compute wrongly; empty where there is nothing."""
+    for one in served:
+        reason = unserved(
+            common_config(read_config(one.path)),
+            device=device,
+            dtype=one.dtype,
+            kv_cache_dtype=options.kv_cache_dtype or "auto",
+            max_model_len=options.max_model_len or max_model_len,
+        )
+        if reason:
+            return f"{one.path.name}: {reason}"
+    return ""
 
 
 def _unquantized(method: str, served: Sequence[CheckpointInfo]) -> str:
@@ -118,9 +135,10 @@ class EngineChoice(NamedTuple):
     ) -> EngineShape:
         """
         Raises:
-            HarnessError: only some of the models have weights.
+            HarnessError: only some of the models have weights, or the tasks' prompts are longer
+                than what the engine computes rightly.
         """
-        return shape_of(
+        shape = shape_of(
             served,
             load.checkpoint,
             self.device,
@@ -129,6 +147,9 @@ class EngineChoice(NamedTuple):
             workloads=self.workloads,
             memory_bytes=self.memory_bytes,
         )
+        if reason := beyond_limits(served, self.device, options, shape.max_model_len):
+            raise HarnessError(reason)
+        return shape
 
     def longest(
         self, tokenizer: Path, served: Sequence[CheckpointInfo], options: EngineOptions
