@@ -57,12 +57,11 @@ def unfit(options: EngineOptions, served: Sequence[CheckpointInfo], device: str)
         )
     if options.gpu_memory_utilization and device == "cpu":
         return "gpu_memory_utilization says nothing on a CPU; use kv_cache_memory_bytes"
+    reasons = [unserved_weights(one.quantization, one.dtype, device) for one in served]
     if options.quantization and device == "cpu":
-        return _unquantized(options.quantization, served)
-    reasons = (unserved_weights(one.quantization, one.dtype, device) for one in served)
-    return next(filter(None, reasons), "") or beyond_limits(
-        served, device, options, min(longest or SHORT_CONTEXT, SHORT_CONTEXT)
-    )
+        reasons.insert(0, _unquantized(options.quantization, served))
+    least = min(longest or SHORT_CONTEXT, SHORT_CONTEXT)
+    return next(filter(None, reasons), "") or beyond_limits(served, device, options, least)
 
 
 def beyond_limits(
