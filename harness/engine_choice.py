@@ -13,6 +13,7 @@ from harness.engine_shapes import SHORT_CONTEXT, shape_of
 from harness.engines.limits import unserved
 from harness.errors import HarnessError
 from harness.jobs import Load
+from harness.machine import lacks_for
 from harness.prompt_lengths import PromptLengths
 from harness.records import Candidate, EngineOptions, EngineShape, LogitMix, Workload
 from harness.requests import Length
@@ -58,6 +59,7 @@ def unfit(options: EngineOptions, served: Sequence[CheckpointInfo], device: str)
     if options.gpu_memory_utilization and device == "cpu":
         return "gpu_memory_utilization says nothing on a CPU; use kv_cache_memory_bytes"
     reasons = [unserved_weights(one.quantization, one.dtype, device) for one in served]
+    reasons += [lacks_for(one.dtype) for one in served if device == "cpu"]
     if options.quantization and device == "cpu":
         reasons.insert(0, _unquantized(options.quantization, served))
     least = min(longest or SHORT_CONTEXT, SHORT_CONTEXT)
