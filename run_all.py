@@ -263,6 +263,7 @@ def run(
     extent: Extent,
 ) -> int:
     """Measure what is pending, then render. `before` is the manifest of the run resumed."""
+    check_something_runs(plan)
     folder.prepare()
     unchecked = unchecked_candidates(plan, folder) if extent.num_checks else set()
     if before is None or unchecked or any(cell.pending for cell in plan.cells):
@@ -277,8 +278,17 @@ def run(
     return report(folder, gate)
 
 
+def check_something_runs(plan: Plan) -> None:
+    """
+    Raises:
+        HarnessError: every cell is refused.
+    """
+    if plan.cells and all(cell.refused and not cell.done for cell in plan.cells):
+        raise HarnessError(f"nothing can run: {plan.cells[0].candidate}: {plan.cells[0].refused}")
+
+
 def unchecked_candidates(plan: Plan, folder: RunFolder) -> set[str]:
-    """Those that are measured on all their tasks, while nothing says what transformers answers."""
+    """Those that have results, while nothing says what transformers answers."""
     done = {cell.candidate for cell in plan.cells if cell.done and cell.task is not None}
     return done - {one.candidate for one in folder.checks()}
 

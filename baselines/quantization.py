@@ -81,6 +81,6 @@ def unserved(kind: str, dtype: str, device: str) -> str:
     if dtype not in HALF:
         return (
             f"its weights are quantized by {kind}, which a CPU runs in bfloat16 and not in "
-            f"{dtype}; set dtype to bfloat16 in its config.json"
+            f"{dtype}; ask for dtype bfloat16"
         )
     return ""

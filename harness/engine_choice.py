@@ -6,10 +6,14 @@ from typing import NamedTuple
 
 from baselines.artifacts import streamed_like
 from baselines.checkpoints import CheckpointInfo
+from baselines.configs import common_config, read_config
+from baselines.quantization import unserved as unserved_weights
 from harness.contracts import Zoo
 from harness.engine_shapes import SHORT_CONTEXT, shape_of
+from harness.engines.limits import unserved
 from harness.errors import HarnessError
 from harness.jobs import Load
+from harness.machine import lacks_for
 from harness.prompt_lengths import PromptLengths
 from harness.records import Candidate, EngineOptions, EngineShape, LogitMix, Workload
 from harness.requests import Length
@@ -54,8 +58,28 @@ def unfit(options: EngineOptions, served: Sequence[CheckpointInfo], device: str)
         )
     if options.gpu_memory_utilization and device == "cpu":
         return "gpu_memory_utilization says nothing on a CPU; use kv_cache_memory_bytes"
+    reasons = [unserved_weights(one.quantization, one.dtype, device) for one in served]
+    reasons += [lacks_for(one.dtype) for one in served if device == "cpu"]
     if options.quantization and device == "cpu":
-        return _unquantized(options.quantization, served)
+        reasons.insert(0, _unquantized(options.quantization, served))
+    least = min(longest or SHORT_CONTEXT, SHORT_CONTEXT)
+    return next(filter(None, reasons), "") or beyond_limits(served, device, options, least)
+
+
+def beyond_limits(
+    served: Sequence[CheckpointInfo], device: str, options: EngineOptions, max_model_len: int
+) -> str:
+    """What vLLM would fail at or compute wrongly; empty where there is nothing."""
+    for one in served:
+        reason = unserved(
+            common_config(read_config(one.path)),
+            device=device,
+            dtype=one.dtype,
+            kv_cache_dtype=options.kv_cache_dtype or "auto",
+            max_model_len=options.max_model_len or max_model_len,
+        )
+        if reason:
+            return f"{one.path.name}: {reason}"
     return ""
 
 
@@ -112,9 +136,10 @@ class EngineChoice(NamedTuple):
     ) -> EngineShape:
         """
         Raises:
-            HarnessError: only some of the models have weights.
+            HarnessError: only some of the models have weights, or the tasks' prompts are longer
+                than what the engine computes rightly.
         """
-        return shape_of(
+        shape = shape_of(
             served,
             load.checkpoint,
             self.device,
@@ -123,6 +148,9 @@ class EngineChoice(NamedTuple):
             workloads=self.workloads,
             memory_bytes=self.memory_bytes,
         )
+        if reason := beyond_limits(served, self.device, options, shape.max_model_len):
+            raise HarnessError(reason)
+        return shape
 
     def longest(
         self, tokenizer: Path, served: Sequence[CheckpointInfo], options: EngineOptions

@@ -8,8 +8,8 @@ from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from harness import last_words
 from harness.jobs import Evaluate, Failed, Job, Ready, Reply, Sign, Stage, Start, Stop, Time
-from harness.last_words import last_words, place
 from harness.records import EngineShape
 from harness.silence import ELSEWHERE
 from harness.worker import main
@@ -153,8 +153,13 @@ class EngineProcess:
         assert process is not None
         process.join()
         self._process = None
-        words = last_words(self._log, written, process.name)
-        cause = "; ".join(filter(None, (_cause(process.exitcode), words)))
+        code = process.exitcode or 0
+        words = ""
+        if code > 0:
+            words = last_words.of_exception(self._log, written, process.name)
+        elif code != -signal.SIGKILL:  # of which nobody hears
+            words = last_words.of_signal(self._log, written)
+        cause = "; ".join(filter(None, (_cause(code), words)))
         return self._dead(f"the engine process died ({cause})")
 
     def _hung(self, written: int) -> Failed:
@@ -164,7 +169,7 @@ class EngineProcess:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._process.pid or 0, signal.SIGABRT)
         self._end_within(ABORT_SEC)
-        at = f" at {found}" if (found := place(self._log, written)) else ""
+        at = f" at {found}" if (found := last_words.place(self._log, written)) else ""
         limit = f"{self._limit_sec:.3g} s"
         return self._dead(f"the engine hung{at}: no sign of life for {limit}, so it was ended")
 
@@ -181,9 +186,9 @@ class EngineProcess:
         self._process = None
 
 
-def _cause(code: int | None) -> str:
+def _cause(code: int) -> str:
     if code == -signal.SIGKILL:
         return "killed, most likely for memory"
-    if code is not None and code < 0:
+    if code < 0:
         return f"signal {-code}, {signal.Signals(-code).name}"
     return f"exit code {code}"

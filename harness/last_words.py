@@ -1,32 +1,42 @@
-"""What a process that died had written into its log: the line that says why, and where it was."""
+"""What a process that died had written into its log: the line that says why, and where it was.
+
+Workers write one log side by side: what is read begins where it ended as the job began, and of
+several the last counts.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 MAX_CHARS = 500
+FATAL = "Fatal Python error"
 
 
-def last_words(log: Path, since: int, process: str) -> str:
-    """Why it ended, in one line; empty where it said nothing.
+def of_signal(log: Path, since: int) -> str:
+    """What faulthandler said of a deadly signal, in one line; empty where it said nothing."""
+    lines = _lines(log, since)
+    fatal = _last(lines, FATAL)
+    if fatal is None:
+        return ""
+    parts = [lines[fatal], innermost(lines[fatal:])]
+    said = _last(lines[:fatal], "what():")  # of an exception in C++ that nobody caught
+    parts += [] if said is None else [lines[said].strip()]
+    return ", ".join(filter(None, parts))[:MAX_CHARS]
 
-    `since`: the log's bytes when the job began; workers write it side by side. `process`: the name
-    under which multiprocessing reports a traceback.
+
+def of_exception(log: Path, since: int, process: str) -> str:
+    """The message of an exception that nobody caught, in one line; empty where there is none.
+
+    `process`: the name under which multiprocessing reports it.
     """
     lines = _lines(log, since)
-    fatal = _last(lines, "Fatal Python error")
-    if fatal is not None:
-        parts = [lines[fatal], innermost(lines[fatal:])]
-        said = _last(lines[:fatal], "what():")  # of an exception in C++ that nobody caught
-        parts += [] if said is None else [lines[said].strip()]
-        return ", ".join(filter(None, parts))[:MAX_CHARS]
     uncaught = _last(lines, f"Process {process}:")
-    return "" if uncaught is None else _exception(lines[uncaught:])
+    return "" if uncaught is None else _message(lines[uncaught:])
 
 
 def place(log: Path, since: int) -> str:
     """The innermost line at which a signal found the process; empty where nobody wrote it down."""
     lines = _lines(log, since)
-    fatal = _last(lines, "Fatal Python error")
+    fatal = _last(lines, FATAL)
     return "" if fatal is None else innermost(lines[fatal:])
 
 
@@ -40,7 +50,7 @@ def innermost(lines: Sequence[str]) -> str:
     return ""
 
 
-def _exception(lines: Sequence[str]) -> str:
+def _message(lines: Sequence[str]) -> str:
     """The message under a traceback's last frame, which may have several lines."""
     frames = [at for at, line in enumerate(lines) if line.startswith("  File ")]
     below = lines[frames[-1] + 1 :] if frames else lines[1:]
@@ -57,6 +67,5 @@ def _lines(log: Path, since: int) -> list[str]:
 
 
 def _last(lines: Sequence[str], start: str) -> int | None:
-    """The last one: what another process wrote while this one worked comes before it."""
     found = [at for at, line in enumerate(lines) if line.strip().startswith(start)]
     return found[-1] if found else None

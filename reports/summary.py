@@ -122,7 +122,9 @@ def _failures(run: Run) -> str:
 def _failed(run: Run) -> Iterator[str]:
     for one in run.measurements:
         if one.outcome in (Outcome.FAILED, Outcome.DISPUTED):
-            yield f"{one.candidate}, {one.task or one.workload or one.metric}: {_trim(one.reason)}"
+            disputed = "disputed: " if one.outcome is Outcome.DISPUTED else ""
+            cell = one.task or one.workload or one.metric
+            yield f"{one.candidate}, {cell}: {_trim(disputed + one.reason)}"
 
 
 def _trim(text: str) -> str:

@@ -1,15 +1,14 @@
 """`run_all.py` with a model class that breaks where a checkpoint asks for it.
 
-A weight of the last norm names the fault (see FAULTS), `"fault": "start"` in config.json an engine
-that does not start. The process that workers are forked from imports this file.
+A weight of the last norm names the fault (RAISES, HANGS); with `"fault": "start"` in config.json an
+engine does not start. The process that workers are forked from imports this file.
 """
 
-import os
 import sys
 import time
 from typing import Any
 
-RAISES, HANGS, DIES = 101, 102, 103
+RAISES, HANGS = 101, 102
 PROBE_TOKENS = 2
 """A session tries new weights with a prompt so short: they load, and break at work."""
 MESSAGE = "the planted fault says:\nno row 23 in a table of 23 rows"
@@ -36,8 +35,6 @@ def break_engines() -> None:
 def break_at(mark: int) -> None:
     if mark == RAISES:
         raise IndexError(MESSAGE)
-    if mark == DIES:
-        os.abort()
     while mark == HANGS:
         time.sleep(0.1)
 

@@ -298,10 +298,8 @@ def _template_twice() -> Iterator[None]:
 
     once = SessionLM.apply_chat_template
 
-    def twice(self: SessionLM, history: list[dict[str, str]], generation: bool = True) -> str:
-        return once(
-            self, [{"role": "user", "content": once(self, history, generation)}], generation
-        )
+    def twice(self: SessionLM, history: list[dict[str, str]], **more: Any) -> str:
+        return once(self, [{"role": "user", "content": once(self, history, **more)}], **more)
 
     with patch.object(SessionLM, "apply_chat_template", twice):
         yield

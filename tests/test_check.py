@@ -64,9 +64,9 @@ def test_log_probabilities_may_differ_by_what_the_dtype_costs(dtype: str) -> Non
 def test_unlikely_tokens_and_sums_of_models_may_differ_by_more() -> None:
     allowed = allowance("bfloat16")
     near, far = ([Scored(logprob, 1)] for logprob in (-1.0, -20.0))
-    assert judge_logprobs([-1.5], near, allowed).verdict is Verdict.DISPUTED
-    assert judge_logprobs([-20.5], far, allowed).verdict is Verdict.AGREED
-    assert judge_logprobs([-1.5], near, allowance("bfloat16", 2.0)).verdict is Verdict.AGREED
+    assert judge_logprobs([-2.0], near, allowed).verdict is Verdict.DISPUTED
+    assert judge_logprobs([-21.0], far, allowed).verdict is Verdict.AGREED
+    assert judge_logprobs([-2.0], near, allowance("bfloat16", 2.0)).verdict is Verdict.AGREED
 
 
 def test_another_number_of_choices_is_disputed() -> None:

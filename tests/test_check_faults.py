@@ -14,9 +14,7 @@ ENTRIES = [{"method": "checkpoint", "roles": ["large_mix"]}, {"mergekit": "soup-
 TASKS = ("pocket_mc_trade", "pocket_arithmetic")
 CHOSEN = {
     "nothing in soup-linear": False,
-    "nothing with a template in large_mix": False,
     "other end tokens 14 too in large_mix": True,
-    "another tokenizer two words swapped in large_mix": True,
     "a template twice in large_mix": True,
     "a stale parameter model.layers.1.mlp.down_proj.weight in soup-linear": True,
 }

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.last_words import last_words
+from harness import last_words
+from harness.errors import HarnessError
 from harness.machine import lacks_for
 from harness.records import EngineShape
 from harness.requests import Request
+from harness.silence import FLOOR_SEC, SEC_PER_GIB, VARIABLE, silence_limit
 
 CPUINFO = Path("/proc/cpuinfo").read_text()
 
@@ -37,6 +39,20 @@ def test_an_engines_first_request_may_be_one_token_in_bfloat16(
     assert math.isfinite(score.logprob)
 
 
+def test_silence_is_limited_by_the_weights_or_as_the_user_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert silence_limit(0) == FLOOR_SEC
+    assert silence_limit(13 * 2**30) == FLOOR_SEC + 13 * SEC_PER_GIB
+    monkeypatch.setenv(VARIABLE, "7.5")
+    assert silence_limit(13 * 2**30) == 7.5
+    for wrong in ("0", "-1", "nan", "inf", "5 min"):
+        monkeypatch.setenv(VARIABLE, wrong)
+        with pytest.raises(HarnessError, match="is no number of seconds above 0; unset it"):
+            silence_limit(0)
+
+
 def words_of(code: str, tmp_path: Path) -> str:
     """What a process of this code has to say, after another one has said something."""
     log = tmp_path / "engine.log"
@@ -46,7 +62,7 @@ def words_of(code: str, tmp_path: Path) -> str:
         before = log.stat().st_size
         command = [sys.executable, "-c", code]
         subprocess.run(command, stdout=output, stderr=output, check=False)
-    return last_words(log, before, "Worker-1")
+    return last_words.of_signal(log, before) or last_words.of_exception(log, before, "Worker-1")
 
 
 def test_a_process_that_dies_of_a_signal_tells_where(tmp_path: Path) -> None:
@@ -94,7 +110,7 @@ def test_an_exception_that_nobody_caught_is_told_whole(tmp_path: Path) -> None:
 
 
 def test_a_process_that_says_nothing_is_told_by_its_signal_alone(tmp_path: Path) -> None:
-    assert last_words(tmp_path / "none.log", 0, "Worker-1") == ""
+    assert last_words.of_signal(tmp_path / "none.log", 0) == ""
     assert words_of("print('some library')", tmp_path) == ""
 
 

@@ -9,11 +9,19 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from fused_models import draw_case, draw_prompts, same_shapes
+from fused_models import TOKENIZER, draw_case, draw_prompts, make_member, same_shapes
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
+from transformers import (
+    LlamaConfig,
+    MistralConfig,
+    MixtralConfig,
+    PreTrainedConfig,
+    Qwen2Config,
+    Qwen3Config,
+)
 
 from harness.engines.fused.folder import write_folder
 from harness.engines.fused.formulas import mask_implausible
@@ -331,6 +339,51 @@ def test_a_reloaded_engine_is_a_fresh_one(
         with pytest.raises(HarnessError, match="engine runs logits of 3 models; start an engine"):
             reload_weights(llm, averaged.path)
     assert_answers(expected, others, proxy_tuned(-0.5))
+
+
+def shape(config: type[PreTrainedConfig], *, width: int, **window: Any) -> PreTrainedConfig:
+    return config(
+        vocab_size=len(TOKENIZER), hidden_size=width, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=width // 32, num_key_value_heads=1, max_position_embeddings=256,
+        **window,
+    )  # fmt: skip
+
+
+WINDOWED = {
+    "one window": [shape(MistralConfig, width=64, sliding_window=64)] * 3,
+    "several windows, and none": [
+        shape(
+            Qwen2Config, width=128, use_sliding_window=True, sliding_window=96,
+            max_window_layers=0,
+        ),
+        shape(
+            Qwen3Config, width=64, head_dim=32, use_sliding_window=True, sliding_window=40,
+            max_window_layers=0,
+        ),
+        shape(LlamaConfig, width=128),
+    ],
+    "a mixture with a window": [
+        shape(MistralConfig, width=128, sliding_window=48),
+        shape(MixtralConfig, width=64, sliding_window=64, num_local_experts=4),
+        shape(LlamaConfig, width=64),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WINDOWED)
+def test_members_keep_their_sliding_windows(name: str, tmp_path: Path) -> None:
+    """Prompts reach far beyond them; a warm prefix cache holds what lies behind."""
+    parts = enumerate(WINDOWED[name])
+    members = [make_member(tmp_path / f"{at}", config, seed=at) for at, config in parts]
+    folder = write_folder(tmp_path / "fused", members, [1, 0.8, -0.8]).path
+    prompts = draw_prompts(0, 8, tokens=(20, 220))
+    with engine(folder, max_model_len=256) as llm:
+        scored = ask(llm, prompts, 16, score=True)
+        cached = ask(llm, prompts, 16)
+        assert counted(llm, "prefix_cache_hits") > 0
+    assert_answers(scored, members, proxy_tuned(0.8))
+    assert_answers(cached, members, proxy_tuned(0.8))
 
 
 logits = st.lists(st.floats(-20, 20, width=32), min_size=4, max_size=4).map(

@@ -63,14 +63,13 @@ def test_members_inside_the_folder_move_with_it(tmp_path: Path) -> None:
     assert read_folder(moved).members == (moved / "members/base", moved / "members/expert")
 
 
-def test_the_context_is_the_shortest_members(tmp_path: Path) -> None:
+def test_the_context_is_the_shortest_members_whatever_their_windows(tmp_path: Path) -> None:
     base = stand_in(tmp_path / "base", max_position_embeddings=512)
     windowed = stand_in(tmp_path / "windowed", sliding_window=128)
-    unused = stand_in(tmp_path / "unused", sliding_window=64, use_sliding_window=False)
-    write_folder(tmp_path / "out", [base, windowed, unused], [1, 1, -1])
+    write_folder(tmp_path / "out", [base, windowed], [1, 1])
     content = json.loads((tmp_path / "out" / "config.json").read_text())
-    assert content["max_position_embeddings"] == 128
-    assert read_folder(tmp_path / "out").context_length == 128
+    assert content["max_position_embeddings"] == 256
+    assert read_folder(tmp_path / "out").context_length == 256
 
 
 def test_members_of_one_shape_share_no_compiled_code(three: list[Path], tmp_path: Path) -> None:

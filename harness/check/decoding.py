@@ -16,6 +16,8 @@ from harness.check.reference import Reference, Row
 
 PAST = 16
 """Tokens that are decoded past the place where the two answers part."""
+USUAL_TOKENS = 256
+"""New tokens that lm-eval asks for where a task names no number."""
 PARTIAL = "\N{REPLACEMENT CHARACTER}"
 """What a decoder makes of half a character."""
 
@@ -26,6 +28,7 @@ class Wanted(NamedTuple):
     prompt: str
     draft: str
     max_tokens: int
+    """0: the task names no number."""
     stop: tuple[str, ...] = ()
     min_tokens: int = 0
     repetition_penalty: float = 1.0
@@ -78,11 +81,16 @@ def decode_greedily(reference: Reference, asked: Sequence[Wanted], *, tie: float
 
 def _start(reference: Reference, wanted: Wanted) -> _Answer:
     limit = reference.context_length
-    prompt, most = reference.encode(wanted.prompt), wanted.max_tokens
+    prompt, most = reference.encode(wanted.prompt), wanted.max_tokens or _usual_tokens(limit)
     if limit is not None:
         most = min(most, limit - 1)
         prompt = prompt[most - limit :]
     return _Answer(wanted=wanted, prompt=tuple(prompt), max_tokens=most)
+
+
+def _usual_tokens(limit: int | None) -> int:
+    """New tokens of a task that names no number: lm-eval's own, or half of a short context."""
+    return USUAL_TOKENS if limit is None or limit > USUAL_TOKENS else limit // 2
 
 
 def _draft(reference: Reference, one: _Answer) -> list[int]:

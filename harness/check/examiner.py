@@ -26,6 +26,7 @@ from harness.verdicts import Check, Kind, Verdict, samples_hash
 
 KINDS: tuple[Kind, ...] = ("likelihood", "generation")
 REASON_CHARS = 300
+OLDER = "its answers were measured by a version that did not keep them whole"
 
 
 class Example(NamedTuple):
@@ -51,8 +52,14 @@ class Examiner:
     def check(self, subject: Subject) -> list[Check]:
         """What was not checked before, of both kinds of requests."""
         wanted = {kind: self._places(subject, kind) for kind in KINDS}
-        if not any(wanted.values()):
-            return []
+        lacking = [
+            unchecked(subject, kind, UncheckableError(OLDER))
+            for kind in KINDS
+            if self._keeps_nothing(subject, kind)
+        ]
+        return lacking + (self._answered(subject, wanted) if any(wanted.values()) else [])
+
+    def _answered(self, subject: Subject, wanted: Mapping[Kind, Sequence[Place]]) -> list[Check]:
         with tempfile.TemporaryDirectory(prefix="melange-check-") as scratch:
             try:
                 reference = reference_of(subject, Path(scratch), self._setting.device)
@@ -64,6 +71,10 @@ class Examiner:
                 if new
                 for check in self._checked(subject, reference, kind, new)
             ]
+
+    def _keeps_nothing(self, subject: Subject, kind: Kind) -> bool:
+        lengths = self._lengths(subject, kind)
+        return bool(lengths) and not any(lengths.values()) and not subject.known
 
     def _places(self, subject: Subject, kind: Kind) -> list[Place]:
         lengths = self._lengths(subject, kind)
@@ -143,11 +154,9 @@ def _disputed(subject: Subject, kind: Kind) -> list[Place]:
     return [
         (one.task, one.example)
         for one in subject.known
-        if one.verdict is Verdict.DISPUTED
-        and one.kind == kind
-        and one.task is not None
-        and one.task in subject.tasks
-        and one.example is not None
+        if one.verdict is Verdict.DISPUTED and one.kind == kind
+        if one.task is not None and one.example is not None
+        if one.task in subject.tasks
     ]
 
 

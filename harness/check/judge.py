@@ -28,8 +28,8 @@ class Allowance(NamedTuple):
 
 ALLOWANCES = {
     "float32": Allowance(token=1e-3, share=1e-5, tie=1e-3),
-    "float16": Allowance(token=0.05, share=0.005, tie=0.05),
-    "bfloat16": Allowance(token=0.25, share=0.05, tie=0.25),
+    "float16": Allowance(token=0.1, share=0.0125, tie=0.06),
+    "bfloat16": Allowance(token=0.75, share=0.1, tie=0.5),
 }
 
 

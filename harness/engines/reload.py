@@ -6,24 +6,32 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from harness.engines.stale import filled_memory, spoil, spoilt
+
 NamedTensors = Iterable[tuple[str, Tensor]]
 
 
-def reload_weights(llm: Any, weights: Path | NamedTensors) -> None:
+def reload_weights(llm: Any, weights: Path | NamedTensors) -> list[str]:
     """Serve other weights of the same shapes: a checkpoint's or a fused candidate's folder.
 
     Tensors may come by name instead. Those, and any reload on a CPU, need the engine in this
     process.
+
+    Returns the names of what was not loaded. If there are any, the engine serves garbage, as it
+    does if this raises; start another.
     """
     from vllm.platforms import current_platform
 
-    if isinstance(weights, Path):
-        llm.collective_rpc("reload_weights", kwargs={"weights_path": str(weights)})
-    else:
-        llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
+    llm.apply_model(spoil)
+    with filled_memory():
+        if isinstance(weights, Path):
+            llm.collective_rpc("reload_weights", kwargs={"weights_path": str(weights)})
+        else:
+            llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
     if current_platform.is_cpu():
         llm.apply_model(repack)
     llm.reset_prefix_cache()
+    return [name for names in llm.apply_model(spoilt) for name in names]
 
 
 def repack(model: nn.Module) -> None:

@@ -8,7 +8,7 @@ do not to prompt log-probabilities.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from harness.requests import Request, Score, Tokens
 
@@ -104,4 +104,26 @@ def _read(steps: Sequence[Step], results: Sequence[NodeResult]) -> Score:
         logprobs, best = results[place]
         logprob += logprobs[token]
         greedy = greedy and best == token
+    return Score(logprob, greedy)
+
+
+class Row(Protocol):
+    """vLLM's, of one token in one place."""
+
+    logprob: float
+    rank: int | None
+    """1 for the likeliest."""
+
+
+def read_prompt_score(request: Request, rows: Sequence[Mapping[int, Row] | None]) -> Score:
+    """The score of a prompt's last tokens, from the rows of its tokens.
+
+    From the end: vLLM's V1 runner returns a row for each token, V2 for those that were not cached.
+    """
+    logprob, greedy = 0.0, True
+    last = rows[-len(request.continuation) :]
+    for row, token in zip(last, request.continuation, strict=True):
+        assert row is not None  # only the first token of a prompt has no row
+        logprob += row[token].logprob
+        greedy &= row[token].rank == 1
     return Score(logprob, greedy)

@@ -8,20 +8,22 @@ import gc
 import math
 import operator
 from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import harness.engines.environment  # noqa: F401 (first)
+from harness.engines.engine import Engine
 from harness.engines.kv_pool import pool_bytes
 from harness.engines.mixing import Mixing
 from harness.engines.process_groups import forget_process_groups, release_process_groups
-from harness.engines.reload import reload_weights
 from harness.engines.scoring import (
     NodeResult,
     Nodes,
     Prefix,
     ScoringPlan,
     plan_scoring,
+    read_prompt_score,
     read_scores,
 )
 from harness.errors import HarnessError
@@ -48,11 +50,14 @@ class Session:
 
     def __init__(self, checkpoint: Path, shape: EngineShape) -> None:
         self.shape = shape
-        self._llm = _start(checkpoint, shape)
-        self._loaded: Path | None = checkpoint
+        self._engine = Engine(partial(_start, shape=shape), checkpoint)
         self._mixing: Mixing | None = None
         self._plan: ScoringPlan | None = None
         self._known_params: dict[Hashable, Any] = {}
+
+    @property
+    def _llm(self) -> Any:
+        return self._engine.llm
 
     @property
     def max_model_len(self) -> int:
@@ -82,8 +87,7 @@ class Session:
         Raises:
             HarnessError: the checkpoint lacks tensors of the running engine, or holds NaN.
         """
-        if checkpoint != self._loaded:
-            self._reload(checkpoint)
+        self._engine.serve(checkpoint)
         self._mixing = Mixing(mix, members) if mix is not None else None
         self._check_finite(checkpoint.name)
 
@@ -93,8 +97,7 @@ class Session:
         Raises:
             HarnessError: log-probabilities are not finite.
         """
-        self._loaded = None
-        reload_weights(self._llm, state.items())
+        self._engine.serve_state(state)
         self._mixing = None
         self._check_finite(name)
 
@@ -112,10 +115,7 @@ class Session:
 
     def close(self) -> None:
         """Free the engine; the process can start another."""
-        # Not left to the collector: an engine ends the process's distributed groups with itself.
-        self._llm.llm_engine.engine_core.shutdown()
-        del self._llm
-        gc.collect()
+        self._engine.close()
 
     def leave(self) -> None:
         """Instead of `close`, where the process ends: only what would outlive it is removed."""
@@ -138,11 +138,6 @@ class Session:
                     f"token {highest} of a prompt lies beyond the model's {known} tokens; "
                     "the tokenizer belongs to another model"
                 )
-
-    def _reload(self, checkpoint: Path) -> None:
-        self._loaded = None
-        reload_weights(self._llm, checkpoint)
-        self._loaded = checkpoint
 
     def _planned(self, requests: Sequence[Request]) -> ScoringPlan:
         """The plan of the batch before, where it holds the very same requests."""
@@ -196,7 +191,7 @@ class Session:
         for i, output in zip(reached, again, strict=True):
             outputs[i] = output
         return [
-            _prompt_score(request, output.prompt_logprobs)
+            read_prompt_score(request, output.prompt_logprobs)
             for request, output in zip(requests, outputs, strict=True)
         ]
 
@@ -289,15 +284,6 @@ def _node_result(output: Any) -> NodeResult:
     step = output.outputs[0]
     logprobs = {token: entry.logprob for token, entry in step.logprobs[0].items()}
     return NodeResult(logprobs, step.token_ids[0])
-
-
-def _prompt_score(request: Request, rows: Sequence[Mapping[int, Any] | None]) -> Score:
-    logprob, greedy = 0.0, True
-    for row, token in zip(rows[len(request.context) :], request.continuation, strict=True):
-        assert row is not None  # only the first token of a prompt has no row
-        logprob += row[token].logprob
-        greedy &= row[token].rank == 1
-    return Score(logprob, greedy)
 
 
 def _plain(value: object) -> object:

@@ -11,8 +11,8 @@ from harness.lm_eval_bridge.loading import load_parts
 from harness.lm_eval_bridge.scored_task import by_doc
 from harness.records import Task
 
-DEFAULT_MAX_NEW_TOKENS = 256
-"""lm-eval's own."""
+NOT_NAMED = 0
+"""New tokens, where the task leaves their number open."""
 
 
 class Question(NamedTuple):
@@ -89,7 +89,7 @@ class Renderer:
 def _question(part: Any, doc: dict[str, Any], instances: Sequence[Instance]) -> Question:
     prompt = str(instances[0].args[0])
     if part.OUTPUT_TYPE == "generate_until":
-        kwargs = normalize_gen_kwargs(instances[0].args[1], DEFAULT_MAX_NEW_TOKENS)
+        kwargs = normalize_gen_kwargs(instances[0].args[1], NOT_NAMED)
         return Question(prompt, settings=dict(kwargs))
     choices = part.doc_to_choice(doc) if part.OUTPUT_TYPE == "multiple_choice" else [""]
     return Question(prompt, pairs=[one.args for one in instances[: len(choices)]])

@@ -23,10 +23,7 @@ class LogitArithmeticConfig(PreTrainedConfig):
 
 
 def _member_config(values: Mapping[str, Any], name: str) -> PreTrainedConfig:
-    # The context ends with the shortest window (`folder.context_length`), so no window shows.
-    plain = {key: value for key, value in values.items() if key != "layer_types"}
-    plain |= {"sliding_window": None, "use_sliding_window": False}
-    config = CONFIG_MAPPING[plain["model_type"]].from_dict(plain)
+    config = CONFIG_MAPPING[values["model_type"]].from_dict(dict(values))
     # vLLM finds compiled code by a hash of the config. Expert and anti-expert are of one shape,
     # and compiled code holds the names of its attention layers: theirs must not be swapped.
     config.fused_member = name

@@ -6,7 +6,7 @@ file of a few numbers. The members' weights stay where they are. No torch: a pla
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,8 +48,8 @@ class FusedFolder(Record):
 
     @property
     def context_length(self) -> int:
-        """Tokens that every member can attend to."""
-        return min(_context_length(config) for config in self.configs)
+        """Tokens that every member can read, of which its layers may see a window each."""
+        return min(int(config["max_position_embeddings"]) for config in self.configs)
 
 
 def member_name(index: int) -> str:
@@ -149,17 +149,6 @@ def _config(folder: FusedFolder) -> dict[str, Any]:
         "tie_word_embeddings": False,
         **{key: base.get(key) for key in ("bos_token_id", "eos_token_id", "pad_token_id")},
     }
-
-
-def _context_length(config: Mapping[str, Any]) -> int:
-    """Tokens that a member can attend to at once; a sliding window counts as its end.
-
-    Within its window a sliding model is a plain one, so that all layers can share one kind of
-    cache. vLLM gives up on caches of several widths that also differ in their windows.
-    """
-    window = config.get("sliding_window") if config.get("use_sliding_window", True) else None
-    length = int(config["max_position_embeddings"])
-    return min(length, int(window)) if window else length
 
 
 def _stored(member: Path, out: Path) -> str:

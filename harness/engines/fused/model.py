@@ -5,6 +5,7 @@ base's vocabulary.
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -21,6 +22,7 @@ from vllm.sequence import IntermediateTensors
 
 from harness.engines.fused.folder import member_name, read_folder
 from harness.engines.fused.formulas import mask_implausible
+from harness.engines.fused.windows import keep_all_pages, window_of
 from harness.engines.logit_arithmetic import COMBINE
 from harness.errors import HarnessError
 
@@ -40,12 +42,17 @@ class LogitArithmeticForCausalLM(nn.Module):
         members = config.member_configs()
         self._names = list(members)
         self._widths = [member.hidden_size for member in members.values()]
+        ends = list(accumulate(self._widths))
+        self._columns = [
+            slice(end - width, end) for end, width in zip(ends, self._widths, strict=True)
+        ]
         for name, member in members.items():
             # The tag keeps the members' compiled code apart; see also `config._member_config`.
-            with set_model_tag(name):
+            with set_model_tag(name), window_of(member, vllm_config.cache_config):
                 module = init_vllm_registered_model(
                     vllm_config, prefix=maybe_prefix(prefix, name), hf_config=member
                 )
+            keep_all_pages(module)
             self.add_module(name, module)
         self._combine = COMBINE[config.reduction]
         self.coefficients = _numbers(len(members))
@@ -81,7 +88,15 @@ class LogitArithmeticForCausalLM(nn.Module):
     ) -> Tensor:
         """Hidden states of all members side by side, shape [T, sum of C_i]."""
         assert inputs_embeds is None, "a fused model takes token ids: its members embed them apart"
-        return torch.cat([member(input_ids, positions) for member in self._members()], dim=-1)
+        side_by_side = None
+        for member, columns in zip(self._members(), self._columns, strict=True):
+            hidden = member(input_ids, positions)
+            if side_by_side is None:
+                side_by_side = hidden.new_empty(len(hidden), sum(self._widths))
+            # At once: with CUDA graphs it may lie in a pool, over which the next member writes.
+            side_by_side[:, columns] = hidden
+        assert side_by_side is not None
+        return side_by_side
 
     def compute_logits(self, hidden_states: Tensor) -> Tensor | None:
         """Combined logits, shape [B, V], float32; None on a rank that gathers none."""

@@ -1,0 +1,106 @@
+"""vLLM's engine in this process, and whose weights are in it."""
+
+import gc
+import logging
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.engines.reload import NamedTensors, reload_weights
+from harness.engines.stale import spoilt
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LOG = logging.getLogger(__name__)
+WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.gguf", "*.index.json")
+
+
+class Engine:
+    """Takes other weights in place where vLLM can load all of them so, else starts anew."""
+
+    def __init__(self, start: Callable[[Path], Any], checkpoint: Path) -> None:
+        self._start = start
+        self._companions = checkpoint
+        self._reloads = self._whole = True
+        self._loaded: Path | None = None
+        self.llm: Any = None
+        self._renew(checkpoint)
+
+    @property
+    def reloads(self) -> bool:
+        """False once a reload has left something out: so would the next one of the same shapes."""
+        return self._reloads
+
+    def serve(self, checkpoint: Path) -> None:
+        if checkpoint == self._loaded:
+            return
+        left_out = self._reload(checkpoint)
+        if left_out is not None:
+            self._replace(checkpoint, left_out)
+        self._loaded = checkpoint
+
+    def serve_state(self, state: "Mapping[str, Tensor]") -> None:
+        """Weights by their names on disk."""
+        left_out = self._reload(state.items())
+        if left_out is not None:
+            with _folder(state, self._companions) as checkpoint:
+                self._replace(checkpoint, left_out)
+        self._loaded = None
+
+    def close(self) -> None:
+        if self.llm is None:
+            return
+        # Not left to the collector: an engine ends the process's distributed groups with itself.
+        self.llm.llm_engine.engine_core.shutdown()
+        self.llm = None
+        gc.collect()
+
+    def _reload(self, weights: Path | NamedTensors) -> list[str] | None:
+        """None if the engine has taken them whole, else what it is known to have left out."""
+        whole, self._whole, self._loaded = self._whole, False, None
+        if not (whole and self._reloads):
+            return []
+        left_out = reload_weights(self.llm, weights)
+        self._whole = not left_out
+        return left_out or None
+
+    def _replace(self, checkpoint: Path, left_out: list[str]) -> None:
+        self.close()
+        self._renew(checkpoint)
+        # A weight that is NaN in the checkpoint itself looks as if it had been left out.
+        own = {name for names in self.llm.apply_model(spoilt) for name in names}
+        if missed := [name for name in left_out if name not in own]:
+            self._reloads = False
+            LOG.warning(
+                "vLLM does not reload %d tensors, %s among them; an engine is started for each "
+                "checkpoint",
+                len(missed),
+                missed[0],
+            )
+
+    def _renew(self, checkpoint: Path) -> None:
+        self.llm = self._start(checkpoint)
+        self._whole = True
+        self._loaded = checkpoint
+
+
+@contextmanager
+def _folder(state: "Mapping[str, Tensor]", companions: Path) -> Iterator[Path]:
+    """A checkpoint of these weights, with the other files of another one."""
+    import torch
+    from safetensors.torch import save_file
+
+    with tempfile.TemporaryDirectory(prefix="melange-") as name:
+        out = Path(name)
+        for file in companions.iterdir():
+            if file.is_file() and not any(map(file.match, WEIGHTS)):
+                (out / file.name).symlink_to(file.absolute())
+        # Tied tensors share memory, of which a file has none.
+        copies = {
+            name: one.clone(memory_format=torch.contiguous_format) for name, one in state.items()
+        }
+        save_file(copies, out / "model.safetensors", metadata={"format": "pt"})
+        yield out
