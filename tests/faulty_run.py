@@ -1,7 +1,6 @@
 """`run_all.py` with a model class that breaks where a checkpoint asks for it.
 
-A weight of the last norm names the fault (VARIABLE = "FAULTY_ENGINES"
-RAISES, HANGS); with `"fault": "start"` in config.json an
+A weight of the last norm names the fault (RAISES, HANGS); with `"fault": "start"` in config.json an
 engine does not start. The process that workers are forked from imports this file, and breaks what
 it imports where the environment says so.
 """
@@ -11,6 +10,7 @@ import sys
 import time
 from typing import Any
 
+VARIABLE = "FAULTY_ENGINES"
 RAISES, HANGS = 101, 102
 PROBE_TOKENS = 2
 """A session tries new weights with a prompt so short: they load, and break at work."""
