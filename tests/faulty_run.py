@@ -27,10 +27,10 @@ def break_engines() -> None:
             break_at(int(self.model.norm.weight[0]))
         return forward(self, input_ids, *arguments, **options)
 
-    def faulty_init(self: Any, *, vllm_config: Any, **options: Any) -> None:
+    def faulty_init(self: Any, *, vllm_config: Any, prefix: str = "", **options: Any) -> None:
         if getattr(vllm_config.model_config.hf_config, "fault", "") == "start":
             raise ValueError(MESSAGE)
-        init(self, vllm_config=vllm_config, **options)
+        init(self, vllm_config=vllm_config, prefix=prefix, **options)
 
     LlamaForCausalLM.forward, LlamaForCausalLM.__init__ = faulty_forward, faulty_init
 
