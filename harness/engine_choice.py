@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from baselines.artifacts import streamed_like
 from baselines.checkpoints import CheckpointInfo
-from baselines.configs import common_config, read_config
+from baselines.configs import common_config, declared, read_config, text_config
 from baselines.quantization import unserved as unserved_weights
 from harness.contracts import Zoo
 from harness.engine_shapes import SHORT_CONTEXT, shape_of
@@ -17,6 +17,12 @@ from harness.machine import lacks_for
 from harness.prompt_lengths import PromptLengths
 from harness.records import Candidate, EngineOptions, EngineShape, LogitMix, Workload
 from harness.requests import Length
+
+READ_OF_ANY = {
+    "sliding_window": "max_position_embeddings",
+    "num_key_value_heads": "num_attention_heads",
+}
+"""Each with the key whose value it may have without any effect."""
 
 
 def requested(
@@ -71,8 +77,9 @@ def beyond_limits(
 ) -> str:
     """What vLLM would fail at or compute wrongly; empty where there is nothing."""
     for one in served:
-        reason = unserved(
-            common_config(read_config(one.path)),
+        config = read_config(one.path)
+        reason = stray_key(config) or unserved(
+            common_config(config),
             device=device,
             dtype=one.dtype,
             kv_cache_dtype=options.kv_cache_dtype or "auto",
@@ -80,6 +87,20 @@ def beyond_limits(
         )
         if reason:
             return f"{one.path.name}: {reason}"
+    return ""
+
+
+def stray_key(config: Mapping[str, Any]) -> str:
+    """A key that vLLM reads of any model, in a config.json whose own class does not know it."""
+    text = text_config(config)
+    known = declared(str(text.get("model_type")))
+    for key, neutral in READ_OF_ANY.items():
+        value = text.get(key)
+        if known and value and key not in known.defaults and value != text.get(neutral):
+            return (
+                f"config.json has {key}={value}, which the engine heeds and "
+                f"{config['architectures'][0]} in transformers does not; take it out"
+            )
     return ""
 
 

@@ -1,13 +1,16 @@
 """`run_all.py` with a model class that breaks where a checkpoint asks for it.
 
 A weight of the last norm names the fault (RAISES, HANGS); with `"fault": "start"` in config.json an
-engine does not start. The process that workers are forked from imports this file.
+engine does not start. The process that workers are forked from imports this file, and breaks what
+it imports where the environment says so.
 """
 
+import os
 import sys
 import time
 from typing import Any
 
+VARIABLE = "FAULTY_ENGINES"
 RAISES, HANGS = 101, 102
 PROBE_TOKENS = 2
 """A session tries new weights with a prompt so short: they load, and break at work."""
@@ -24,10 +27,10 @@ def break_engines() -> None:
             break_at(int(self.model.norm.weight[0]))
         return forward(self, input_ids, *arguments, **options)
 
-    def faulty_init(self: Any, *, vllm_config: Any, prefix: str = "") -> None:
+    def faulty_init(self: Any, *, vllm_config: Any, prefix: str = "", **options: Any) -> None:
         if getattr(vllm_config.model_config.hf_config, "fault", "") == "start":
             raise ValueError(MESSAGE)
-        init(self, vllm_config=vllm_config, prefix=prefix)
+        init(self, vllm_config=vllm_config, prefix=prefix, **options)
 
     LlamaForCausalLM.forward, LlamaForCausalLM.__init__ = faulty_forward, faulty_init
 
@@ -39,7 +42,7 @@ def break_at(mark: int) -> None:
         time.sleep(0.1)
 
 
-if __name__ == "faulty_run":
+if __name__ == "faulty_run" and VARIABLE in os.environ:  # a test imports it for the marks alone
     break_engines()
 if __name__ == "__main__":
     import run_all

@@ -19,12 +19,14 @@ from unittest.mock import patch
 
 from baselines.cache import cache_dir
 from baselines.catalog import expand
+from baselines.checkpoints import CheckpointInfo
 from baselines.zoo.catalog import open_zoo
 from harness.check.examiner import Examiner
 from harness.check.subject import Setting, Subject
-from harness.jobs import Evaluate, Evaluated, Start
+from harness.engine_shapes import shape_of
+from harness.jobs import Evaluate, Evaluated, Load, Start
 from harness.prepare import Prepared, prepare
-from harness.records import Candidate, LogitMix, Task, Weights
+from harness.records import Candidate, EngineOptions, EngineShape, LogitMix, Task, Weights
 from harness.store import RunFolder
 from harness.verdicts import Check
 from tasks.registry import load_tasks
@@ -114,7 +116,7 @@ def _answer(place: Place, number: int, label: str, folder: Path) -> None:
     assert plant.label == label
     candidate = place.candidates[plant.candidate]
     planted = plant.recipe(candidate)
-    prepared = prepare(planted, place.paths, place.prints, device="cpu")
+    prepared = prepare(planted, place.paths, place.prints, EngineOptions(), on_a_cpu)
     scratch = folder / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
     if plant.dtype:
@@ -136,6 +138,10 @@ def _answer(place: Place, number: int, label: str, folder: Path) -> None:
 _WORKERS: list[Any] = []
 
 
+def on_a_cpu(served: Sequence[CheckpointInfo], load: Load, options: EngineOptions) -> EngineShape:
+    return shape_of(served, load.checkpoint, "cpu", options)
+
+
 def in_chat(tasks: Tasks) -> dict[str, tuple[Task, Sequence[Any]]]:
     return {
         name: (task.model_copy(update={"chat": True}), sources)
@@ -148,7 +154,7 @@ def examine(place: Place, plant: Plant, folder: Path, *, number: int, seed: int 
     tasks = in_chat(place.tasks) if plant.chat else place.tasks
     candidate = place.candidates[plant.candidate]
     examiner = Examiner(Setting(folder, tasks, place.limit, seed, number, "cpu"))
-    prepared = prepare(candidate, place.paths, place.prints, device="cpu")
+    prepared = prepare(candidate, place.paths, place.prints, EngineOptions(), on_a_cpu)
     built = None if prepared.load.streamed else prepared.load.checkpoint
     dtype = plant.dtype or prepared.shape.dtype
     return examiner.check(Subject(candidate, place.paths, built, dtype, list(tasks)))
@@ -273,18 +279,23 @@ def _drop_input(candidate: Candidate) -> Candidate:
 
 @contextlib.contextmanager
 def _stale(tensor: str) -> Iterator[None]:
-    """A reload leaves one tensor as the engine had it. It is started on the base."""
+    """A reload gives one tensor the value that it had. The engine is started on the base: one that
+    is merely left out, the engine notices."""
     from safetensors.torch import load_file
 
-    from harness.engines import session
+    from harness.engines import engine
     from harness.engines.reload import reload_weights
 
-    def leave_one(llm: Any, weights: Any) -> None:
+    base = open_zoo("pocket").build(["large_base"])["large_base"]
+    before = load_file(base / "model.safetensors")[tensor]
+
+    def keep_one(llm: Any, weights: Any) -> list[str]:
         from_disk = isinstance(weights, Path)
         named = load_file(weights / "model.safetensors").items() if from_disk else weights
-        reload_weights(llm, ((name, value) for name, value in named if name != tensor))
+        stale = ((name, before.to(value) if name == tensor else value) for name, value in named)
+        return reload_weights(llm, stale)
 
-    with patch.object(session, "reload_weights", leave_one):
+    with patch.object(engine, "reload_weights", keep_one):
         yield
 
 

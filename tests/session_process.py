@@ -34,6 +34,10 @@ class SessionProcess:
             self.close()  # or what it holds of the GPU would be lacking to the next engine
             raise
 
+    def reopen(self, folder: Path, shape: EngineShape) -> None:
+        """Another engine in the same process; on a CPU, which has the first one's memory back."""
+        self._process.submit(_reopen, folder, shape).result()
+
     def load(self, folder: Path, mix: LogitMix | None = None, members: Sequence[Path] = ()) -> None:
         self._process.submit(_load, folder, mix, members).result()
 
@@ -54,6 +58,11 @@ def _open(folder: Path, shape: EngineShape) -> None:
     from harness.engines.session import Session
 
     _opened.append(Session(folder, shape))
+
+
+def _reopen(folder: Path, shape: EngineShape) -> None:
+    _opened.pop().close()
+    _open(folder, shape)
 
 
 def _load(folder: Path, mix: LogitMix | None, members: Sequence[Path]) -> None:

@@ -1,6 +1,7 @@
 """Whole runs that check themselves: one with a fault in its build, then the same without it."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -61,6 +62,7 @@ def start(folder: Path, script: Path, *more: str) -> subprocess.CompletedProcess
     return subprocess.run(
         [sys.executable, str(script), *options, *more],
         capture_output=True, text=True, check=False, cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
 
 

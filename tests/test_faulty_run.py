@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from faulty_run import HANGS, RAISES
+from faulty_run import HANGS, RAISES, VARIABLE
 from safetensors.torch import load_file, save_file
 
 from harness.records import Measurement, Outcome
@@ -56,7 +56,7 @@ def run(
     command = [sys.executable, "tests/faulty_run.py", "--suite", str(folder / "suite.yaml")]
     command += ["--zoo", str(folder / "zoo.yaml"), "--out", str(folder / "out")]
     paths = f"{ROOT}:{ROOT / 'tests'}"
-    given = {"PYTHONPATH": paths, "MELANGE_SILENCE_SEC": str(SILENCE_SEC)}
+    given = {"PYTHONPATH": paths, "MELANGE_SILENCE_SEC": str(SILENCE_SEC), VARIABLE: "1"}
     given["MELANGE_DATA"] = str(ROOT / "tests" / "data" / "public")
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=ROOT, env=os.environ | given, check=False

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import harness.engines.environment  # noqa: F401 (before vllm)
+from harness.engine_choice import stray_key
 from harness.engines.limits import CPU_HEAD_SIZES, CPU_KV_CACHE_DTYPES, unserved
 
 LLAMA: dict[str, Any] = {
@@ -96,6 +97,24 @@ def test_what_goes_wrong_is_refused_in_one_line(
 )
 def test_what_goes_well_is_served(change: dict[str, Any], options: dict[str, Any]) -> None:
     assert why(change, **options) == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "stray"),
+    [
+        ("llama", {"sliding_window": 64}, "sliding_window=64"),
+        ("gpt_neox", {"num_key_value_heads": 2}, "num_key_value_heads=2"),
+        ("llama", {"sliding_window": None, "num_key_value_heads": 2}, ""),
+        ("gpt_neox", {"num_key_value_heads": 4}, ""),
+        ("mistral", {"sliding_window": 64}, ""),
+    ],
+)
+def test_a_key_that_only_the_engine_heeds_is_refused(
+    kind: str, change: dict[str, Any], stray: str
+) -> None:
+    reason = stray_key(LLAMA | {"model_type": kind} | change)
+    assert stray in reason
+    assert bool(reason) == bool(stray)
 
 
 @pytest.mark.slow

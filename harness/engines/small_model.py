@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 
-from harness.engines.row_cache import Batch, Picked, join_caches, new_cache
+from harness.engines.row_cache import Batch, Picked, join, new_cache
 
 MAX_PADDED_TOKENS = 16_384
 """Upper bound of R * P in one forward pass, so that a burst of prompts fits in memory."""
@@ -28,6 +28,10 @@ class Row(NamedTuple):
 
     slot: int
     token_ids: Sequence[int]
+
+
+NOBODY = Row(-1, (0,))
+"""Stands where a request has left its batch: a token that nobody reads."""
 
 
 class SmallModel:
@@ -48,7 +52,9 @@ class SmallModel:
 
     def forget(self, slot: int) -> None:
         """The slot's request has left; the next one in it starts from its prompt."""
-        self._at.pop(slot, None)
+        if slot in self._at:
+            batch, r = self._at.pop(slot)
+            batch.slots[r] = None
 
     @torch.inference_mode()
     def next_logits(self, rows: Sequence[Row]) -> Tensor:
@@ -80,40 +86,49 @@ class SmallModel:
 
     def _follow(self, rows: Sequence[Row]) -> None:
         """A step of rows from one batch or several, in one batch from now on."""
-        by_slot = {row.slot: row for row in rows}
         picked: dict[int, Picked] = {}
-        for batch, r in (self._at[slot] for slot in by_slot):
+        for batch, r in (self._at[row.slot] for row in rows):
             picked.setdefault(id(batch), Picked(batch, [])).rows.append(r)
-        for part in picked.values():
-            part.rows.sort()
-        parts = list(picked.values())
-        in_order = [by_slot[part.batch.slots[r]] for part in parts for r in part.rows]
-        self._run(in_order, 1, join_caches(parts))
+        joined = join(list(picked.values()))
+        by_slot: dict[int | None, Row] = {row.slot: row for row in rows}
+        in_order = [by_slot.get(slot, NOBODY) for slot in joined.slots]
+        self._run(in_order, 1, joined.cache, joined.length + 1)
 
     def _begin(self, rows: Sequence[Row]) -> None:
         longest = max(len(row.token_ids) for row in rows)
-        is_cached = longest <= self._max_cached_tokens
-        self._run(rows, longest, new_cache(self._model.config) if is_cached else None)
+        cache = new_cache(self._model.config) if longest <= self._max_cached_tokens else None
+        self._run(rows, longest, cache, longest)
 
-    def _run(self, rows: Sequence[Row], num_pending: int, cache: DynamicCache | None) -> None:
+    def _run(
+        self, rows: Sequence[Row], num_pending: int, cache: DynamicCache | None, length: int
+    ) -> None:
+        """Compute the last tokens of rows, for which `length` columns are held after it."""
         num_tokens = [len(row.token_ids) for row in rows]
         padded = [_pad(row.token_ids, num_pending) for row in rows]
         given: dict[str, Any] = {"input_ids": torch.tensor(padded, device=self._device)}
         if cache is not None:
-            given |= self._places(num_tokens, num_pending) | {"past_key_values": cache}
+            given |= self._places(num_tokens, length, num_pending) | {"past_key_values": cache}
         logits_R1V = self._model(
             **given, use_cache=cache is not None, logits_to_keep=1, return_dict=True
         ).logits
-        slots = [row.slot for row in rows]
+        for row in rows:
+            self.forget(row.slot)
+        slots = [row.slot if row is not NOBODY else None for row in rows]
         batch = Batch(
-            slots=slots, num_tokens=num_tokens, cache=cache, logits_RV=logits_R1V[:, -1].float()
+            slots=slots,
+            num_tokens=num_tokens,
+            length=length,
+            cache=cache,
+            logits_RV=logits_R1V[:, -1].float(),
         )
-        self._at |= {slot: (batch, r) for r, slot in enumerate(slots)}
+        self._at |= {slot: (batch, r) for r, slot in enumerate(slots) if slot is not None}
 
-    def _places(self, num_tokens: Sequence[int], num_pending: int) -> dict[str, Tensor]:
+    def _places(
+        self, num_tokens: Sequence[int], length: int, num_pending: int
+    ) -> dict[str, Tensor]:
         """Which columns are a row's own, and the positions of those to compute: as `generate`."""
-        columns_L = torch.arange(max(num_tokens), device=self._device)
-        places_RL = columns_L - (len(columns_L) - columns_L.new_tensor(num_tokens))[:, None]
+        columns_L = torch.arange(length, device=self._device)
+        places_RL = columns_L - (length - columns_L.new_tensor(num_tokens))[:, None]
         places = {"attention_mask": (places_RL >= 0).long()}
         if self._takes_positions:
             places["position_ids"] = places_RL[:, -num_pending:].clamp(min=0)
