@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import run_here
 
 ROOT = Path(__file__).parent.parent
 SUITE = """\
@@ -12,11 +13,6 @@ title: T
 tasks: {pocket: [pocket_knowledge]}
 candidates: [{method: checkpoint, roles: [large_base]}]
 """
-
-
-def run_all(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "run_all.py"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
 
 
 def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
@@ -45,7 +41,7 @@ def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None
     ],
 )
 def test_mistakes_are_one_line(arguments: list[str], words: list[str]) -> None:
-    done = run_all(*arguments)
+    done = run_here(*arguments)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     for word in words:
@@ -70,7 +66,7 @@ def test_a_wrong_suite_names_file_key_and_what_is_allowed(
 ) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(text)
-    assert_one_line(run_all("--suite", path, "--plan"), "mine.yaml", *words)
+    assert_one_line(run_here("--suite", path, "--plan"), "mine.yaml", *words)
 
 
 def test_a_folder_of_another_run_is_refused_and_left_alone(tmp_path: Path) -> None:
@@ -79,14 +75,14 @@ def test_a_folder_of_another_run_is_refused_and_left_alone(tmp_path: Path) -> No
         '"fingerprints": {}}, "limit": null, "seed": 0, "device": "cpu"}'
     )
     (tmp_path / "manifest.json").write_text(manifest)
-    done = run_all("--suite", "smoke", "--out", tmp_path)
+    done = run_here("--suite", "smoke", "--out", tmp_path)
     assert_one_line(done, "holds a run with suite other, this one has smoke")
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
 
 
 def test_an_output_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert_one_line(run_all("--suite", "smoke", "--out", tmp_path / "file"), "--out")
+    assert_one_line(run_here("--suite", "smoke", "--out", tmp_path / "file"), "--out")
 
 
 def test_a_python_without_the_dependencies_is_told_what_to_run() -> None:

@@ -2,10 +2,10 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command_line import run_here
 from comparison_run import (
     REFERENCE,
     edit_manifest,
@@ -16,7 +16,6 @@ from comparison_run import (
 )
 from report_run import Shape, write_lines
 
-ROOT = Path(__file__).parent.parent
 TASK = "knowledge"
 
 
@@ -31,9 +30,7 @@ def pair(tmp_path) -> tuple[Path, Path]:
 
 
 def compare(new: Path, ref: object, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "run_all.py"), "--suite", "smoke", "--report-only",
-               "--out", str(new), "--compare", str(ref), *more]  # fmt: skip
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    return run_here("--suite", "smoke", "--report-only", "--out", new, "--compare", ref, *more)
 
 
 def gate(new: Path, ref: object) -> subprocess.CompletedProcess[str]:
@@ -110,8 +107,7 @@ def test_a_gate_that_can_compare_nothing_does_not_pass(pair):
 def test_a_report_without_a_baseline_has_no_page_of_one(pair):
     old, new = pair
     compare(new, old)
-    command = [sys.executable, str(ROOT / "run_all.py"), "--report-only", "--out", str(new)]
-    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+    assert run_here("--report-only", "--out", new).returncode == 0
     assert not (new / "report" / "compare.html").exists()
     assert not (new / "report" / "data" / "comparison.csv").exists()
     assert "compare.html" not in (new / "report" / "index.html").read_text()
@@ -155,9 +151,7 @@ def test_the_run_itself_is_no_reference(pair):
 
 
 def test_failing_needs_something_to_compare_with():
-    command = [sys.executable, str(ROOT / "run_all.py"), "--fail-on-regression"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    refused(done, "--compare REF")
+    refused(run_here("--fail-on-regression"), "--compare REF")
 
 
 @pytest.mark.parametrize(("key", "remedy"), [("seed", "--seed 5"), ("limit", "--limit 5")])
@@ -165,9 +159,8 @@ def test_a_gate_that_would_be_blind_is_refused_before_anything_is_measured(pair,
     old, new = pair
     edit_manifest(old, lambda m: m.update({"limit": None, key: 5}))
     tonight = new.parent / "tonight"
-    command = [sys.executable, str(ROOT / "run_all.py"), "--suite", "smoke", "--out", str(tonight),
-               "--compare", str(old), "--fail-on-regression"]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    asked = ("--suite", "smoke", "--out", tonight, "--compare", old, "--fail-on-regression")
+    done = run_here(*asked)
     refused(done, f"another {key}", "was 5", f"pass {remedy}")
     assert not tonight.exists()
 

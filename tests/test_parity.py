@@ -14,11 +14,13 @@ LIMIT_SEC = 120
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["Llama", "Gemma2"])
-def test_every_kind_of_candidate_answers_as_transformers_does(name: str, tmp_path: Path) -> None:
-    line = study(name, ARCHITECTURES[name], tmp_path, LIMIT_SEC)
+def test_every_kind_of_candidate_answers_as_transformers_does(tmp_path: Path) -> None:
+    """Gemma 2 has what a Llama has not: windows, two soft caps, a scaled embedding."""
+    line = study("Gemma2", ARCHITECTURES["Gemma2"], tmp_path, LIMIT_SEC)
     assert is_good(line), line["cells"]
-    assert all(line["cells"][kind]["outcome"] == "ok" for kind in ("single", "SWA"))
+    outcomes = {kind: cell["outcome"] for kind, cell in line["cells"].items()}
+    assert outcomes.pop("mixture") == "refused"
+    assert set(outcomes.values()) == {"ok"}
 
 
 FOLLOWED = Answer(

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+from command_line import run_here
 from nightly_runs import Line, Nights, name_of, write_history, write_manifest, write_night
 
 import run_all
@@ -201,9 +202,5 @@ def test_mistakes_exit_2_and_delete_nothing(
 ) -> None:
     monkeypatch.chdir(root.parent)
     before = left(root)
-    try:
-        code = run_all.main(arguments)
-    except SystemExit as stopped:
-        code = stopped.code
-    assert code == 2
+    assert run_here(*arguments).returncode == 2
     assert left(root) == before

@@ -29,7 +29,7 @@ pytestmark = [
     ),
 ]
 
-ROWS = int(os.environ.get("MELANGE_RUNNER_ROWS", "4"))
+ROWS = int(os.environ.get("MELANGE_RUNNER_ROWS", "2"))
 """Of each task; a nightly run may ask for more."""
 NATS = 1e-4
 ROLES = {"alone": ("small_mix",), "fused": ("large_base", "small_mix", "small_base")}

@@ -111,11 +111,6 @@ def test_a_half_written_folder_is_trained_again(tiny: TrainedZoo) -> None:
     assert (tiny.path("small_mix") / "model.safetensors").stat().st_size > 1000
 
 
-def test_the_same_recipe_gives_the_same_weights(tiny: TrainedZoo, tmp_path: Path) -> None:
-    again = train(tiny.recipe, tmp_path, "small_base")
-    assert again.fingerprint("small_base") == tiny.fingerprint("small_base")
-
-
 def test_another_seed_gives_other_weights_of_the_same_world(
     tiny: TrainedZoo, tmp_path: Path
 ) -> None:
@@ -208,7 +203,8 @@ def test_one_role_is_shipped_beside_the_others(
     ship(tiny, tiny.recipe.roles, shipped)
     before = (tmp_path / "mixture_base" / "model.safetensors").stat().st_ino
     (tmp_path / "role_of_an_earlier_recipe").mkdir()
-    other = train(tiny.recipe.with_seed(0), tmp_path / "again", "small_base")
+    shutil.copytree(tiny.cache, tmp_path / "again" / "zoo" / "tiny")
+    other = open_trained(tiny.recipe, cache=tmp_path / "again")
     ship(other, ["small_base"], ShippedZoo(tiny.recipe, tmp_path))
     assert (tmp_path / "mixture_base" / "model.safetensors").stat().st_ino == before
     assert ShippedZoo(tiny.recipe, tmp_path).build(tiny.roles)

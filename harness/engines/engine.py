@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from harness.engines.reload import NamedTensors, reload_weights
 from harness.engines.stale import spoilt
@@ -16,6 +17,16 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.gguf", "*.index.json")
+
+
+def shut_down(llm: Any) -> None:
+    """Not left to the collector: an engine ends the process's distributed groups with itself.
+
+    vLLM collects garbage twice as it ends, each time half a second over all that is imported;
+    whoever calls this collects it once.
+    """
+    with mock.patch.object(gc, "collect"):
+        llm.llm_engine.engine_core.shutdown()
 
 
 class Engine:
@@ -53,10 +64,10 @@ class Engine:
     def close(self) -> None:
         if self.llm is None:
             return
-        # Not left to the collector: an engine ends the process's distributed groups with itself.
-        self.llm.llm_engine.engine_core.shutdown()
+        shut_down(self.llm)
         self.llm = None
         gc.collect()
+        gc.freeze()  # what is imported is left
 
     def _reload(self, weights: Path | NamedTensors) -> list[str] | None:
         """None if the engine has taken them whole, else what it is known to have left out."""
