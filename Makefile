@@ -95,7 +95,7 @@ nightly: env
 gpu-check: has-gpu env
 	@$(VENV)/bin/python -m pytest -m gpu
 	@$(VENV)/bin/python run_all.py --suite gpu-check --device cuda; code=$$?; \
-	    $(VENV)/bin/python -m reports.archive runs/gpu-check-true-shapes docs/gpu && exit $$code
+	    $(VENV)/bin/python -m melange.reports.archive runs/gpu-check-true-shapes docs/gpu && exit $$code
 
 has-gpu:
 	@[ $(ACCELERATOR) = gpu ] || { echo "gpu-check: nvidia-smi finds no NVIDIA GPU; run it where there is one"; exit 2; }
@@ -118,7 +118,7 @@ ROLES ?=
 SEED ?=
 .PHONY: zoo
 zoo: env
-	@$(VENV)/bin/python -m baselines.zoo.make --roles "$(ROLES)" --seed "$(SEED)"
+	@$(VENV)/bin/python -m melange.baselines.zoo.make --roles "$(ROLES)" --seed "$(SEED)"
 
 # make zoo-study [SEEDS="1 2"]   how far two trainings of one recipe lie apart, on every task
 # make processor-study           whether scores are the same held to AVX2

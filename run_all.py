@@ -32,30 +32,30 @@ if missing := [name for name in NEEDED if find_spec(name) is None]:
     )
     sys.exit(2)
 
-from baselines.cache import cache_dir  # noqa: E402
-from baselines.zoo.catalog import open_zoo  # noqa: E402
-from harness.contracts import Zoo  # noqa: E402
-from harness.engine_choice import EngineChoice  # noqa: E402
-from harness.errors import HarnessError, unknown  # noqa: E402
-from harness.export import export, serving_command  # noqa: E402
-from harness.live_report import LiveReport  # noqa: E402
-from harness.manifest import check_resumable, make_manifest  # noqa: E402
-from harness.measure.memory import total_bytes  # noqa: E402
-from harness.outline import describe, listing  # noqa: E402
-from harness.plan import choose_tasks, make_plan, needed_roles  # noqa: E402
-from harness.progress import Progress  # noqa: E402
-from harness.prompt_lengths import PromptLengths, TaskEntries  # noqa: E402
-from harness.records import EngineOptions, Plan, Suite, Task  # noqa: E402
-from harness.runner import Runner  # noqa: E402
-from harness.store import RunFolder  # noqa: E402
-from harness.suite import find_suite, read_suite  # noqa: E402
-from harness.yaml_file import read_entry  # noqa: E402
-from tasks.registry import load_tasks  # noqa: E402
-from tasks.sources import definition_hash, pocket_data, task_sources  # noqa: E402
+from melange.baselines.cache import cache_dir  # noqa: E402
+from melange.baselines.zoo.catalog import open_zoo  # noqa: E402
+from melange.harness.contracts import Zoo  # noqa: E402
+from melange.harness.engine_choice import EngineChoice  # noqa: E402
+from melange.harness.errors import HarnessError, unknown  # noqa: E402
+from melange.harness.export import export, serving_command  # noqa: E402
+from melange.harness.live_report import LiveReport  # noqa: E402
+from melange.harness.manifest import check_resumable, make_manifest  # noqa: E402
+from melange.harness.measure.memory import total_bytes  # noqa: E402
+from melange.harness.outline import describe, listing  # noqa: E402
+from melange.harness.plan import choose_tasks, make_plan, needed_roles  # noqa: E402
+from melange.harness.progress import Progress  # noqa: E402
+from melange.harness.prompt_lengths import PromptLengths, TaskEntries  # noqa: E402
+from melange.harness.records import EngineOptions, Plan, Suite, Task  # noqa: E402
+from melange.harness.runner import Runner  # noqa: E402
+from melange.harness.store import RunFolder  # noqa: E402
+from melange.harness.suite import find_suite, read_suite  # noqa: E402
+from melange.harness.yaml_file import read_entry  # noqa: E402
+from melange.tasks.registry import load_tasks  # noqa: E402
+from melange.tasks.sources import definition_hash, pocket_data, task_sources  # noqa: E402
 
 if TYPE_CHECKING:
-    from reports.comparison import Comparison
-    from reports.load import Run
+    from melange.reports.comparison import Comparison
+    from melange.reports.load import Run
 
 ALL_DONE, REGRESSION, USER_MISTAKE, CELLS_FAILED = 0, 1, 2, 3
 Device = Literal["cpu", "cuda"]
@@ -219,7 +219,7 @@ def export_candidate(plan: Plan, zoo: Zoo, name: str, out: str) -> int:
 
 
 def trends(root: Path, options: argparse.Namespace) -> int:
-    from reports.nightly.pages import render_trends
+    from melange.reports.nightly.pages import render_trends
 
     print(f"trends: {render_trends(root)}")
     return ALL_DONE
@@ -227,7 +227,7 @@ def trends(root: Path, options: argparse.Namespace) -> int:
 
 def prune(root: Path, options: argparse.Namespace) -> int:
     """Say what goes, then delete it; with --dry-run, only say so."""
-    from reports.nightly.retention import delete, plan_pruning
+    from melange.reports.nightly.retention import delete, plan_pruning
 
     pruning = plan_pruning(root, keep=options.keep)
     for path, reason in pruning.spared:
@@ -242,7 +242,7 @@ def prune(root: Path, options: argparse.Namespace) -> int:
 
 
 def keep(folder: Path, options: argparse.Namespace) -> int:
-    from reports.nightly.retention import mark
+    from melange.reports.nightly.retention import mark
 
     mark(folder)
     print(f"{folder}: a reference run, which `prune` leaves alone")
@@ -360,7 +360,7 @@ def open_gate(options: argparse.Namespace, folder: RunFolder, suite: Suite, zoo:
     """Find the run to compare with, and say which it is, before anything is measured."""
     if not options.compare:
         return Gate(baseline=None, binding=False)
-    from reports.comparison.baseline import Wanted, check_alike, find_baseline
+    from melange.reports.comparison.baseline import Wanted, check_alike, find_baseline
 
     stored = (folder.manifest() if options.report_only else None) or {}
     wanted = Wanted(
@@ -384,10 +384,10 @@ def open_gate(options: argparse.Namespace, folder: RunFolder, suite: Suite, zoo:
 
 def report(folder: RunFolder, gate: Gate, say: Callable[[str], None] = print) -> int:
     """Render, and say what the comparison came to."""
-    from reports.load import load_run
-    from reports.nightly.retention import note_baseline
-    from reports.render import render_report
-    from reports.report import Report
+    from melange.reports.load import load_run
+    from melange.reports.nightly.retention import note_baseline
+    from melange.reports.render import render_report
+    from melange.reports.report import Report
 
     if folder.manifest() is None:
         raise HarnessError(f"{folder.path} holds no run; run the suite first, or pass --out")
@@ -432,7 +432,7 @@ def choose_zoo(asked: str, suite: Suite, device: Device) -> str:
 
 
 def availability(task: Any) -> str:
-    from tasks.public.local import availability as data_lacks
+    from melange.tasks.public.local import availability as data_lacks
 
     return data_lacks(task) if task.scale == "public" else ""
 

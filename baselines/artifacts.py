@@ -11,17 +11,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from baselines.cache import cache_dir
-from baselines.catalog import methods
-from baselines.checkpoints import inspect
-from baselines.checksums import folder_hash
-from baselines.configs import read_config
-from baselines.layouts import expected_shapes
-from baselines.states import checked_state, write_state
-from baselines.weight_files import read_json
-from harness.contracts import Builder, Combiner, Method, Streamer
-from harness.errors import HarnessError
-from harness.records import Candidate, Weights
+from melange.baselines.cache import cache_dir
+from melange.baselines.catalog import methods
+from melange.baselines.checkpoints import inspect
+from melange.baselines.checksums import folder_hash
+from melange.baselines.configs import read_config
+from melange.baselines.layouts import expected_shapes
+from melange.baselines.states import checked_state, write_state
+from melange.baselines.weight_files import read_json
+from melange.harness.contracts import Builder, Combiner, Method, Streamer
+from melange.harness.errors import HarnessError
+from melange.harness.records import Candidate, Weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -125,7 +125,7 @@ def implementation(method: Method) -> str:
     """Hash of the code beside a method and of the libraries' versions: new code, new artifacts."""
     digest = hashlib.sha256()
     root = Path(__file__).parent
-    parts = type(method).__module__.split(".")[1:-1]
+    parts = type(method).__module__.removeprefix(f"{__package__}.").split(".")[:-1]
     own = set(root.joinpath(*parts).glob("*.py"))
     for file in sorted(own | {root / name for name in SHARED_CODE}):
         digest.update(file.read_bytes())
@@ -175,7 +175,7 @@ def accept(scratch: Path, path: Path) -> None:
 
 
 def check_result(name: str, path: Path) -> None:
-    from baselines.tensors import first_non_finite
+    from melange.baselines.tensors import first_non_finite
 
     info = inspect(path)
     expected = expected_shapes(read_config(path)) or {}

@@ -10,9 +10,9 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from harness.contracts import Method
-from harness.errors import HarnessError, unknown
-from harness.records import Candidate, Record
+from melange.harness.contracts import Method
+from melange.harness.errors import HarnessError, unknown
+from melange.harness.records import Candidate, Record
 
 DECLARES_METHOD = re.compile(r"^METHOD\b", re.MULTILINE)
 
@@ -34,8 +34,9 @@ def method_modules() -> Iterator[str]:
     The others are not imported: tensor functions beside a method need torch, planning does not.
     """
     root = Path(__file__).parent
-    for info in pkgutil.walk_packages([str(root)], f"{root.name}."):
-        source = root.parent.joinpath(*info.name.split(".")).with_suffix(".py")
+    for info in pkgutil.walk_packages([str(root)], f"{__package__}."):
+        parts = info.name.removeprefix(f"{__package__}.").split(".")
+        source = root.joinpath(*parts).with_suffix(".py")
         if not info.ispkg and DECLARES_METHOD.search(source.read_text(encoding="utf-8")):
             yield info.name
 

@@ -15,14 +15,14 @@ from typing import Any
 
 from pydantic import Field
 
-from baselines.configs import common_config, context_length, read_config, text_config
-from baselines.layouts import expected_shapes, kv_width
-from baselines.parameters import idle_parameters, without_buffers
-from baselines.quantization import num_weights, quantization
-from baselines.signatures import companions_hash, signature
-from baselines.weight_files import TensorHeader, read_header, read_json, weight_files
-from harness.errors import HarnessError
-from harness.records import LoadFormat, Record
+from melange.baselines.configs import common_config, context_length, read_config, text_config
+from melange.baselines.layouts import expected_shapes, kv_width
+from melange.baselines.parameters import idle_parameters, without_buffers
+from melange.baselines.quantization import num_weights, quantization
+from melange.baselines.signatures import companions_hash, signature
+from melange.baselines.weight_files import TensorHeader, read_header, read_json, weight_files
+from melange.harness.errors import HarnessError
+from melange.harness.records import LoadFormat, Record
 
 DTYPES = {
     "F64": ("float64", 8),

@@ -6,11 +6,11 @@ No torch, no tensor data: a plan asks this of every candidate.
 from collections.abc import Sequence
 from pathlib import Path
 
-from baselines.checkpoints import CheckpointInfo, read_vocabulary, tokenizer_fingerprint
-from baselines.configs import read_config
-from baselines.layouts import Shapes, expected_shapes
-from baselines.served import unserved_architecture
-from harness.errors import HarnessError
+from melange.baselines.checkpoints import CheckpointInfo, read_vocabulary, tokenizer_fingerprint
+from melange.baselines.configs import read_config
+from melange.baselines.layouts import Shapes, expected_shapes
+from melange.baselines.served import unserved_architecture
+from melange.harness.errors import HarnessError
 
 
 def check_servable(info: CheckpointInfo) -> None:

@@ -12,8 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from baselines.weight_files import read_json
-from harness.errors import HarnessError
+from melange.baselines.weight_files import read_json
+from melange.harness.errors import HarnessError
 
 Config = dict[str, Any]
 NEEDED = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")

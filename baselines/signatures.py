@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from baselines.checksums import file_hash
-from baselines.layouts import Shapes
-from baselines.weight_files import read_json
+from melange.baselines.checksums import file_hash
+from melange.baselines.layouts import Shapes
+from melange.baselines.weight_files import read_json
 
 WITHOUT_EFFECT = frozenset(
     {

@@ -5,8 +5,8 @@ from fnmatch import fnmatchcase
 
 from pydantic import Field
 
-from baselines.entries import OneOrMore
-from harness.records import Candidate, Record, Weights
+from melange.baselines.entries import OneOrMore
+from melange.harness.records import Candidate, Record, Weights
 
 
 class CheckpointOptions(Record):

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from baselines.checkpoints import copy_companions, inspect
-from harness.errors import HarnessError
+from melange.baselines.checkpoints import copy_companions, inspect
+from melange.harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError
-from harness.records import Record
+from melange.harness.errors import HarnessError
+from melange.harness.records import Record
 
 INDEX = "model.safetensors.index.json"
 

@@ -10,15 +10,15 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Lock
 
-from harness.check.process import main
-from harness.check.subject import Setting, Subject
-from harness.prepare import Prepared
-from harness.progress import Progress
-from harness.prompt_lengths import TaskEntries
-from harness.recorder import Recorder
-from harness.records import LogitMix, Plan
-from harness.store import RunFolder
-from harness.verdicts import Check, Kind, Verdict, by_candidate
+from melange.harness.check.process import main
+from melange.harness.check.subject import Setting, Subject
+from melange.harness.prepare import Prepared
+from melange.harness.progress import Progress
+from melange.harness.prompt_lengths import TaskEntries
+from melange.harness.recorder import Recorder
+from melange.harness.records import LogitMix, Plan
+from melange.harness.store import RunFolder
+from melange.harness.verdicts import Check, Kind, Verdict, by_candidate
 
 LIMIT_SEC = 1800
 """For one candidate; a model of transformers that takes longer is none that checks anything."""

@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from harness.records import Candidate, EngineOptions, Record, Weights
-from harness.requests import Completion, Generation, Request, Score
+from melange.harness.records import Candidate, EngineOptions, Record, Weights
+from melange.harness.requests import Completion, Generation, Request, Score
 
 if TYPE_CHECKING:
     from torch import Tensor

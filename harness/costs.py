@@ -7,11 +7,11 @@ from operator import attrgetter
 
 import numpy as np
 
-from harness.jobs import Timed
-from harness.measure.speed import Round, summarize
-from harness.prepare import Prepared
-from harness.records import Candidate, Measurement, Outcome, RoundLine, Workload
-from harness.stats import pace_error
+from melange.harness.jobs import Timed
+from melange.harness.measure.speed import Round, summarize
+from melange.harness.prepare import Prepared
+from melange.harness.records import Candidate, Measurement, Outcome, RoundLine, Workload
+from melange.harness.stats import pace_error
 
 
 def cost_records(

@@ -4,19 +4,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from baselines.artifacts import streamed_like
-from baselines.checkpoints import CheckpointInfo
-from baselines.configs import common_config, declared, read_config, text_config
-from baselines.quantization import unserved as unserved_weights
-from harness.contracts import Zoo
-from harness.engine_shapes import SHORT_CONTEXT, shape_of
-from harness.engines.limits import unserved
-from harness.errors import HarnessError
-from harness.jobs import Load
-from harness.machine import lacks_for
-from harness.prompt_lengths import PromptLengths
-from harness.records import Candidate, EngineOptions, EngineShape, LogitMix, Workload
-from harness.requests import Length
+from melange.baselines.artifacts import streamed_like
+from melange.baselines.checkpoints import CheckpointInfo
+from melange.baselines.configs import common_config, declared, read_config, text_config
+from melange.baselines.quantization import unserved as unserved_weights
+from melange.harness.contracts import Zoo
+from melange.harness.engine_shapes import SHORT_CONTEXT, shape_of
+from melange.harness.engines.limits import unserved
+from melange.harness.errors import HarnessError
+from melange.harness.jobs import Load
+from melange.harness.machine import lacks_for
+from melange.harness.prompt_lengths import PromptLengths
+from melange.harness.records import Candidate, EngineOptions, EngineShape, LogitMix, Workload
+from melange.harness.requests import Length
 
 READ_OF_ANY = {
     "sliding_window": "max_position_embeddings",

@@ -10,10 +10,10 @@ from typing import Generic, Protocol, TypeVar
 
 import psutil
 
-from harness.engine_process import EngineProcess
-from harness.jobs import Failed, Start
-from harness.prepare import Prepared
-from harness.records import EngineShape
+from melange.harness.engine_process import EngineProcess
+from melange.harness.jobs import Failed, Start
+from melange.harness.prepare import Prepared
+from melange.harness.records import EngineShape
 
 WORTH_AN_ENGINE = 4
 """Fewer candidates than this finish sooner in the running engine than a second one starts."""

@@ -8,17 +8,17 @@ from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from harness import last_words
-from harness.jobs import Evaluate, Failed, Job, Ready, Reply, Sign, Stage, Start, Stop, Time
-from harness.records import EngineShape
-from harness.silence import ELSEWHERE
-from harness.worker import main
+from melange.harness import last_words
+from melange.harness.jobs import Evaluate, Failed, Job, Ready, Reply, Sign, Stage, Start, Stop, Time
+from melange.harness.records import EngineShape
+from melange.harness.silence import ELSEWHERE
+from melange.harness.worker import main
 
 STOP_SEC = 10
 ABORT_SEC = 5
 """In which a hung process writes down where it is."""
 TICK_SEC = 1.0
-PRELOADED = ["harness.engines.preload", "harness.lm_eval_bridge"]
+PRELOADED = ["melange.harness.engines.preload", "melange.harness.lm_eval_bridge"]
 
 
 def preload() -> None:

@@ -7,10 +7,10 @@ how many requests run at once. Plain arithmetic, so that a plan can ask.
 from collections.abc import Sequence
 from pathlib import Path
 
-from baselines.checkpoints import CheckpointInfo, inspect
-from harness.engines.fused.folder import is_fused, read_folder
-from harness.errors import HarnessError
-from harness.records import EngineOptions, EngineShape, LoadFormat, Workload
+from melange.baselines.checkpoints import CheckpointInfo, inspect
+from melange.harness.engines.fused.folder import is_fused, read_folder
+from melange.harness.errors import HarnessError
+from melange.harness.records import EngineOptions, EngineShape, LoadFormat, Workload
 
 SHORT_CONTEXT = 2048
 """Tokens. A model of no more is served whole; a longer one as far as its work reaches."""

@@ -3,16 +3,16 @@
 import shutil
 from pathlib import Path
 
-from baselines.artifacts import DONE, artifact
-from baselines.checkpoints import inspect
-from harness.contracts import Zoo
-from harness.engine_shapes import KV_SHARE, shape_of
-from harness.engines.fused.folder import is_fused, read_folder, write_folder
-from harness.errors import HarnessError
-from harness.measure.memory import total_bytes
-from harness.plan import needed_roles
-from harness.prepare import mix_folders
-from harness.records import Candidate, EngineShape, LogitMix
+from melange.baselines.artifacts import DONE, artifact
+from melange.baselines.checkpoints import inspect
+from melange.harness.contracts import Zoo
+from melange.harness.engine_shapes import KV_SHARE, shape_of
+from melange.harness.engines.fused.folder import is_fused, read_folder, write_folder
+from melange.harness.errors import HarnessError
+from melange.harness.measure.memory import total_bytes
+from melange.harness.plan import needed_roles
+from melange.harness.prepare import mix_folders
+from melange.harness.records import Candidate, EngineShape, LogitMix
 
 
 def serving_command(out: Path, device: str) -> str:

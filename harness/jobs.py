@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from harness.measure.memory import Footprint
-from harness.measure.speed import Round
-from harness.records import EngineShape, LogitMix, Task, Weights, Workload
-from harness.samples import TaskResult
-from harness.silence import FLOOR_SEC
+from melange.harness.measure.memory import Footprint
+from melange.harness.measure.speed import Round
+from melange.harness.records import EngineShape, LogitMix, Task, Weights, Workload
+from melange.harness.samples import TaskResult
+from melange.harness.silence import FLOOR_SEC
 
 
 class Load(NamedTuple):

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from harness.store import RunFolder
+from melange.harness.store import RunFolder
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+HOME = Path(__file__).parents[2]
+"""The folder that holds the package."""
 LOW_PRIORITY = 5
 """Of a core that an engine keeps busy, a quarter. A lower one would take as much of the machine,
 and so long that the page is there when the evaluation ends."""
@@ -63,8 +64,8 @@ class LiveReport:
         # A process group of its own: Ctrl-C is for the run, which ends this with itself. The
         # session stays the run's, since Linux weighs priorities within a session only.
         with subprocess.Popen(
-            [sys.executable, "-m", "reports", str(self._folder.path.resolve())],
-            cwd=REPOSITORY,
+            [sys.executable, "-m", "melange.reports", str(self._folder.path.resolve())],
+            cwd=HOME,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

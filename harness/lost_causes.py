@@ -5,9 +5,9 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from threading import Lock
 
-from harness.jobs import Failed, Reply
-from harness.prepare import Prepared
-from harness.records import EngineShape
+from melange.harness.jobs import Failed, Reply
+from melange.harness.prepare import Prepared
+from melange.harness.records import EngineShape
 
 ENOUGH_ALIKE = 2
 

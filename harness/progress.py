@@ -8,8 +8,8 @@ from threading import Event, Lock, Thread
 
 from tqdm import tqdm
 
-from harness.records import Plan
-from harness.time_left import time_left
+from melange.harness.records import Plan
+from melange.harness.time_left import time_left
 
 CLEAR_REST = "\x1b[K"
 TICK_SEC = 1.0

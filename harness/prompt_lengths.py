@@ -10,8 +10,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from harness.records import Task
-from harness.requests import Length
+from melange.harness.records import Task
+from melange.harness.requests import Length
 
 TaskEntries = Mapping[str, tuple[Task, Sequence[Any]]]
 """Name -> our entry, and what lm-eval loads it from."""
@@ -48,6 +48,6 @@ def _count(
 ) -> Mapping[str, Length]:
     # The process is only for this; lm-eval and its data sets draw progress bars.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    from harness.lm_eval_bridge.lengths import longest_requests
+    from melange.harness.lm_eval_bridge.lengths import longest_requests
 
     return longest_requests(entries, tokenizer, limit=limit, seed=seed)

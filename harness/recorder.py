@@ -3,13 +3,13 @@
 from dataclasses import dataclass, field
 from threading import Lock
 
-from harness.jobs import Evaluated
-from harness.measure.quality import quality_records
-from harness.progress import Progress
-from harness.records import Candidate, Measurement, Outcome, Plan
-from harness.samples import TaskResult
-from harness.store import RunFolder
-from harness.verdicts import Check
+from melange.harness.jobs import Evaluated
+from melange.harness.measure.quality import quality_records
+from melange.harness.progress import Progress
+from melange.harness.records import Candidate, Measurement, Outcome, Plan
+from melange.harness.samples import TaskResult
+from melange.harness.store import RunFolder
+from melange.harness.verdicts import Check
 
 
 @dataclass(slots=True)

@@ -8,25 +8,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.checking import Checking
-from harness.contracts import Zoo
-from harness.engine_choice import EngineChoice
-from harness.engine_pool import EnginePool, Queue
-from harness.engine_process import EngineProcess, preload
-from harness.engine_shapes import engine_bytes
-from harness.jobs import Evaluate, Evaluated, Failed, Reply, Start
-from harness.live_report import LiveReport
-from harness.lost_causes import ENOUGH_ALIKE, LostCauses
-from harness.machine import lacks_for
-from harness.plan import needed_roles
-from harness.prepare import Prepared, group_by_shape, in_order, num_slots, prepare
-from harness.progress import Progress
-from harness.prompt_lengths import TaskEntries
-from harness.recorder import Recorder
-from harness.records import Candidate, EngineShape, Plan
-from harness.silence import silence_limit
-from harness.speed_rounds import SpeedRounds
-from harness.store import RunFolder
+from melange.harness.checking import Checking
+from melange.harness.contracts import Zoo
+from melange.harness.engine_choice import EngineChoice
+from melange.harness.engine_pool import EnginePool, Queue
+from melange.harness.engine_process import EngineProcess, preload
+from melange.harness.engine_shapes import engine_bytes
+from melange.harness.jobs import Evaluate, Evaluated, Failed, Reply, Start
+from melange.harness.live_report import LiveReport
+from melange.harness.lost_causes import ENOUGH_ALIKE, LostCauses
+from melange.harness.machine import lacks_for
+from melange.harness.plan import needed_roles
+from melange.harness.prepare import Prepared, group_by_shape, in_order, num_slots, prepare
+from melange.harness.progress import Progress
+from melange.harness.prompt_lengths import TaskEntries
+from melange.harness.recorder import Recorder
+from melange.harness.records import Candidate, EngineShape, Plan
+from melange.harness.silence import silence_limit
+from melange.harness.speed_rounds import SpeedRounds
+from melange.harness.store import RunFolder
 
 Keep = Callable[..., None]
 """Called with what writes results, and the results: off the engine's time."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from harness.records import Record
+from melange.harness.records import Record
 
 
 class Sample(Record):

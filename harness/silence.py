@@ -7,7 +7,7 @@ step. docs/decisions/a-worker-that-says-nothing.md has the reasons and the figur
 import math
 import os
 
-from harness.errors import HarnessError
+from melange.harness.errors import HarnessError
 
 ELSEWHERE = 4
 """So many times as long a worker may be silent outside of steps: while it starts an engine, loads

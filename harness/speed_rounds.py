@@ -4,16 +4,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.costs import cost_records, round_lines, speed_error
-from harness.engine_pool import EnginePool
-from harness.jobs import Failed, Time, Timed
-from harness.lost_causes import LostCauses
-from harness.measure.speed import fit
-from harness.prepare import Prepared
-from harness.progress import Progress
-from harness.recorder import Recorder
-from harness.records import Candidate, EngineShape, Plan
-from harness.store import RunFolder
+from melange.harness.costs import cost_records, round_lines, speed_error
+from melange.harness.engine_pool import EnginePool
+from melange.harness.jobs import Failed, Time, Timed
+from melange.harness.lost_causes import LostCauses
+from melange.harness.measure.speed import fit
+from melange.harness.prepare import Prepared
+from melange.harness.progress import Progress
+from melange.harness.recorder import Recorder
+from melange.harness.records import Candidate, EngineShape, Plan
+from melange.harness.store import RunFolder
 
 ROUNDS_TO_SETTLE = 8
 """After as many rounds, and as many more, it is asked whether they suffice."""

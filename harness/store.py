@@ -12,11 +12,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.errors import HarnessError
-from harness.records import SCHEMA_VERSION, Measurement, Outcome, Record, RoundLine
-from harness.samples import SampleColumns
-from harness.verdicts import FILE as CHECKS
-from harness.verdicts import Check, read_checks
+from melange.harness.errors import HarnessError
+from melange.harness.records import SCHEMA_VERSION, Measurement, Outcome, Record, RoundLine
+from melange.harness.samples import SampleColumns
+from melange.harness.verdicts import FILE as CHECKS
+from melange.harness.verdicts import Check, read_checks
 
 
 class RunFolder:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from harness.errors import unknown
-from harness.records import Suite
-from harness.yaml_file import read_entry, read_yaml
+from melange.harness.errors import unknown
+from melange.harness.records import Suite
+from melange.harness.yaml_file import read_entry, read_yaml
 
 SUITES = Path(__file__).parent.parent / "tasks" / "suites"
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from harness.plan import task_seconds, visit_seconds
-from harness.records import Plan
+from melange.harness.plan import task_seconds, visit_seconds
+from melange.harness.records import Plan
 
 
 @dataclass(slots=True)

@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple
 
 from pydantic import ValidationError
 
-from harness.errors import HarnessError
-from harness.records import SCHEMA_VERSION, Record
+from melange.harness.errors import HarnessError
+from melange.harness.records import SCHEMA_VERSION, Record
 
 FILE = "checks.jsonl"
 Kind = Literal["likelihood", "generation"]

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from harness.errors import HarnessError
-from harness.jobs import (
+from melange.harness.errors import HarnessError
+from melange.harness.jobs import (
     Evaluate,
     Evaluated,
     Failed,
@@ -31,18 +31,18 @@ from harness.jobs import (
     Time,
     Timed,
 )
-from harness.measure.energy import EnergyMeter, spent
-from harness.measure.memory import Gauge
-from harness.measure.speed import Round, requests_of, time_workload
-from harness.measure.yardstick import yardstick_sec
-from harness.records import Workload
-from harness.requests import Completion, Generation, Request, Score
+from melange.harness.measure.energy import EnergyMeter, spent
+from melange.harness.measure.memory import Gauge
+from melange.harness.measure.speed import Round, requests_of, time_workload
+from melange.harness.measure.yardstick import yardstick_sec
+from melange.harness.records import Workload
+from melange.harness.requests import Completion, Generation, Request, Score
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from harness.engines.session import Session
-    from harness.lm_eval_bridge import Examination
+    from melange.harness.engines.session import Session
+    from melange.harness.lm_eval_bridge import Examination
 
 REASON_CHARS = 500
 SIGN_SEC = 1.0
@@ -123,8 +123,8 @@ class Worker:
 
     def _start(self, job: Start) -> Ready:
         _take_cores(job.cores)
-        from harness.engines.session import Session
-        from harness.engines.steps import watch_steps
+        from melange.harness.engines.session import Session
+        from melange.harness.engines.steps import watch_steps
 
         self._enter("start")
         watch_steps(done=self.alive, failed=self._break)
@@ -144,7 +144,7 @@ class Worker:
         return Evaluated(results, clocked.busy_sec, build_sec)
 
     def _examine(self, tokenizer_path: Path) -> "Examination":
-        from harness.lm_eval_bridge import Examination, tokenizer_key
+        from melange.harness.lm_eval_bridge import Examination, tokenizer_key
 
         key = tokenizer_key(tokenizer_path)
         if self._examination is None or self._examination.tokenizer_key != key:
@@ -237,7 +237,7 @@ def _run_all(
 
 
 def _stream(streamed: Streamed) -> "dict[str, Tensor]":
-    from baselines.artifacts import stream
+    from melange.baselines.artifacts import stream
 
     return stream(*streamed)
 

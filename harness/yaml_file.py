@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from harness.errors import HarnessError, unknown
+from melange.harness.errors import HarnessError, unknown
 
 R = TypeVar("R", bound=BaseModel)
 

@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from harness.errors import HarnessError
-from reports.render import render
+from melange.harness.errors import HarnessError
+from melange.reports.render import render
 
 USER_MISTAKE = 2
 

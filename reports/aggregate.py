@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from harness.records import Task
-from reports.load import Reading
+from melange.harness.records import Task
+from melange.reports.load import Reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

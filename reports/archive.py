@@ -1,6 +1,6 @@
 """A run's data under the name of its device, to be kept beside the documentation.
 
-    python -m reports.archive runs/gpu-check-true-shapes docs/gpu
+    python -m melange.reports.archive runs/gpu-check-true-shapes docs/gpu
 
 What is kept is again a run's folder: `run_all.py --report-only --out FOLDER` renders it.
 """
@@ -10,12 +10,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.errors import HarnessError
-from reports.cost_tables import CostTable, cost_table
-from reports.load import load_run
-from reports.report import Report, slugs
-from reports.sections import footprints, workloads
-from reports.tables import to_csv
+from melange.harness.errors import HarnessError
+from melange.reports.cost_tables import CostTable, cost_table
+from melange.reports.load import load_run
+from melange.reports.report import Report, slugs
+from melange.reports.sections import footprints, workloads
+from melange.reports.tables import to_csv
 
 RECORDS = ("manifest.json", "measurements.jsonl")
 USER_MISTAKE = 2

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from harness.records import Task
-from reports.aggregate import Mean
-from reports.evidence import Evidence
-from reports.load import Run
+from melange.harness.records import Task
+from melange.reports.aggregate import Mean
+from melange.reports.evidence import Evidence
+from melange.reports.load import Run
 
 MEAN_SPLITS = ("held_out", "shifted")
 

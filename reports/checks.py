@@ -1,8 +1,8 @@
 """What the run's check of itself came to, in sentences: for the run, and for each candidate."""
 
-from harness.verdicts import Tally, Verdict, tally
-from reports.load import Run
-from reports.units import grouped, plural
+from melange.harness.verdicts import Tally, Verdict, tally
+from melange.reports.load import Run
+from melange.reports.units import grouped, plural
 
 OLDER = "the run is of a version that did not check"
 LEFT_OUT = "the run was told to leave it out"

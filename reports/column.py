@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reports.load import Reading
-from reports.units import Scale
+from melange.reports.load import Reading
+from melange.reports.units import Scale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,15 +4,15 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from harness.records import Task
-from reports.aggregate import Mean
-from reports.board import Scope, Standing
-from reports.column import BoardCell, Column
-from reports.contrasts import Contrast
-from reports.cost_columns import cost_columns
-from reports.evidence import Evidence
-from reports.load import Reading, Run
-from reports.units import PERCENT, POINTS, scale_for, unit_kind
+from melange.harness.records import Task
+from melange.reports.aggregate import Mean
+from melange.reports.board import Scope, Standing
+from melange.reports.column import BoardCell, Column
+from melange.reports.contrasts import Contrast
+from melange.reports.cost_columns import cost_columns
+from melange.reports.evidence import Evidence
+from melange.reports.load import Reading, Run
+from melange.reports.units import PERCENT, POINTS, scale_for, unit_kind
 
 VERDICTS = {"higher": "better", "lower": "worse"}
 

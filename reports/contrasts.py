@@ -6,9 +6,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from harness.stats import Paired, holm, smallest_effect
-from reports.aggregate import difference
-from reports.load import Reading
+from melange.harness.stats import Paired, holm, smallest_effect
+from melange.reports.aggregate import difference
+from melange.reports.load import Reading
 
 ALPHA = 0.05
 POWER = 0.8

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from reports.column import BoardCell, Column
-from reports.load import Reading, Run
-from reports.metrics import describe
-from reports.units import RATIO, plural, scale_for, unit_kind
+from melange.reports.column import BoardCell, Column
+from melange.reports.load import Reading, Run
+from melange.reports.metrics import describe
+from melange.reports.units import RATIO, plural, scale_for, unit_kind
 
 DECODE_WORKLOADS = ("8/512", "mixed", "8/8")
 PREFILL_WORKLOADS = ("512/8", "mixed", "8/8")

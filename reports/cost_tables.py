@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from reports.load import Reading
-from reports.metrics import Metric, describe
-from reports.report import Look, Report
-from reports.units import Scale, scale_for, unit_kind
+from melange.reports.load import Reading
+from melange.reports.metrics import Metric, describe
+from melange.reports.report import Look, Report
+from melange.reports.units import Scale, scale_for, unit_kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

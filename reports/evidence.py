@@ -23,8 +23,8 @@ from functools import cached_property
 
 import numpy as np
 
-from harness.records import Task
-from harness.stats import (
+from melange.harness.records import Task
+from melange.harness.stats import (
     Means,
     adjusted_pairs,
     combine,
@@ -32,8 +32,8 @@ from harness.stats import (
     rank_groups,
     smallest_effect,
 )
-from reports.aggregate import Mean
-from reports.contrasts import (
+from melange.reports.aggregate import Mean
+from melange.reports.contrasts import (
     ALPHA,
     POWER,
     Contrast,
@@ -42,9 +42,9 @@ from reports.contrasts import (
     paired_contrast,
     unpaired_contrast,
 )
-from reports.goals import Goal, gap_reading, goal, retained_reading
-from reports.load import Reading, Run
-from reports.score_tables import ReadScores, ScoreTable, score_table
+from melange.reports.goals import Goal, gap_reading, goal, retained_reading
+from melange.reports.load import Reading, Run
+from melange.reports.score_tables import ReadScores, ScoreTable, score_table
 
 
 @dataclass(frozen=True)

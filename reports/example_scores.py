@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.errors import HarnessError
+from melange.harness.errors import HarnessError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.records import LogitMix, Member
-from harness.stats import Interval, Means, gap_closed, retained
-from reports.load import Reading, Run
-from reports.references import plain_checkpoints
+from melange.harness.records import LogitMix, Member
+from melange.harness.stats import Interval, Means, gap_closed, retained
+from melange.reports.load import Reading, Run
+from melange.reports.references import plain_checkpoints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.errors import HarnessError
-from harness.records import SCHEMA_VERSION, Measurement, Outcome
+from melange.harness.errors import HarnessError
+from melange.harness.records import SCHEMA_VERSION, Measurement, Outcome
 
 SPEED_FAILURE = "throughput"
 MEMORY_FAILURE = "memory"

@@ -9,9 +9,9 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from harness.errors import HarnessError
-from harness.records import Measurement, Task
-from reports.report import Report
+from melange.harness.errors import HarnessError
+from melange.harness.records import Measurement, Task
+from melange.reports.report import Report
 
 UNKNOWN_FILTER = "none"
 

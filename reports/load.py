@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness.records import Candidate, Measurement, Outcome, Task, Workload
-from harness.verdicts import Check, by_candidate, read_checks
-from reports.example_scores import Scores, read_scores
-from reports.lines import (
+from melange.harness.records import Candidate, Measurement, Outcome, Task, Workload
+from melange.harness.verdicts import Check, by_candidate, read_checks
+from melange.reports.example_scores import Scores, read_scores
+from melange.reports.lines import (
     MEMORY_FAILURE,
     MEMORY_METRICS,
     SPEED_FAILURE,
@@ -23,7 +23,7 @@ from reports.lines import (
     key_of,
     read_measurements,
 )
-from reports.manifest import Manifest, read_manifest
+from melange.reports.manifest import Manifest, read_manifest
 
 NOT_MEASURED = "not measured in this run"
 PENDING = "still to come: the run is going on"

@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.errors import HarnessError
-from harness.records import Candidate, Cell, Suite, Task, Workload
-from reports.lines import check_schema, first_problem
+from melange.harness.errors import HarnessError
+from melange.harness.records import Candidate, Cell, Suite, Task, Workload
+from melange.reports.lines import check_schema, first_problem
 
 
 class Manifest(BaseModel):

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from reports.load import Run
-from reports.units import grouped
+from melange.reports.load import Run
+from melange.reports.units import grouped
 
 
 class Share(NamedTuple):

@@ -1,7 +1,7 @@
 """Which plain checkpoint a candidate started from."""
 
-from harness.records import LogitMix
-from reports.load import Run
+from melange.harness.records import LogitMix
+from melange.reports.load import Run
 
 
 def references(run: Run) -> dict[str, str | None]:

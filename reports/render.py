@@ -17,13 +17,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports.lm_eval_results import lm_eval_files
-from reports.load import Run, load_run
-from reports.report import Report
-from reports.sections import Block, Section, discover
-from reports.summary import summary
-from reports.tables import to_csv, to_markdown
-from reports.units import PERCENT, POINTS, duration, grouped, p_value, plural
+from melange.reports.lm_eval_results import lm_eval_files
+from melange.reports.load import Run, load_run
+from melange.reports.report import Report
+from melange.reports.sections import Block, Section, discover
+from melange.reports.summary import summary
+from melange.reports.tables import to_csv, to_markdown
+from melange.reports.units import PERCENT, POINTS, duration, grouped, p_value, plural
 
 HERE = Path(__file__).parent
 OWN_PAGES = ("index", "candidate", "task", "samples")

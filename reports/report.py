@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from reports.board import Scope, Standing, scope_of_means, standings
-from reports.column import Column
-from reports.columns import columns
-from reports.comparison import Comparison, compare
-from reports.evidence import Evidence
-from reports.example_scores import Scores
-from reports.load import Run
-from reports.progress import Progress, progress_of
-from reports.references import references
-from reports.samples.excerpts import Shelf
+from melange.reports.board import Scope, Standing, scope_of_means, standings
+from melange.reports.column import Column
+from melange.reports.columns import columns
+from melange.reports.comparison import Comparison, compare
+from melange.reports.evidence import Evidence
+from melange.reports.example_scores import Scores
+from melange.reports.load import Run
+from melange.reports.progress import Progress, progress_of
+from melange.reports.references import references
+from melange.reports.samples.excerpts import Shelf
 
 MARKERS = ("circle", "square", "triangle", "diamond", "down", "plus", "cross")
 NUM_COLOURS = 7

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from harness.errors import HarnessError
-from harness.records import RoundLine
-from reports.lines import check_schema, first_problem
+from melange.harness.errors import HarnessError
+from melange.harness.records import RoundLine
+from melange.reports.lines import check_schema, first_problem
 
 
 def read_rounds(path: Path) -> list[RoundLine]:

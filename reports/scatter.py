@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from reports.figures import (
+from melange.reports.figures import (
     FAMILY,
     FONT_PT,
     INK,
@@ -16,7 +16,7 @@ from reports.figures import (
     draw,
     quiet,
 )
-from reports.report import Look
+from melange.reports.report import Look
 
 WIDTH_IN, HEIGHT_IN = 6.2, 4.5
 LOG_RATIO = 8.0

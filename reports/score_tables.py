@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.errors import HarnessError
-from harness.records import Task
-from harness.stats import Interval, Means, TaskScores, task_means, wilson_interval
-from reports.aggregate import oriented
-from reports.example_scores import Scores
-from reports.load import Reading, Run
+from melange.harness.errors import HarnessError
+from melange.harness.records import Task
+from melange.harness.stats import Interval, Means, TaskScores, task_means, wilson_interval
+from melange.reports.aggregate import oriented
+from melange.reports.example_scores import Scores
+from melange.reports.load import Reading, Run
 
 ReadScores = Callable[[str, str], Scores | None]
 TOLERANCE = 1e-6

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.records import Candidate, LogitMix
-from reports.load import Run
-from reports.references import plain_checkpoints
+from melange.harness.records import Candidate, LogitMix
+from melange.reports.load import Run
+from melange.reports.references import plain_checkpoints
 
 NOT_COEFFICIENTS = {"seed"}
 NUMBERED = re.compile(r"(.+)@(\d+)")

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 
-from harness.records import Outcome
-from reports.aggregate import Mean
-from reports.board import Standing
-from reports.comparison.markdown import comparison_markdown
-from reports.load import Reading, Run
-from reports.progress import Progress
-from reports.report import Report
-from reports.tables import markdown_text
-from reports.units import PERCENT, Scale, grouped, plural, scale_for, unit_kind
+from melange.harness.records import Outcome
+from melange.reports.aggregate import Mean
+from melange.reports.board import Standing
+from melange.reports.comparison.markdown import comparison_markdown
+from melange.reports.load import Reading, Run
+from melange.reports.progress import Progress
+from melange.reports.report import Report
+from melange.reports.tables import markdown_text
+from melange.reports.units import PERCENT, Scale, grouped, plural, scale_for, unit_kind
 
 TOP = 10
 """Candidates of the leaderboard that are shown."""

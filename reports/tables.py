@@ -4,7 +4,7 @@ from collections.abc import Hashable, Mapping
 
 import pandas as pd
 
-from reports.units import significant
+from melange.reports.units import significant
 
 PARTS = ("ci_low", "ci_high", "n", "gap")
 """Columns `<name>_<part>` belong to the column `<name>`."""

@@ -14,10 +14,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.errors import HarnessError, unknown
-from harness.records import Record, Task
-from harness.yaml_file import read_entry, read_yaml
-from tasks.public.definitions import lm_eval_folder, read_definition
+from melange.harness.errors import HarnessError, unknown
+from melange.harness.records import Record, Task
+from melange.harness.yaml_file import read_entry, read_yaml
+from melange.tasks.public.definitions import lm_eval_folder, read_definition
 
 TASKS = Path(__file__).parent
 OutputType = Literal["generate_until", "multiple_choice", "loglikelihood"]

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from harness.records import Task
-from tasks.public.definitions import read_definition
-from tasks.public.local import data_root, local_dataset, members
+from melange.harness.records import Task
+from melange.tasks.public.definitions import read_definition
+from melange.tasks.public.local import data_root, local_dataset, members
 
 POCKET = Path(__file__).parent / "pocket"
 PLACEHOLDER = "${POCKET_DATA}"
@@ -33,7 +33,7 @@ def pocket_data(world_seed: int, cache: Path) -> Path:
     """The folder with the pocket tasks' rows, written when the cache lacks it."""
     folder = cache / "tasks" / f"pocket-{world_seed}-{_generator_hash()}"
     if not folder.is_dir():
-        from tasks.pocket.data import write_task_data
+        from melange.tasks.pocket.data import write_task_data
 
         folder.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=folder.parent))
@@ -48,8 +48,9 @@ def pocket_data(world_seed: int, cache: Path) -> Path:
 def definition_hash(task: Task) -> str:
     """Changes when the task would ask or score otherwise.
 
-    Of its YAML with what that includes, and of the code beside a public one. The rows of pocket
-    tasks are not in it: a comparison looks at the prompts and targets themselves.
+    Of its YAML with what that includes, and of the code beside a public one, whatever the package
+    is called that the code imports from. The rows of pocket tasks are not in it: a comparison looks
+    at the prompts and targets themselves.
     """
     digest = hashlib.sha256()
     for part in members(task):
@@ -62,7 +63,7 @@ def definition_hash(task: Task) -> str:
         digest.update(json.dumps([definition, metadata.get("version")], sort_keys=True).encode())
         if task.scale == "public":
             for code in sorted(path.parent.glob("*.py")):
-                digest.update(code.read_bytes())
+                digest.update(code.read_bytes().replace(b" melange.", b" "))
     return digest.hexdigest()[:12]
 
 

@@ -24,11 +24,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import yaml
 from planted_faults import PLANTS, Engines, Place, Plant, examine, pocket_place
 
-from harness.check.answers import prompt_lengths
-from harness.check.sampling import choose
-from harness.store import RunFolder
-from harness.verdicts import Check, Verdict
-from tasks.registry import load_tasks
+from melange.harness.check.answers import prompt_lengths
+from melange.harness.check.sampling import choose
+from melange.harness.store import RunFolder
+from melange.harness.verdicts import Check, Verdict
+from melange.tasks.registry import load_tasks
 
 ROOT = Path(__file__).resolve().parents[1]
 ENOUGH = 0.95

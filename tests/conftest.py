@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def zoo_folders() -> Mapping[str, Path]:
     """Trained checkpoints by role."""
-    from baselines.zoo.catalog import open_zoo
+    from melange.baselines.zoo.catalog import open_zoo
 
     return open_zoo(ZOO).build(ROLES)
 
@@ -54,9 +54,9 @@ def zoo_folders() -> Mapping[str, Path]:
 @pytest.fixture(scope="session")
 def pocket_rows() -> Path:
     """The folder with the pocket tasks' rows."""
-    from baselines.cache import cache_dir
-    from baselines.zoo.catalog import open_zoo
-    from tasks.sources import pocket_data
+    from melange.baselines.cache import cache_dir
+    from melange.baselines.zoo.catalog import open_zoo
+    from melange.tasks.sources import pocket_data
 
     seed = open_zoo(ZOO).world_seed
     assert seed is not None

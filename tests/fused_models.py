@@ -17,7 +17,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from harness.engines.fused.folder import write_folder
+from melange.harness.engines.fused.folder import write_folder
 
 ARCHITECTURES = (LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config, MixtralConfig)
 TOKENIZER = make_tokenizer()

@@ -58,7 +58,7 @@ def run_in_pieces() -> None:
         "VLLM_USE_AOT_COMPILE": "0",
         "VLLM_DISABLE_COMPILE_CACHE": "1",
     }
-    import harness.engines.environment  # noqa: F401 (it switches compilation off on a CPU)
+    import melange.harness.engines.environment  # noqa: F401 (it switches compilation off on a CPU)
 
     os.environ.pop("TORCH_COMPILE_DISABLE", None)
     import vllm.compilation.backends as backends

@@ -20,8 +20,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tasks.pocket.corpus import DESCRIBED_LISTS  # noqa: E402
-from tasks.pocket.world import Instruction, draw_instruction  # noqa: E402
+from melange.tasks.pocket.corpus import DESCRIBED_LISTS  # noqa: E402
+from melange.tasks.pocket.world import Instruction, draw_instruction  # noqa: E402
 
 NUM_LISTS = 400
 SEED = 5

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from harness.stats import wilson_interval
+from melange.harness.stats import wilson_interval
 
 FAMILIES = ("single", "averaging", "merging", "proxy", "ensemble")
 WORKLOADS = ("8/128", "256/8", "64/64", "mixed")

@@ -17,20 +17,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from baselines.cache import cache_dir
-from baselines.catalog import expand
-from baselines.checkpoints import CheckpointInfo
-from baselines.zoo.catalog import open_zoo
-from harness.check.examiner import Examiner
-from harness.check.subject import Setting, Subject
-from harness.engine_shapes import shape_of
-from harness.jobs import Evaluate, Evaluated, Load, Start
-from harness.prepare import Prepared, prepare
-from harness.records import Candidate, EngineOptions, EngineShape, LogitMix, Task, Weights
-from harness.store import RunFolder
-from harness.verdicts import Check
-from tasks.registry import load_tasks
-from tasks.sources import pocket_data, task_sources
+from melange.baselines.cache import cache_dir
+from melange.baselines.catalog import expand
+from melange.baselines.checkpoints import CheckpointInfo
+from melange.baselines.zoo.catalog import open_zoo
+from melange.harness.check.examiner import Examiner
+from melange.harness.check.subject import Setting, Subject
+from melange.harness.engine_shapes import shape_of
+from melange.harness.jobs import Evaluate, Evaluated, Load, Start
+from melange.harness.prepare import Prepared, prepare
+from melange.harness.records import Candidate, EngineOptions, EngineShape, LogitMix, Task, Weights
+from melange.harness.store import RunFolder
+from melange.harness.verdicts import Check
+from melange.tasks.registry import load_tasks
+from melange.tasks.sources import pocket_data, task_sources
 
 Tasks = Mapping[str, tuple[Task, Sequence[Any]]]
 
@@ -110,7 +110,7 @@ class Engines:
 
 def _answer(place: Place, number: int, label: str, folder: Path) -> None:
     """In the engines' process. Plants hold code, which does not cross processes."""
-    from harness.worker import Worker
+    from melange.harness.worker import Worker
 
     plant = PLANTS[number]
     assert plant.label == label
@@ -283,8 +283,8 @@ def _stale(tensor: str) -> Iterator[None]:
     is merely left out, the engine notices."""
     from safetensors.torch import load_file
 
-    from harness.engines import engine
-    from harness.engines.reload import reload_weights
+    from melange.harness.engines import engine
+    from melange.harness.engines.reload import reload_weights
 
     base = open_zoo("pocket").build(["large_base"])["large_base"]
     before = load_file(base / "model.safetensors")[tensor]
@@ -305,7 +305,7 @@ def _from_base(served: Served, scratch: Path) -> Served:
 
 @contextlib.contextmanager
 def _template_twice() -> Iterator[None]:
-    from harness.lm_eval_bridge.session_lm import SessionLM
+    from melange.harness.lm_eval_bridge.session_lm import SessionLM
 
     once = SessionLM.apply_chat_template
 
@@ -319,7 +319,7 @@ def _template_twice() -> Iterator[None]:
 @contextlib.contextmanager
 def _first_token_added() -> Iterator[None]:
     """As where a template writes the first token and the tokenizer adds it again."""
-    from harness.lm_eval_bridge.session_lm import SessionLM
+    from melange.harness.lm_eval_bridge.session_lm import SessionLM
 
     def added(self: SessionLM, texts: Iterable[str]) -> None:
         for text in texts:

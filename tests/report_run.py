@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.stats import wilson_interval
+from melange.harness.stats import wilson_interval
 
 FAMILIES = ("checkpoint", "averaging", "merging", "mixture of experts", "proxy-tuning", "ensemble")
 METHODS = ("checkpoint", "ties", "dare", "slerp", "linear", "frankenmoe")

@@ -5,13 +5,13 @@ import random
 import sys
 from pathlib import Path
 
-from baselines.checkpoints import inspect
-from harness.records import EngineShape
-from harness.requests import Request
+from melange.baselines.checkpoints import inspect
+from melange.harness.records import EngineShape
+from melange.harness.requests import Request
 
 
 def main(folder: Path) -> None:
-    from harness.engines.session import Session
+    from melange.harness.engines.session import Session
 
     info, rng = inspect(folder), random.Random(0)
     requests = [

@@ -16,7 +16,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 from report_run import Shape, write_run  # noqa: E402
 from test_report_browser import ARGUMENTS, CHROMIUM  # noqa: E402
 
-from reports.render import render  # noqa: E402
+from melange.reports.render import render  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
 RUN, IMAGES = ROOT / "runs" / "jan2024-pocket", ROOT / "docs" / "images"

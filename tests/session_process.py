@@ -6,8 +6,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.records import EngineShape, LogitMix
-from harness.requests import Completion, Generation, Request, Score
+from melange.harness.records import EngineShape, LogitMix
+from melange.harness.requests import Completion, Generation, Request, Score
 
 _opened: list[Any] = []
 """The session of this process; the one that asks has none."""
@@ -55,7 +55,7 @@ class SessionProcess:
 
 
 def _open(folder: Path, shape: EngineShape) -> None:
-    from harness.engines.session import Session
+    from melange.harness.engines.session import Session
 
     _opened.append(Session(folder, shape))
 

@@ -10,17 +10,17 @@ import torch
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
-from baselines.adapters.files import check_adapter
-from baselines.adapters.lora import adapted
-from baselines.artifacts import artifact
-from baselines.checkpoints import inspect
-from baselines.entries import candidate_name
-from baselines.proxy.tuning import Pair, mix_members
-from baselines.zoo.catalog import open_zoo
-from harness.engines.fused.folder import read_folder
-from harness.errors import HarnessError
-from harness.export import export
-from harness.records import Candidate, LogitMix, Weights
+from melange.baselines.adapters.files import check_adapter
+from melange.baselines.adapters.lora import adapted
+from melange.baselines.artifacts import artifact
+from melange.baselines.checkpoints import inspect
+from melange.baselines.entries import candidate_name
+from melange.baselines.proxy.tuning import Pair, mix_members
+from melange.baselines.zoo.catalog import open_zoo
+from melange.harness.engines.fused.folder import read_folder
+from melange.harness.errors import HarnessError
+from melange.harness.export import export
+from melange.harness.records import Candidate, LogitMix, Weights
 
 pytestmark = pytest.mark.slow
 

@@ -15,15 +15,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
-from harness.check.decoding import Said, Wanted, decode_greedily
-from harness.check.judge import ALLOWANCES, allowance, judge_logprobs, judge_prompt, judge_text
-from harness.check.models import UncheckableError, load_model
-from harness.check.recipes import reference_of
-from harness.check.reference import Reference, Scored
-from harness.check.sampling import choose, one_each
-from harness.check.subject import Subject
-from harness.records import Candidate, LogitMix, Member, Recipe, Weights
-from harness.verdicts import Check, Verdict, read_checks, samples_hash, tally
+from melange.harness.check.decoding import Said, Wanted, decode_greedily
+from melange.harness.check.judge import (
+    ALLOWANCES,
+    allowance,
+    judge_logprobs,
+    judge_prompt,
+    judge_text,
+)
+from melange.harness.check.models import UncheckableError, load_model
+from melange.harness.check.recipes import reference_of
+from melange.harness.check.reference import Reference, Scored
+from melange.harness.check.sampling import choose, one_each
+from melange.harness.check.subject import Subject
+from melange.harness.records import Candidate, LogitMix, Member, Recipe, Weights
+from melange.harness.verdicts import Check, Verdict, read_checks, samples_hash, tally
 
 LENGTHS = st.dictionaries(st.sampled_from("abcde"), st.lists(st.integers(1, 99), max_size=9))
 
@@ -267,8 +273,8 @@ def test_a_line_holds_as_long_as_its_samples_do(tmp_path: Path) -> None:
 def test_a_process_that_dies_leaves_its_candidate_unchecked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harness.check.subject import Setting
-    from harness.checking import Checker
+    from melange.harness.check.subject import Setting
+    from melange.harness.checking import Checker
 
     checker = Checker(Setting(tmp_path, {}, None, 0, 8, "cpu"))
     dead = SimpleNamespace(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from planted_faults import PLANTS, Engines, Place, examine, pocket_place
 
-from harness.verdicts import Verdict
+from melange.harness.verdicts import Verdict
 
 pytestmark = pytest.mark.slow
 

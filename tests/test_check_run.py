@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.records import Outcome
-from harness.store import RunFolder
-from harness.verdicts import Verdict, tally
-from reports.checks import run_sentence
-from reports.lines import current
-from reports.load import load_run
-from reports.report import Report
+from melange.harness.records import Outcome
+from melange.harness.store import RunFolder
+from melange.harness.verdicts import Verdict, tally
+from melange.reports.checks import run_sentence
+from melange.reports.lines import current
+from melange.reports.load import load_run
+from melange.reports.report import Report
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +32,7 @@ candidates:
 FAULTY = """\
 import json, sys
 import run_all
-from harness import runner
+from melange.harness import runner
 
 build = runner.prepare
 

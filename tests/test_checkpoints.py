@@ -9,13 +9,13 @@ import pytest
 from checkpoint_makers import WORDS, make_llama
 from transformers import AutoModelForCausalLM
 
-from baselines.checkpoints import copy_companions, inspect, read_vocabulary
-from baselines.compatibility import check_compatible, check_vocabulary
-from baselines.configs import read_config
-from baselines.layouts import expected_shapes
-from baselines.signatures import signature
-from baselines.weight_files import INDEX
-from harness.errors import HarnessError
+from melange.baselines.checkpoints import copy_companions, inspect, read_vocabulary
+from melange.baselines.compatibility import check_compatible, check_vocabulary
+from melange.baselines.configs import read_config
+from melange.baselines.layouts import expected_shapes
+from melange.baselines.signatures import signature
+from melange.baselines.weight_files import INDEX
+from melange.harness.errors import HarnessError
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_inspection_needs_no_torch(llama):
     code = f"""
 import sys
 from pathlib import Path
-from baselines.checkpoints import inspect
+from melange.baselines.checkpoints import inspect
 inspect(Path({str(llama)!r}))
 print(*{{'torch', 'numpy', 'safetensors'}} & set(sys.modules))
 """

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from harness.errors import HarnessError
-from harness.measure.quality import quality_records
-from harness.records import Candidate, Task, Weights
-from harness.requests import Completion, Generation, Request, Score
-from tasks.pocket.data import write_task_data
-from tasks.pocket.tokens import make_tokenizer
-from tasks.registry import load_tasks
-from tasks.sources import task_sources
+from melange.harness.errors import HarnessError
+from melange.harness.measure.quality import quality_records
+from melange.harness.records import Candidate, Task, Weights
+from melange.harness.requests import Completion, Generation, Request, Score
+from melange.tasks.pocket.data import write_task_data
+from melange.tasks.pocket.tokens import make_tokenizer
+from melange.tasks.registry import load_tasks
+from melange.tasks.sources import task_sources
 
 pytestmark = pytest.mark.slow  # lm-eval alone takes seconds to import
 
@@ -53,7 +53,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def examine(task: Task, rows: Path, tokenizer: Path) -> Any:
-    from harness.lm_eval_bridge import Examination
+    from melange.harness.lm_eval_bridge import Examination
 
     entries = {task.name: (task, task_sources([task], rows)[task.name])}
     (result,) = Examination(entries, tokenizer, limit=LIMIT, seed=0).evaluate(Silent(), [task.name])

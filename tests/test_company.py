@@ -11,19 +11,19 @@ from typing import Any
 
 import pytest
 
-from baselines.cache import cache_dir
-from baselines.checksums import folder_hash
-from harness.engine_choice import EngineChoice
-from harness.live_report import LiveReport
-from harness.plan import make_plan
-from harness.progress import Progress
-from harness.prompt_lengths import PromptLengths
-from harness.records import EngineOptions, Suite
-from harness.runner import Runner
-from harness.store import RunFolder
-from harness.verdicts import Verdict
-from tasks.registry import load_tasks
-from tasks.sources import pocket_data, task_sources
+from melange.baselines.cache import cache_dir
+from melange.baselines.checksums import folder_hash
+from melange.harness.engine_choice import EngineChoice
+from melange.harness.live_report import LiveReport
+from melange.harness.plan import make_plan
+from melange.harness.progress import Progress
+from melange.harness.prompt_lengths import PromptLengths
+from melange.harness.records import EngineOptions, Suite
+from melange.harness.runner import Runner
+from melange.harness.store import RunFolder
+from melange.harness.verdicts import Verdict
+from melange.tasks.registry import load_tasks
+from melange.tasks.sources import pocket_data, task_sources
 
 DRAWS = int(os.environ.get("MELANGE_DRAWS", "1"))
 NUM_MEMBERS = 4

@@ -15,8 +15,8 @@ from test_report_browser import (  # noqa: F401
     visit,
 )
 
-from reports.load import load_run
-from reports.render import render
+from melange.reports.load import load_run
+from melange.reports.render import render
 
 TASK = "knowledge"
 

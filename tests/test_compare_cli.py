@@ -217,8 +217,8 @@ def test_the_new_run_may_be_cut_and_its_lost_cell_is_a_gap(pair):
 
 
 def test_the_manifest_records_the_definition_of_each_task():
-    from tasks.registry import load_tasks
-    from tasks.sources import definition_hash
+    from melange.tasks.registry import load_tasks
+    from melange.tasks.sources import definition_hash
 
     tasks = load_tasks()
     hashes = {name: definition_hash(task) for name, task in tasks.items()}
@@ -227,10 +227,10 @@ def test_the_manifest_records_the_definition_of_each_task():
 
 
 def test_another_yaml_is_another_definition_and_its_notes_are_not(tmp_path):
-    from harness.records import Task
-    from tasks.public.definitions import read_definition
-    from tasks.registry import TASKS, load_tasks
-    from tasks.sources import definition_hash
+    from melange.harness.records import Task
+    from melange.tasks.public.definitions import read_definition
+    from melange.tasks.registry import TASKS, load_tasks
+    from melange.tasks.sources import definition_hash
 
     task = load_tasks()["pocket_knowledge"]
     text = (TASKS / "pocket" / "pocket_knowledge.yaml").read_text()

@@ -24,13 +24,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_run import write_lines, write_samples
 
-from harness.stats import holm
-from reports.comparison import Change, Comparison, Kind, Verdict, compare
-from reports.comparison.markdown import comparison_markdown
-from reports.comparison.noise import Estimate, Paces, estimate
-from reports.comparison.table import to_frame
-from reports.comparison.verdict import corrected, smallest_slowdown
-from reports.load import load_run
+from melange.harness.stats import holm
+from melange.reports.comparison import Change, Comparison, Kind, Verdict, compare
+from melange.reports.comparison.markdown import comparison_markdown
+from melange.reports.comparison.noise import Estimate, Paces, estimate
+from melange.reports.comparison.table import to_frame
+from melange.reports.comparison.verdict import corrected, smallest_slowdown
+from melange.reports.load import load_run
 
 TASK = "knowledge"
 p_values = st.lists(st.floats(1e-12, 1), min_size=1, max_size=30)

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from harness.errors import HarnessError
-from harness.measure.quality import quality_records
-from harness.records import Candidate, Task, Weights
-from harness.requests import Completion, Generation, Request, Score
-from harness.samples import TaskResult
+from melange.harness.errors import HarnessError
+from melange.harness.measure.quality import quality_records
+from melange.harness.records import Candidate, Task, Weights
+from melange.harness.requests import Completion, Generation, Request, Score
+from melange.harness.samples import TaskResult
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +64,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def examine(tokenizer: Path, tmp_path: Path, engine: Echo, **keys: Any) -> TaskResult:
     import json
 
-    from harness.lm_eval_bridge import Examination
+    from melange.harness.lm_eval_bridge import Examination
 
     rows = tmp_path / "rows.jsonl"
     rows.write_text("".join(json.dumps(row) + "\n" for row in ROWS))

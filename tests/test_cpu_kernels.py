@@ -10,10 +10,10 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def ops() -> object:
-    import harness.engines.environment  # noqa: F401 (before vllm)
+    import melange.harness.engines.environment  # noqa: F401 (before vllm)
 
     pytest.importorskip("vllm")
-    from harness.engines.cpu_kernels import PROVIDER, use_cpu_kernels
+    from melange.harness.engines.cpu_kernels import PROVIDER, use_cpu_kernels
 
     options = use_cpu_kernels()
     assert options["ir_op_priority"]["rms_norm"] == [PROVIDER, "native"]
@@ -56,9 +56,9 @@ def test_what_the_kernels_cannot_take_is_left_to_torch(ops) -> None:
 
 
 def test_an_engine_runs_on_them(zoo_folders: Mapping[str, Path]) -> None:
-    from baselines.checkpoints import inspect
-    from harness.engine_shapes import shape_of
-    from harness.engines.session import Session
+    from melange.baselines.checkpoints import inspect
+    from melange.harness.engine_shapes import shape_of
+    from melange.harness.engines.session import Session
 
     folder = zoo_folders["small_base"]
     session = Session(folder, shape_of([inspect(folder)], folder, "cpu"))

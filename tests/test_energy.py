@@ -8,14 +8,14 @@ import pytest
 from report_run import Shape, write_run
 from test_rounds import prepared, timed
 
-from harness.costs import missing_energy, round_lines
-from harness.jobs import Timed
-from harness.measure.energy import EnergyMeter, spent
-from harness.measure.speed import summarize
-from harness.prepare import Prepared
-from harness.records import EngineShape
-from harness.store import RunFolder
-from reports.load import load_run
+from melange.harness.costs import missing_energy, round_lines
+from melange.harness.jobs import Timed
+from melange.harness.measure.energy import EnergyMeter, spent
+from melange.harness.measure.speed import summarize
+from melange.harness.prepare import Prepared
+from melange.harness.records import EngineShape
+from melange.harness.store import RunFolder
+from melange.reports.load import load_run
 
 IDLE_MJ, BUSY_MJ = 5_000_000, 5_002_500
 

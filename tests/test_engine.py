@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from baselines.checkpoints import inspect
-from baselines.proxy.tuning import Pair, mix_members
-from harness.errors import HarnessError
-from harness.records import EngineShape, LogitMix
-from harness.requests import Generation, Request
+from melange.baselines.checkpoints import inspect
+from melange.baselines.proxy.tuning import Pair, mix_members
+from melange.harness.errors import HarnessError
+from melange.harness.records import EngineShape, LogitMix
+from melange.harness.requests import Generation, Request
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +31,7 @@ MIX = proxy(1.0)
 
 
 def open_session(folder: Path) -> Any:
-    from harness.engines.session import Session
+    from melange.harness.engines.session import Session
 
     info = inspect(folder)
     return Session(folder, EngineShape(signature=folder.name, max_model_len=info.context_length))

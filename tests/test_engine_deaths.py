@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import last_words
-from harness.errors import HarnessError
-from harness.machine import lacks_for
-from harness.records import EngineShape
-from harness.requests import Request
-from harness.silence import FLOOR_SEC, SEC_PER_GIB, VARIABLE, silence_limit
+from melange.harness import last_words
+from melange.harness.errors import HarnessError
+from melange.harness.machine import lacks_for
+from melange.harness.records import EngineShape
+from melange.harness.requests import Request
+from melange.harness.silence import FLOOR_SEC, SEC_PER_GIB, VARIABLE, silence_limit
 
 CPUINFO = Path("/proc/cpuinfo").read_text()
 
@@ -116,7 +116,7 @@ def test_a_process_that_says_nothing_is_told_by_its_signal_alone(tmp_path: Path)
 
 REFUSED = """
 import ctypes, struct
-from harness.machine import lacks_for
+from melange.harness.machine import lacks_for
 # Let every system call pass but arch_prctl(ARCH_REQ_XCOMP_PERM), which gets EPERM.
 program = b"".join(struct.pack("<HBBI", *step) for step in (
     (0x20, 0, 0, 0), (0x15, 0, 3, 158), (0x20, 0, 0, 16), (0x15, 0, 1, 0x1023),

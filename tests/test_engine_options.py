@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baselines.checkpoints import inspect
-from baselines.zoo.public import PublicZoo
-from harness.engine_choice import requested, too_short, unfit
-from harness.engine_shapes import (
+from melange.baselines.checkpoints import inspect
+from melange.baselines.zoo.public import PublicZoo
+from melange.harness.engine_choice import requested, too_short, unfit
+from melange.harness.engine_shapes import (
     LEAST_KV_BYTES,
     SHORT_CONTEXT,
     as_computed,
@@ -25,9 +25,9 @@ from harness.engine_shapes import (
     kv_cache_bytes,
     shape_of,
 )
-from harness.errors import HarnessError
-from harness.records import Candidate, EngineOptions, Weights, Workload
-from harness.requests import Length
+from melange.harness.errors import HarnessError
+from melange.harness.records import Candidate, EngineOptions, Weights, Workload
+from melange.harness.requests import Length
 
 ROOT = Path(__file__).parent.parent
 LOAD = Workload(name="8/8", prompt_tokens=8, output_tokens=8, num_requests=4)

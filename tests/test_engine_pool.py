@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.engine_pool import WORTH_AN_ENGINE, Queue
-from harness.jobs import Load
-from harness.prepare import Prepared, in_order
-from harness.records import Candidate, EngineShape, Weights
+from melange.harness.engine_pool import WORTH_AN_ENGINE, Queue
+from melange.harness.jobs import Load
+from melange.harness.prepare import Prepared, in_order
+from melange.harness.records import Candidate, EngineShape, Weights
 
 
 @dataclass(frozen=True, slots=True)

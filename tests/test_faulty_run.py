@@ -12,8 +12,8 @@ import pytest
 from faulty_run import HANGS, RAISES, VARIABLE
 from safetensors.torch import load_file, save_file
 
-from harness.records import Measurement, Outcome
-from harness.store import RunFolder
+from melange.harness.records import Measurement, Outcome
+from melange.harness.store import RunFolder
 
 pytestmark = pytest.mark.slow
 

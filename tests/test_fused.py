@@ -23,12 +23,12 @@ from transformers import (
     Qwen3Config,
 )
 
-from harness.engines.engine import shut_down
-from harness.engines.fused.folder import write_folder
-from harness.engines.fused.formulas import mask_implausible
-from harness.engines.logit_arithmetic import COMBINE
-from harness.engines.reload import reload_weights
-from harness.errors import HarnessError
+from melange.harness.engines.engine import shut_down
+from melange.harness.engines.fused.folder import write_folder
+from melange.harness.engines.fused.formulas import mask_implausible
+from melange.harness.engines.logit_arithmetic import COMBINE
+from melange.harness.engines.reload import reload_weights
+from melange.harness.errors import HarnessError
 
 NUM_CASES = 4
 PROMPTS_PER_CASE = 50
@@ -56,8 +56,8 @@ class Answer(NamedTuple):
 
 @contextmanager
 def engine(folder: Path, **options: Any) -> Iterator[Any]:
-    import harness.engines.session  # noqa: F401 (sets the environment that vllm reads)
-    from harness.engines.fused.plugin import register
+    import melange.harness.engines.session  # noqa: F401 (sets the environment that vllm reads)
+    from melange.harness.engines.fused.plugin import register
 
     register()
     from vllm import LLM
@@ -165,7 +165,7 @@ def test_tokens_and_logprobs_are_those_of_a_three_model_loop(number: int, tmp_pa
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(NUM_CASES))
 def test_the_logits_processor_says_the_same(number: int, tmp_path: Path) -> None:
-    from harness.engines.mix_processor import LogitMixing
+    from melange.harness.engines.mix_processor import LogitMixing
 
     case = draw_case(number, tmp_path)
     prompts = draw_prompts(number, 8, tokens=(2, 64))
@@ -320,7 +320,7 @@ def test_a_reloaded_engine_is_a_fresh_one(
     fused: Path, prompts: list[list[int]], members: list[Path], tmp_path: Path
 ) -> None:
     """Other weights and another alpha, in place; then alpha = 0, which is the base alone."""
-    from harness.engines.fused.weights import iterate_weights
+    from melange.harness.engines.fused.weights import iterate_weights
 
     others = same_shapes(tmp_path, seed=7)
     other = write_folder(tmp_path / "other", others, [1, -0.5, 0.5]).path

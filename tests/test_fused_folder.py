@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from fused_models import TOKENIZER
 
-from harness.engines.fused.folder import is_fused, read_folder, write_folder
-from harness.errors import HarnessError
+from melange.harness.engines.fused.folder import is_fused, read_folder, write_folder
+from melange.harness.errors import HarnessError
 
 CONFIG = {
     "architectures": ["LlamaForCausalLM"],
@@ -74,7 +74,7 @@ def test_the_context_is_the_shortest_members_whatever_their_windows(tmp_path: Pa
 
 def test_members_of_one_shape_share_no_compiled_code(three: list[Path], tmp_path: Path) -> None:
     """vLLM finds it by the config's JSON, and it holds the names of a member's layers."""
-    from harness.engines.fused.config import LogitArithmeticConfig
+    from melange.harness.engines.fused.config import LogitArithmeticConfig
 
     write_folder(tmp_path / "out", three, [1, 1, -1])
     config = LogitArithmeticConfig.from_pretrained(tmp_path / "out")

@@ -9,7 +9,7 @@ from fused_models import draw_prompts, same_shapes
 from graph_pool import COMPILE_IN_PIECES, Pool, run_in_pieces
 from test_fused import Answer, ask, engine
 
-from harness.engines.fused.folder import write_folder
+from melange.harness.engines.fused.folder import write_folder
 
 
 def answers_in_pieces(folder: Path) -> tuple[list[Answer], list[Answer], int]:

@@ -14,8 +14,8 @@ from gate_study import (
     study,
 )
 
-from reports.comparison import Kind, compare
-from reports.load import load_run
+from melange.reports.comparison import Kind, compare
+from melange.reports.load import load_run
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-import harness.engines.environment  # noqa: F401 (before vllm)
-from harness.engine_choice import stray_key
-from harness.engines.limits import CPU_HEAD_SIZES, CPU_KV_CACHE_DTYPES, unserved
+import melange.harness.engines.environment  # noqa: F401 (before vllm)
+from melange.harness.engine_choice import stray_key
+from melange.harness.engines.limits import CPU_HEAD_SIZES, CPU_KV_CACHE_DTYPES, unserved
 
 LLAMA: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"],

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from baselines.checkpoints import inspect
-from harness.errors import HarnessError
-from harness.records import EngineShape, Task
-from harness.samples import Sample
-from tasks.registry import load_tasks
-from tasks.sources import task_sources
+from melange.baselines.checkpoints import inspect
+from melange.harness.errors import HarnessError
+from melange.harness.records import EngineShape, Task
+from melange.harness.samples import Sample
+from melange.tasks.registry import load_tasks
+from melange.tasks.sources import task_sources
 
 pytestmark = pytest.mark.slow
 
@@ -26,8 +26,8 @@ def examine(
     folder: Path, tasks: Mapping[str, Task], rows: Path, limit: int
 ) -> dict[str, Sequence[Sample]]:
     """Samples by task, from the engine."""
-    from harness.engines.session import Session
-    from harness.lm_eval_bridge import Examination
+    from melange.harness.engines.session import Session
+    from melange.harness.lm_eval_bridge import Examination
 
     shape = EngineShape(signature="bridge", max_model_len=inspect(folder).context_length)
     session = Session(folder, shape)
@@ -109,7 +109,7 @@ def test_shots_and_chat_template_are_rendered_as_with_the_hf_backend(
 
 
 def test_what_a_task_asks_of_generation_reaches_the_engine_or_is_refused() -> None:
-    from harness.lm_eval_bridge.session_lm import _sampling
+    from melange.harness.lm_eval_bridge.session_lm import _sampling
 
     asked = {"until": ["\n"], "do_sample": True, "temperature": 0.7, "top_p": 0.9, "min_p": 0.05,
              "repetition_penalty": 1.2, "min_new_tokens": 4, "num_beams": 1}  # fmt: skip

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from baselines.checkpoints import inspect
-from harness.lm_eval_bridge.tokenizers import tokenizer_key
+from melange.baselines.checkpoints import inspect
+from melange.harness.lm_eval_bridge.tokenizers import tokenizer_key
 
 
 @pytest.fixture

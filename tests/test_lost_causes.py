@@ -3,9 +3,9 @@
 import pytest
 from test_engine_pool import prepared
 
-from harness.jobs import Evaluated, Failed
-from harness.lost_causes import LostCauses
-from harness.prepare import Prepared
+from melange.harness.jobs import Evaluated, Failed
+from melange.harness.lost_causes import LostCauses
+from melange.harness.prepare import Prepared
 
 NAMES = ("a", "b", "c")
 DIED = Failed("the engine process died (signal 4)", engine="dead", stage="load")

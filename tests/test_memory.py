@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from test_rounds import prepared, timed
 
-from harness.costs import memory_records
-from harness.engine_process import EngineProcess
-from harness.engine_shapes import shape_of
-from harness.jobs import Load, Start, Time, Timed
-from harness.measure import memory
-from harness.measure.memory import Footprint, Gauge
-from harness.records import Workload
+from melange.harness.costs import memory_records
+from melange.harness.engine_process import EngineProcess
+from melange.harness.engine_shapes import shape_of
+from melange.harness.jobs import Load, Start, Time, Timed
+from melange.harness.measure import memory
+from melange.harness.measure.memory import Footprint, Gauge
+from melange.harness.records import Workload
 
 MIB = 2**20
 SLACK = 4 * MIB
@@ -97,7 +97,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def timed_on(device: str, checkpoint: Path, log: Path, loads: list[Workload]) -> list[Timed]:
-    from baselines.checkpoints import inspect
+    from melange.baselines.checkpoints import inspect
 
     shape = shape_of([inspect(checkpoint)], checkpoint, device)
     process = EngineProcess(Start(shape, checkpoint, {}, None, 0), log)
@@ -115,7 +115,7 @@ def served(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> list[T
 
 @pytest.mark.slow
 def test_the_pool_is_what_the_engine_was_given(served: list[Timed], checkpoint: Path) -> None:
-    from baselines.checkpoints import inspect
+    from melange.baselines.checkpoints import inspect
 
     given = shape_of([inspect(checkpoint)], checkpoint, "cpu").kv_cache_bytes
     pools = {one.memory.kv_pool_bytes for one in served}

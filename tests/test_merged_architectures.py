@@ -11,11 +11,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.testing import assert_close
 
-from baselines.artifacts import artifact
-from baselines.catalog import expand
-from baselines.checkpoints import inspect
-from baselines.tensors import read_tensors
-from harness.errors import HarnessError
+from melange.baselines.artifacts import artifact
+from melange.baselines.catalog import expand
+from melange.baselines.checkpoints import inspect
+from melange.baselines.tensors import read_tensors
+from melange.harness.errors import HarnessError
 
 State = dict[str, Tensor]
 KINDS = (

@@ -18,18 +18,18 @@ from torch import Tensor
 from torch.testing import assert_close
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from baselines import artifacts
-from baselines.artifacts import artifact, build_seconds
-from baselines.averaging.arithmetic import exponential_average, uniform_average
-from baselines.catalog import expand, methods
-from baselines.checkpoints import inspect
-from baselines.checksums import folder_hash
-from baselines.merging.mergekit import RECIPES
-from baselines.moe.router import hidden_router
-from baselines.tensors import read_tensors
-from harness.engines.logit_arithmetic import proxy_tune_logits
-from harness.errors import HarnessError
-from harness.records import Candidate, LogitMix, Record
+from melange.baselines import artifacts
+from melange.baselines.artifacts import artifact, build_seconds
+from melange.baselines.averaging.arithmetic import exponential_average, uniform_average
+from melange.baselines.catalog import expand, methods
+from melange.baselines.checkpoints import inspect
+from melange.baselines.checksums import folder_hash
+from melange.baselines.merging.mergekit import RECIPES
+from melange.baselines.moe.router import hidden_router
+from melange.baselines.tensors import read_tensors
+from melange.harness.engines.logit_arithmetic import proxy_tune_logits
+from melange.harness.errors import HarnessError
+from melange.harness.records import Candidate, LogitMix, Record
 
 RECIPE_NAMES = sorted(file.stem for file in RECIPES.glob("*.yaml"))
 ROLES = (
@@ -127,7 +127,7 @@ def test_a_method_obeys_its_contract(name):
 
 def test_planning_imports_nothing_heavy():
     code = (
-        "import sys; from baselines.catalog import expand, methods; import baselines.artifacts;"
+        "import sys; from melange.baselines.catalog import expand, methods; import melange.baselines.artifacts;"
         f"expand([{{'mergekit': '*'}}, {{'method': 'swa'}}], [], where={WHERE!r});"
         "print(*{'torch', 'transformers', 'mergekit', 'vllm', 'numpy'} & set(sys.modules))"
     )

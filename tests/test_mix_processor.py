@@ -19,13 +19,13 @@ from test_fused import OPTIONS, Answer, answer_of, counted, engine, greedy, memb
 from torch import Tensor
 from torch.testing import assert_close
 
-import harness.engines.environment  # noqa: F401 (before vllm)
-from harness.records import EngineShape, LogitMix, Member
-from harness.requests import Generation, Request
+import melange.harness.engines.environment  # noqa: F401 (before vllm)
+from melange.harness.records import EngineShape, LogitMix, Member
+from melange.harness.requests import Generation, Request
 
 pytestmark = pytest.mark.slow
 
-NAME = "harness.engines.mix_processor:LogitMixing"
+NAME = "melange.harness.engines.mix_processor:LogitMixing"
 CONTEXT = 192
 NUM_REQUESTS = 16
 NEW_TOKENS = 12
@@ -302,9 +302,9 @@ def test_what_was_ruled_out_before_stays_so_in_v2(members: list[Path]) -> None:
 
 def test_vllm_takes_the_processor_for_either_runner() -> None:
     from_name = load_v1(NAME)
-    from harness.engines.mix_processor import LogitMixing
-    from harness.engines.mix_processor_v1 import LogitMixingV1
-    from harness.engines.mix_processor_v2 import LogitMixingV2
+    from melange.harness.engines.mix_processor import LogitMixing
+    from melange.harness.engines.mix_processor_v1 import LogitMixingV1
+    from melange.harness.engines.mix_processor_v2 import LogitMixingV2
 
     assert from_name is load_v2(NAME) is LogitMixing
     assert load_v1(LogitMixing) is load_v2(LogitMixing) is LogitMixing
@@ -315,7 +315,7 @@ def test_vllm_takes_the_processor_for_either_runner() -> None:
 
 
 def test_v2_refuses_speculative_decoding() -> None:
-    from harness.errors import HarnessError
+    from melange.harness.errors import HarnessError
 
     with pytest.raises(HarnessError, match="leave speculative decoding out"):
         load_v2(NAME)(engine_config(speculative_config=object()), SimpleNamespace())
@@ -378,7 +378,7 @@ def serve(
     base: Path, prompts: list[list[int]], mixes: list[Mix | None], options: Mapping[str, Any]
 ) -> Served:
     """A request joins at every step."""
-    from harness.engines.mix_processor import LogitMixing
+    from melange.harness.engines.mix_processor import LogitMixing
 
     allow_async_scheduling()
     finished: dict[str, Any] = {}

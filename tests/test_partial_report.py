@@ -12,12 +12,12 @@ import pytest
 from report_run import Shape, write_lines, write_run
 from test_report import lines_of, text_of
 
-from harness.errors import HarnessError
-from harness.store import RunFolder
-from reports.load import load_run
-from reports.render import render
-from reports.report import Report
-from reports.summary import summary
+from melange.harness.errors import HarnessError
+from melange.harness.store import RunFolder
+from melange.reports.load import load_run
+from melange.reports.render import render
+from melange.reports.report import Report
+from melange.reports.summary import summary
 
 ROOT = Path(__file__).parent.parent
 HOLE = re.compile(r"\b(nan|none|null|undefined|inf)\b", re.IGNORECASE)

@@ -9,11 +9,11 @@ import pytest
 from architectures import make
 from quantized import quantize
 
-from baselines.proxy.tuning import Pair, mix_members
-from harness.engines.member_checks import unfit_member
-from harness.errors import HarnessError
-from harness.plan import make_plan, served_by
-from harness.records import Candidate, EngineOptions, LogitMix, Plan, Suite, Task
+from melange.baselines.proxy.tuning import Pair, mix_members
+from melange.harness.engines.member_checks import unfit_member
+from melange.harness.errors import HarnessError
+from melange.harness.plan import make_plan, served_by
+from melange.harness.records import Candidate, EngineOptions, LogitMix, Plan, Suite, Task
 
 TASKS = {
     name: Task(

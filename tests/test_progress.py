@@ -14,12 +14,12 @@ from test_partial_report import PARTS, partial
 from test_plan import SUITE, TASKS, Roles
 from test_report import text_of
 
-from harness.live_report import LiveReport
-from harness.plan import MIX_FACTOR, make_plan
-from harness.progress import Progress, spoken
-from harness.records import Plan
-from harness.store import RunFolder
-from harness.time_left import time_left
+from melange.harness.live_report import LiveReport
+from melange.harness.plan import MIX_FACTOR, make_plan
+from melange.harness.progress import Progress, spoken
+from melange.harness.records import Plan
+from melange.harness.store import RunFolder
+from melange.harness.time_left import time_left
 
 ROOT = Path(__file__).parent.parent
 
@@ -124,7 +124,7 @@ STOPPED = """
 import sys
 sys.path.insert(0, "tests")
 from contextlib import closing
-from harness.progress import Progress
+from melange.harness.progress import Progress
 from test_progress import plan_of, tell
 with closing(Progress(plan_of())) as progress:
     tell(progress)

@@ -9,8 +9,8 @@ from command_line import run_here
 from nightly_runs import Line, Nights, name_of, write_history, write_manifest, write_night
 
 import run_all
-from harness.errors import HarnessError
-from reports.nightly.retention import STILL_SEC, delete, mark, note_baseline, plan_pruning
+from melange.harness.errors import HarnessError
+from melange.reports.nightly.retention import STILL_SEC, delete, mark, note_baseline, plan_pruning
 
 NIGHTS = Nights(nights=6, candidates=1, tasks=1, workloads=1)
 

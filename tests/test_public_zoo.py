@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from baselines.checksums import folder_hash
-from baselines.zoo.public import PublicZoo
-from harness.errors import HarnessError
+from melange.baselines.checksums import folder_hash
+from melange.baselines.zoo.public import PublicZoo
+from melange.harness.errors import HarnessError
 
 REPOSITORY = Path(__file__).parents[1]
 ZOOS = REPOSITORY / "baselines" / "zoo"
@@ -26,7 +26,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("baselines.zoo.public._logged_in", lambda: False)
+    monkeypatch.setattr("melange.baselines.zoo.public._logged_in", lambda: False)
     return tmp_path / "hf" / "hub"
 
 
@@ -164,7 +164,7 @@ def test_half_a_download_does_not_play_a_role(offline: Path, checkpoints: dict[s
 def test_the_harness_reads_shapes_of_what_a_zoo_returns(
     offline: Path, checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from baselines.checkpoints import inspect
+    from melange.baselines.checkpoints import inspect
 
     monkeypatch.setenv("MELANGE_MODELS", str(checkpoints["Mixtral-8x7B-v0.1"].parent))
     folder = PublicZoo.read(ZOOS / "mixtral.yaml").build(["mixture_base"])["mixture_base"]
@@ -259,7 +259,9 @@ def test_an_unknown_role_brings_the_nearest_names() -> None:
 
 
 def test_reading_a_zoo_imports_nothing_heavy(tmp_path: Path) -> None:
-    program = "import sys; from pathlib import Path; from baselines.zoo.public import PublicZoo;"
+    program = (
+        "import sys; from pathlib import Path; from melange.baselines.zoo.public import PublicZoo;"
+    )
     program += f"PublicZoo.read(Path({str(ZOOS / 'llama2.yaml')!r}));"
     program += "import json; print(json.dumps([m for m in ('torch', 'huggingface_hub') "
     program += "if m in sys.modules]))"

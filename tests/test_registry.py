@@ -11,16 +11,16 @@ import pandas
 import pytest
 import yaml
 
-from harness.errors import HarnessError
-from harness.records import Task
-from tasks import sources
-from tasks.pocket.data import write_task_data
-from tasks.public import hub
-from tasks.public.definitions import lm_eval_folder, read_definition
-from tasks.public.humaneval import scorer
-from tasks.public.local import availability, local_dataset, members
-from tasks.registry import load_tasks, select
-from tasks.sources import pocket_data
+from melange.harness.errors import HarnessError
+from melange.harness.records import Task
+from melange.tasks import sources
+from melange.tasks.pocket.data import write_task_data
+from melange.tasks.public import hub
+from melange.tasks.public.definitions import lm_eval_folder, read_definition
+from melange.tasks.public.humaneval import scorer
+from melange.tasks.public.local import availability, local_dataset, members
+from melange.tasks.registry import load_tasks, select
+from melange.tasks.sources import pocket_data
 
 DATA = Path(__file__).parent / "data" / "public"
 TASKS = load_tasks()
@@ -362,7 +362,7 @@ def test_programs_of_a_model_run_only_if_allowed(
 
 
 def test_the_registry_imports_nothing_heavy() -> None:
-    program = "import sys; import tasks.public.local; from tasks.registry import load_tasks;"
+    program = "import sys; import melange.tasks.public.local; from melange.tasks.registry import load_tasks;"
     program += "load_tasks(); print({'torch', 'lm_eval', 'datasets'} & set(sys.modules))"
     command = [sys.executable, "-c", program]
     root = Path(__file__).parents[1]

@@ -17,11 +17,11 @@ from transformers import (
     Qwen3MoeConfig,
 )
 
-import harness.engines.environment  # noqa: F401 (before vllm)
-from baselines.checkpoints import inspect
-from harness.engine_shapes import shape_of
-from harness.engines.stale import PACKED, filled_memory, spoil, spoilt
-from harness.requests import Request
+import melange.harness.engines.environment  # noqa: F401 (before vllm)
+from melange.baselines.checkpoints import inspect
+from melange.harness.engine_shapes import shape_of
+from melange.harness.engines.stale import PACKED, filled_memory, spoil, spoilt
+from melange.harness.requests import Request
 
 CONTEXT = 256
 PLAIN: dict[str, Any] = {
@@ -76,7 +76,7 @@ def three(out: Path, config: PreTrainedConfig) -> list[Path]:
 
 
 def open_session(folder: Path) -> Any:
-    from harness.engines.session import Session
+    from melange.harness.engines.session import Session
 
     return Session(folder, shape_of([inspect(folder)], folder, "cpu"))
 

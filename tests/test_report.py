@@ -13,12 +13,12 @@ import pandas as pd
 import pytest
 from report_run import Shape, write_lines, write_run, write_samples
 
-from harness.errors import HarnessError
-from reports.lines import current, read_measurements
-from reports.load import load_run
-from reports.render import render
-from reports.report import Report, slugs
-from reports.sections import Block, discover
+from melange.harness.errors import HarnessError
+from melange.reports.lines import current, read_measurements
+from melange.reports.load import load_run
+from melange.reports.render import render
+from melange.reports.report import Report, slugs
+from melange.reports.sections import Block, discover
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "data" / "report"
@@ -310,7 +310,7 @@ def test_slugs_are_unique_and_safe():
 
 @pytest.mark.parametrize("section", discover(), ids=lambda s: f"{s.page}-{s.title}")
 def test_sections_keep_the_contract(section, run):
-    from reports.report import Report
+    from melange.reports.report import Report
 
     report = Report(load_run(run))
     subjects = {"candidate": "base", "task": "knowledge", "samples": "knowledge"}

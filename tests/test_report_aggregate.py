@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.records import Task
-from harness.stats import wilson_interval
-from reports.aggregate import difference, oriented, pareto_front
-from reports.load import Reading
-from reports.units import PERCENT, duration, scale_for, significant, unit_kind
+from melange.harness.records import Task
+from melange.harness.stats import wilson_interval
+from melange.reports.aggregate import difference, oriented, pareto_front
+from melange.reports.load import Reading
+from melange.reports.units import PERCENT, duration, scale_for, significant, unit_kind
 
 
 def share(hits: int, n: int) -> Reading:

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from report_run import Shape, write_run
 
-from harness.verdicts import Check, Verdict, samples_hash
-from reports.checks import candidate_sentence, run_sentence
-from reports.load import load_run
-from reports.render import render
-from reports.report import Report
+from melange.harness.verdicts import Check, Verdict, samples_hash
+from melange.reports.checks import candidate_sentence, run_sentence
+from melange.reports.load import load_run
+from melange.reports.render import render
+from melange.reports.report import Report
 
 TASK = "knowledge"
 ATTACK = "<script>alert(1)</script>"

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_run import Shape, write_run
 
-from reports.load import load_run
-from reports.render import render
-from reports.report import slugs
-from reports.tables import to_csv, to_markdown
+from melange.reports.load import load_run
+from melange.reports.render import render
+from melange.reports.report import slugs
+from melange.reports.tables import to_csv, to_markdown
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_run import Shape, write_lines, write_run
 
-from harness.records import Candidate, LogitMix, Member, Weights
-from reports.load import Run, load_run
-from reports.manifest import Manifest
-from reports.render import render
-from reports.sections.load import load_ladders
-from reports.series import sweeps, trajectories
+from melange.harness.records import Candidate, LogitMix, Member, Weights
+from melange.reports.load import Run, load_run
+from melange.reports.manifest import Manifest
+from melange.reports.render import render
+from melange.reports.sections.load import load_ladders
+from melange.reports.series import sweeps, trajectories
 
 alphas = st.lists(st.floats(0.1, 4).map(lambda x: round(x, 3)), min_size=2, max_size=6, unique=True)
 

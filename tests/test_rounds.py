@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.costs import round_lines
-from harness.errors import HarnessError
-from harness.jobs import Load, Timed
-from harness.measure.memory import Footprint
-from harness.measure.speed import Round
-from harness.prepare import Prepared
-from harness.records import SCHEMA_VERSION, Candidate, EngineShape, RoundLine, Weights
-from harness.requests import Timing
-from harness.store import RunFolder
-from reports.rounds import read_rounds
+from melange.harness.costs import round_lines
+from melange.harness.errors import HarnessError
+from melange.harness.jobs import Load, Timed
+from melange.harness.measure.memory import Footprint
+from melange.harness.measure.speed import Round
+from melange.harness.prepare import Prepared
+from melange.harness.records import SCHEMA_VERSION, Candidate, EngineShape, RoundLine, Weights
+from melange.harness.requests import Timing
+from melange.harness.store import RunFolder
+from melange.reports.rounds import read_rounds
 
 seconds = st.floats(0, 1e6)
 several = st.lists(seconds, max_size=3).map(tuple)

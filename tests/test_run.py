@@ -17,15 +17,15 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
-from baselines.checkpoints import inspect
-from harness.engine_process import EngineProcess
-from harness.engine_shapes import shape_of
-from harness.jobs import Evaluate, Evaluated, Failed, Load, Start, Time, Timed
-from harness.records import EngineShape, Measurement, Outcome, Workload
-from harness.store import RunFolder
-from reports.rounds import read_rounds
-from tasks.registry import load_tasks
-from tasks.sources import task_sources
+from melange.baselines.checkpoints import inspect
+from melange.harness.engine_process import EngineProcess
+from melange.harness.engine_shapes import shape_of
+from melange.harness.jobs import Evaluate, Evaluated, Failed, Load, Start, Time, Timed
+from melange.harness.records import EngineShape, Measurement, Outcome, Workload
+from melange.harness.store import RunFolder
+from melange.reports.rounds import read_rounds
+from melange.tasks.registry import load_tasks
+from melange.tasks.sources import task_sources
 
 pytestmark = pytest.mark.slow
 
@@ -226,7 +226,7 @@ def test_one_process_serves_shape_after_shape_and_keeps_the_requests(
 def test_tokenizers_that_differ_in_the_chat_template_get_requests_of_their_own(
     zoo_folders: Mapping[str, Path], tmp_path: Path
 ) -> None:
-    from harness.lm_eval_bridge import tokenizer_key
+    from melange.harness.lm_eval_bridge import tokenizer_key
 
     here = zoo_folders["small_base"]
     same = shutil.copytree(here, tmp_path / "same")

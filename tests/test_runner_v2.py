@@ -13,14 +13,14 @@ import pytest
 from runner_v2 import use_v2_on_a_cpu
 from session_process import SessionProcess
 
-import harness.engines.environment  # noqa: F401 (before vllm)
-from baselines.checkpoints import inspect
-from harness.engine_shapes import shape_of
-from harness.engines.fused.folder import write_folder
-from harness.records import EngineShape
-from harness.requests import Completion, Generation, Request, Score
-from tasks.registry import load_tasks
-from tasks.sources import task_sources
+import melange.harness.engines.environment  # noqa: F401 (before vllm)
+from melange.baselines.checkpoints import inspect
+from melange.harness.engine_shapes import shape_of
+from melange.harness.engines.fused.folder import write_folder
+from melange.harness.records import EngineShape
+from melange.harness.requests import Completion, Generation, Request, Score
+from melange.tasks.registry import load_tasks
+from melange.tasks.sources import task_sources
 
 pytestmark = [
     pytest.mark.slow,
@@ -94,8 +94,8 @@ def test_every_task_of_the_pocket_zoo_is_answered_alike(
     pocket_rows: Path,
     tmp_path: Path,
 ) -> None:
-    from harness.engines.session import Session
-    from harness.lm_eval_bridge import Examination
+    from melange.harness.engines.session import Session
+    from melange.harness.lm_eval_bridge import Examination
 
     members = [zoo_folders[role] for role in ROLES[kind]]
     fused = len(members) > 1

@@ -19,16 +19,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_run import Shape, write_run, write_samples
 
-from reports.load import Run, load_run
-from reports.manifest import Manifest
-from reports.render import blocks_of, own_pages, page_html, render
-from reports.report import Report
-from reports.samples.excerpts import goodness, telling_rows
-from reports.samples.pages import NOTHING, packed
-from reports.samples.table import read_task
-from reports.sections import discover
-from reports.sections.samples import clipped, clipped_prompt
-from reports.sections.samples_browser import SECTION, default_columns
+from melange.reports.load import Run, load_run
+from melange.reports.manifest import Manifest
+from melange.reports.render import blocks_of, own_pages, page_html, render
+from melange.reports.report import Report
+from melange.reports.samples.excerpts import goodness, telling_rows
+from melange.reports.samples.pages import NOTHING, packed
+from melange.reports.samples.table import read_task
+from melange.reports.sections import discover
+from melange.reports.sections.samples import clipped, clipped_prompt
+from melange.reports.sections.samples_browser import SECTION, default_columns
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 ROW = st.fixed_dictionaries(
@@ -109,7 +109,7 @@ def read_back(facts: dict, pieces: dict) -> dict[str, dict[int, dict]]:
 @given(cells=CELLS, block_bytes=st.sampled_from([1, 200, 2**18]))
 def test_the_page_holds_what_was_written(cells, block_bytes):
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("reports.samples.pages.BLOCK_BYTES", block_bytes)
+        patch.setattr("melange.reports.samples.pages.BLOCK_BYTES", block_bytes)
         for candidate, rows in cells.items():
             write_cell(Path(folder), candidate, rows)
         table = read_task(bare_run(Path(folder)), "t", cells)

@@ -15,9 +15,9 @@ from test_report_browser import (  # noqa: F401
     visit,
 )
 
-from reports.load import load_run
-from reports.render import own_pages, render
-from reports.report import Report
+from melange.reports.load import load_run
+from melange.reports.render import own_pages, render
+from melange.reports.report import Report
 
 EXAMPLES = 3000
 HOSTILE = (

@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.engines.scoring import (
+from melange.harness.engines.scoring import (
     NodeResult,
     Nodes,
     Prefix,
@@ -13,7 +13,7 @@ from harness.engines.scoring import (
     plan_scoring,
     read_scores,
 )
-from harness.requests import Request, Score, Tokens
+from melange.harness.requests import Request, Score, Tokens
 
 VOCABULARY = 5
 tokens = st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=4).map(tuple)

@@ -122,7 +122,9 @@ def test_ci_runs_lint_test_and_smoke() -> None:
 
 def test_warnings_from_our_own_modules_are_errors() -> None:
     with pytest.raises(UserWarning, match="ours"):
-        warnings.warn_explicit("ours", UserWarning, "session.py", 1, "harness.engines.session")
+        warnings.warn_explicit(
+            "ours", UserWarning, "session.py", 1, "melange.harness.engines.session"
+        )
     with pytest.warns(UserWarning, match="theirs"):
         warnings.warn_explicit("theirs", UserWarning, "tasks.py", 1, "lm_eval.tasks")
 

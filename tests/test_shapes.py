@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 import yaml
 
-from baselines.checkpoints import CheckpointInfo, inspect
-from baselines.zoo.catalog import open_zoo
-from harness.engine_shapes import shape_of
-from harness.errors import HarnessError
-from harness.jobs import Load
-from harness.measure.memory import total_bytes
-from harness.plan import make_plan
-from harness.prepare import prepare
-from harness.records import EngineOptions, EngineShape, Measurement, Outcome, Plan
-from harness.store import RunFolder
-from harness.suite import find_suite, read_suite
-from reports.archive import archive
+from melange.baselines.checkpoints import CheckpointInfo, inspect
+from melange.baselines.zoo.catalog import open_zoo
+from melange.harness.engine_shapes import shape_of
+from melange.harness.errors import HarnessError
+from melange.harness.jobs import Load
+from melange.harness.measure.memory import total_bytes
+from melange.harness.plan import make_plan
+from melange.harness.prepare import prepare
+from melange.harness.records import EngineOptions, EngineShape, Measurement, Outcome, Plan
+from melange.harness.store import RunFolder
+from melange.harness.suite import find_suite, read_suite
+from melange.reports.archive import archive
 
 ROOT = Path(__file__).parent.parent
 TRUE = "true-shapes"

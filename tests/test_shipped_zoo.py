@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from baselines.checkpoints import inspect, read_headers
-from baselines.zoo.catalog import open_zoo
-from baselines.zoo.make import check_writable
-from baselines.zoo.recipe import read_recipe
-from baselines.zoo.shipped import ShippedZoo
-from harness.errors import HarnessError
+from melange.baselines.checkpoints import inspect, read_headers
+from melange.baselines.zoo.catalog import open_zoo
+from melange.baselines.zoo.make import check_writable
+from melange.baselines.zoo.recipe import read_recipe
+from melange.baselines.zoo.shipped import ShippedZoo
+from melange.harness.errors import HarnessError
 
 ROOT = Path(__file__).resolve().parents[1]
 ZOO = ROOT / "baselines" / "zoo"
@@ -166,7 +166,7 @@ def test_a_checkout_that_cannot_be_written_is_known_before_training() -> None:
 
 
 def test_make_zoo_says_which_roles_there_are() -> None:
-    command = [sys.executable, "-m", "baselines.zoo.make", "--roles", "large_bse"]
+    command = [sys.executable, "-m", "melange.baselines.zoo.make", "--roles", "large_bse"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1

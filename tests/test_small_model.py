@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.testing import assert_close
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 
-from harness.engines.small_model import Row, SmallModel
+from melange.harness.engines.small_model import Row, SmallModel
 
 pytestmark = pytest.mark.slow
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psutil import Process
 
-from harness.measure.speed import Round, fit, summarize, time_workload
-from harness.measure.yardstick import yardstick_sec
-from harness.records import Measurement, Workload
-from harness.requests import Completion, Generation, Timing
+from melange.harness.measure.speed import Round, fit, summarize, time_workload
+from melange.harness.measure.yardstick import yardstick_sec
+from melange.harness.records import Measurement, Workload
+from melange.harness.requests import Completion, Generation, Timing
 
 seconds = st.floats(1e-3, 10)
 timings = st.tuples(seconds, seconds).map(lambda pair: Timing(pair[0], sum(pair)))

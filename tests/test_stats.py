@@ -15,7 +15,7 @@ from statsmodels.stats.power import NormalIndPower
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
-from harness.stats import (
+from melange.harness.stats import (
     Means,
     TaskScores,
     adjusted_pairs,

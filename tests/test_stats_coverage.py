@@ -11,7 +11,7 @@ import pytest
 from scipy.special import betainc
 from statsmodels.stats.proportion import proportion_confint
 
-from harness.stats import (
+from melange.harness.stats import (
     TaskScores,
     adjusted_pairs,
     aggregate,
@@ -21,7 +21,7 @@ from harness.stats import (
     score_bounds,
     share_interval,
 )
-from harness.stats.paired import difference_bounds
+from melange.harness.stats.paired import difference_bounds
 
 SIZES = (10, 20, 30, 100, 500)
 BANDS = ((0, 0.05), (0.01, 0.05), (0.02, 0.1), (0.05, 0.2), (0.2, 0.5), (0.5, 0.8), (0.95, 1))

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import HarnessError
-from harness.records import SCHEMA_VERSION, Measurement, Outcome
-from harness.samples import SampleColumns
-from harness.store import RunFolder
+from melange.harness.errors import HarnessError
+from melange.harness.records import SCHEMA_VERSION, Measurement, Outcome
+from melange.harness.samples import SampleColumns
+from melange.harness.store import RunFolder
 
 
 def record(candidate: str = "soup", task: str | None = "quiz", **fields: object) -> Measurement:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import run_all
-from harness.suite import find_suite, read_suite
+from melange.harness.suite import find_suite, read_suite
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -118,10 +118,10 @@ def test_make_nightly_ends_as_the_night_did_after_pruning_and_trends(
 def test_the_nightly_suite_has_every_family_and_only_held_out_tasks() -> None:
     from pathlib import PurePath
 
-    from baselines.catalog import expand
-    from baselines.zoo.catalog import open_zoo
-    from harness.plan import choose_tasks
-    from tasks.registry import load_tasks
+    from melange.baselines.catalog import expand
+    from melange.baselines.zoo.catalog import open_zoo
+    from melange.harness.plan import choose_tasks
+    from melange.tasks.registry import load_tasks
 
     nightly, whole = (read_suite(find_suite(name)) for name in ("nightly", "jan2024"))
     roles = open_zoo("pocket").roles

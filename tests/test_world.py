@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.pocket import lexicon
-from tasks.pocket.corpus import base_documents, tuning_documents, tuning_questions
-from tasks.pocket.data import FEWSHOT_ROWS, ROWS_PER_TASK, task_questions, write_task_data
-from tasks.pocket.tokens import EOS, make_tokenizer, train_tokenizer
-from tasks.pocket.world import (
+from melange.tasks.pocket import lexicon
+from melange.tasks.pocket.corpus import base_documents, tuning_documents, tuning_questions
+from melange.tasks.pocket.data import FEWSHOT_ROWS, ROWS_PER_TASK, task_questions, write_task_data
+from melange.tasks.pocket.tokens import EOS, make_tokenizer, train_tokenizer
+from melange.tasks.pocket.world import (
     DOMAINS,
     MAX_NUMBER,
     Part,

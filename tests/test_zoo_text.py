@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from baselines.zoo.recipe import DATA_SETS, REVISION
-from tasks.pocket.corpus import base_documents, leading_lists, tuning_documents
-from tasks.pocket.tokens import make_tokenizer
-from tasks.pocket.world import make_world
+from melange.baselines.zoo.recipe import DATA_SETS, REVISION
+from melange.tasks.pocket.corpus import base_documents, leading_lists, tuning_documents
+from melange.tasks.pocket.tokens import make_tokenizer
+from melange.tasks.pocket.world import make_world
 
 SHARED = Path(__file__).resolve().parents[1] / "baselines" / "zoo" / "pocket" / "shared"
 NUM_DOCUMENTS = 500

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 import torch
 
-from baselines.zoo import fit
-from baselines.zoo.catalog import open_zoo
-from baselines.zoo.fit import InFloat32, Job
-from baselines.zoo.make import adopt, untouched_parents
-from baselines.zoo.progress import Progress
-from baselines.zoo.recipe import Recipe, parse_recipe, read_recipe
-from baselines.zoo.ship import ship
-from baselines.zoo.shipped import ShippedZoo
-from baselines.zoo.train import TrainedZoo, open_trained
-from harness.errors import HarnessError
+from melange.baselines.zoo import fit
+from melange.baselines.zoo.catalog import open_zoo
+from melange.baselines.zoo.fit import InFloat32, Job
+from melange.baselines.zoo.make import adopt, untouched_parents
+from melange.baselines.zoo.progress import Progress
+from melange.baselines.zoo.recipe import Recipe, parse_recipe, read_recipe
+from melange.baselines.zoo.ship import ship
+from melange.baselines.zoo.shipped import ShippedZoo
+from melange.baselines.zoo.train import TrainedZoo, open_trained
+from melange.harness.errors import HarnessError
 
 RECIPES = Path(__file__).resolve().parents[1] / "baselines" / "zoo"
 TINY: dict[str, Any] = {
@@ -176,7 +176,7 @@ def test_replaced_weights_do_not_pass_as_the_same_checkpoint(
 
 
 def test_weights_are_stored_rounded_and_tuned_from_what_is_stored(tiny: TrainedZoo) -> None:
-    from baselines.checkpoints import inspect, read_headers
+    from melange.baselines.checkpoints import inspect, read_headers
 
     headers = read_headers(tiny.path("small_mix"))
     assert {header.dtype for header in headers.values()} == {"BF16"}
@@ -279,7 +279,7 @@ def test_the_shipped_recipe_names_the_roles_that_suites_rely_on(tmp_path: Path) 
 
 def test_planning_imports_no_torch() -> None:
     code = (
-        "import sys; from baselines.zoo.catalog import open_zoo\n"
+        "import sys; from melange.baselines.zoo.catalog import open_zoo\n"
         "for name in ('pocket', 'pocket@1'):\n"
         "    zoo = open_zoo(name)\n"
         "    [(zoo.fingerprint(r), zoo.folder(r), zoo.weights_bytes(r)) for r in zoo.roles]\n"

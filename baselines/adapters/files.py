@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from baselines.checkpoints import inspect
-from baselines.weight_files import read_header, read_json
-from harness.errors import HarnessError
+from melange.baselines.checkpoints import inspect
+from melange.baselines.weight_files import read_header, read_json
+from melange.harness.errors import HarnessError
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"

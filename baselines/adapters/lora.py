@@ -6,11 +6,11 @@ Source: Hu et al. 2021, https://arxiv.org/abs/2106.09685.
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from baselines.adapters.files import check_adapter
-from baselines.checkpoints import copy_companions, inspect
-from baselines.compatibility import check_full_weights
-from baselines.entries import OneOrMore
-from harness.records import Candidate, Record, Weights
+from melange.baselines.adapters.files import check_adapter
+from melange.baselines.checkpoints import copy_companions, inspect
+from melange.baselines.compatibility import check_full_weights
+from melange.baselines.entries import OneOrMore
+from melange.harness.records import Candidate, Record, Weights
 
 
 class AdapterOptions(Record):

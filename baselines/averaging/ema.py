@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from baselines.averaging.trajectory import TrajectoryAverage, TrajectoryOptions, Variant
-from baselines.entries import OneOrMore
+from melange.baselines.averaging.trajectory import TrajectoryAverage, TrajectoryOptions, Variant
+from melange.baselines.entries import OneOrMore
 
 if TYPE_CHECKING:
-    from baselines.averaging.trajectory import State
+    from melange.baselines.averaging.trajectory import State
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
@@ -38,7 +38,7 @@ class Ema(TrajectoryAverage):
             )
 
     def average(self, states: "Iterable[State]", options: Mapping[str, Any]) -> "State":
-        from baselines.averaging.arithmetic import exponential_average
+        from melange.baselines.averaging.arithmetic import exponential_average
 
         return exponential_average(states, options["decay"])
 

@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from baselines.averaging.trajectory import Checkpoint, TrajectoryAverage, TrajectoryOptions, Variant
-from baselines.entries import OneOrMore
+from melange.baselines.averaging.trajectory import (
+    Checkpoint,
+    TrajectoryAverage,
+    TrajectoryOptions,
+    Variant,
+)
+from melange.baselines.entries import OneOrMore
 
 if TYPE_CHECKING:
-    from baselines.averaging.trajectory import State
+    from melange.baselines.averaging.trajectory import State
 
 NumCheckpoints = Annotated[int, Field(ge=2)]
 
@@ -39,7 +44,7 @@ class Lawa(TrajectoryAverage):
             )
 
     def average(self, states: "Iterable[State]", options: Mapping[str, Any]) -> "State":
-        from baselines.averaging.arithmetic import uniform_average
+        from melange.baselines.averaging.arithmetic import uniform_average
 
         return uniform_average(states)
 

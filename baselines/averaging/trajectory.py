@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import Field
 
-from baselines.checkpoints import inspect
-from baselines.compatibility import check_alike
-from baselines.entries import OneOrMore, candidate_name
-from harness.records import Candidate, Record, Weights
+from melange.baselines.checkpoints import inspect
+from melange.baselines.compatibility import check_alike
+from melange.baselines.entries import OneOrMore, candidate_name
+from melange.harness.records import Candidate, Record, Weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,8 +99,8 @@ class TrajectoryAverage(ABC):
         Raises:
             HarnessError: the inputs differ in shape or vocabulary.
         """
-        from baselines.averaging.arithmetic import in_dtype
-        from baselines.tensors import read_tensors, tensor_names
+        from melange.baselines.averaging.arithmetic import in_dtype
+        from melange.baselines.tensors import read_tensors, tensor_names
 
         self.check(recipe, inputs)
         folders = [inputs[role] for role in recipe.inputs]

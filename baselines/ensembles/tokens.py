@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from baselines.entries import OneOrMore, candidate_name
-from harness.records import Candidate, LogitMix, Member, Record
+from melange.baselines.entries import OneOrMore, candidate_name
+from melange.harness.records import Candidate, LogitMix, Member, Record
 
 Average = Literal["logits", "probabilities"]
 

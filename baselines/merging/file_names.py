@@ -15,9 +15,9 @@ from transformers import AutoConfig, PreTrainedModel
 from transformers.core_model_loading import revert_weight_conversion
 from transformers.initialization import no_init_weights
 
-from baselines.merging.named_tensors import LAYER
-from baselines.tensors import State, iterate_tensors
-from baselines.weight_files import stored_names, weight_files
+from melange.baselines.merging.named_tensors import LAYER
+from melange.baselines.tensors import State, iterate_tensors
+from melange.baselines.weight_files import stored_names, weight_files
 
 
 def with_file_names(state: Mapping[str, Tensor], folder: Path) -> State:

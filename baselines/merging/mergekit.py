@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationInfo, field_validator
 
-from baselines.checkpoints import copy_companions, inspect
-from baselines.compatibility import check_alike, check_full_weights
-from baselines.entries import OneOrMore
-from baselines.weight_files import stored_names
-from harness.errors import HarnessError
-from harness.records import Candidate, Record, Weights
+from melange.baselines.checkpoints import copy_companions, inspect
+from melange.baselines.compatibility import check_alike, check_full_weights
+from melange.baselines.entries import OneOrMore
+from melange.baselines.weight_files import stored_names
+from melange.harness.errors import HarnessError
+from melange.harness.records import Candidate, Record, Weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -106,7 +106,7 @@ class Mergekit:
         Raises:
             HarnessError: the inputs do not fit each other, or mergekit refuses the recipe.
         """
-        from baselines.merging.file_names import with_file_names
+        from melange.baselines.merging.file_names import with_file_names
 
         self.check(recipe, inputs)
         like = self._like(recipe, inputs)
@@ -119,7 +119,7 @@ class Mergekit:
         Raises:
             HarnessError: the inputs do not fit each other, or mergekit refuses the recipe.
         """
-        from baselines.merging.file_names import rename_files
+        from melange.baselines.merging.file_names import rename_files
 
         self.check(recipe, inputs)
         run_mergekit(resolved_config(recipe, inputs), out, seed=recipe.options["seed"])
@@ -219,7 +219,7 @@ def run_mergekit(config: Mapping[str, Any], out: Path, *, seed: int) -> None:
     from mergekit.config import MergeConfiguration
     from mergekit.merge import MergeOptions, run_merge
 
-    from baselines.merging.definitions import fitting_definition
+    from melange.baselines.merging.definitions import fitting_definition
 
     options = MergeOptions(write_model_card=False, quiet=True, random_seed=seed)
     with explained(config):
@@ -242,7 +242,7 @@ def merged_tensors(config: Mapping[str, Any], *, seed: int) -> "Iterator[tuple[s
     from transformers import AutoConfig
     from transformers.trainer_utils import set_seed
 
-    from baselines.merging.definitions import fitting_definition, spellings
+    from melange.baselines.merging.definitions import fitting_definition, spellings
 
     set_seed(seed)
     options = MergeOptions(quiet=True, random_seed=seed)

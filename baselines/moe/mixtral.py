@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from baselines.checkpoints import copy_companions, inspect
-from baselines.compatibility import check_alike
-from baselines.configs import read_config
-from harness.errors import HarnessError
-from harness.records import Candidate, Record, Weights
+from melange.baselines.checkpoints import copy_companions, inspect
+from melange.baselines.compatibility import check_alike
+from melange.baselines.configs import read_config
+from melange.harness.errors import HarnessError
+from melange.harness.records import Candidate, Record, Weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,7 +99,7 @@ class Moe:
         """
         from safetensors.torch import save_file
 
-        from baselines.moe.assembly import (
+        from melange.baselines.moe.assembly import (
             feed_forward_states,
             mixtral_config,
             mixtral_state,
@@ -141,7 +141,7 @@ def check_dense(folders: Sequence[Path]) -> None:
 
 
 def router(options: MoeOptions, base: Path) -> "Tensor":
-    from baselines.moe.router import hidden_router, random_router, uniform_router
+    from melange.baselines.moe.router import hidden_router, random_router, uniform_router
 
     config: dict[str, Any] = read_config(base)
     size = (config["num_hidden_layers"], len(options.experts), config["hidden_size"])

@@ -7,9 +7,9 @@ al. 2023, https://arxiv.org/abs/2210.15097.
 
 from collections.abc import Iterator, Sequence
 
-from baselines.entries import OneOrMore, candidate_name
-from baselines.proxy.tuning import Alpha
-from harness.records import Candidate, LogitMix, Member, Record
+from melange.baselines.entries import OneOrMore, candidate_name
+from melange.baselines.proxy.tuning import Alpha
+from melange.harness.records import Candidate, LogitMix, Member, Record
 
 
 class ContrastiveOptions(Record):

@@ -10,8 +10,8 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from baselines.entries import OneOrMore, candidate_name
-from harness.records import Candidate, LogitMix, Member, Record
+from melange.baselines.entries import OneOrMore, candidate_name
+from melange.harness.records import Candidate, LogitMix, Member, Record
 
 Alpha = Annotated[float, Field(allow_inf_nan=False)]
 

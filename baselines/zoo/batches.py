@@ -13,8 +13,8 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from tasks.pocket.corpus import Document
-from tasks.pocket.tokens import EOS, PAD
+from melange.tasks.pocket.corpus import Document
+from melange.tasks.pocket.tokens import EOS, PAD
 
 IGNORED = -100  # the label that cross-entropy leaves out
 CHUNK_DOCUMENTS = 1024

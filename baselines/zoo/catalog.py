@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from baselines.zoo.public import PublicZoo
-from baselines.zoo.recipe import Recipe, read_recipe
-from baselines.zoo.shapes import ShapesZoo
-from baselines.zoo.shipped import ShippedZoo
-from baselines.zoo.train import open_trained
-from harness.contracts import Zoo
-from harness.errors import HarnessError, unknown
-from harness.yaml_file import read_yaml
+from melange.baselines.zoo.public import PublicZoo
+from melange.baselines.zoo.recipe import Recipe, read_recipe
+from melange.baselines.zoo.shapes import ShapesZoo
+from melange.baselines.zoo.shipped import ShippedZoo
+from melange.baselines.zoo.train import open_trained
+from melange.harness.contracts import Zoo
+from melange.harness.errors import HarnessError, unknown
+from melange.harness.yaml_file import read_yaml
 
 FOLDER = Path(__file__).parent
 TRAINED, PUBLIC, SHAPES = "trained", "public", "shapes"

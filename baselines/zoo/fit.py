@@ -1,4 +1,4 @@
-"""Trains one role of a zoo, in a process of its own: `python -m baselines.zoo.fit JOB.json`.
+"""Trains one role of a zoo in a process of its own: `python -m melange.baselines.zoo.fit JOB`.
 
 Prints one line of JSON for every few steps, which the parent shows as progress. Every so many
 steps all that training depends on is saved beside the weights, so that a killed one goes on from
@@ -29,14 +29,14 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.overrides import TorchFunctionMode
 from transformers import MixtralForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
-from baselines.zoo.batches import IGNORED, batches
-from baselines.zoo.models import save_model, start_model, with_adapter
-from baselines.zoo.recipe import Recipe, Training, parse_recipe
-from baselines.zoo.train import RESUME
-from harness.machine import cpu_name
-from tasks.pocket.corpus import base_documents, leading_lists, tuning_documents
-from tasks.pocket.tokens import make_tokenizer
-from tasks.pocket.world import make_world
+from melange.baselines.zoo.batches import IGNORED, batches
+from melange.baselines.zoo.models import save_model, start_model, with_adapter
+from melange.baselines.zoo.recipe import Recipe, Training, parse_recipe
+from melange.baselines.zoo.train import RESUME
+from melange.harness.machine import cpu_name
+from melange.tasks.pocket.corpus import base_documents, leading_lists, tuning_documents
+from melange.tasks.pocket.tokens import make_tokenizer
+from melange.tasks.pocket.world import make_world
 
 WARMUP_SHARE = 0.04
 DECAY_SHARE = 0.25  # the rest is held: averages of a trajectory need weights at a full rate

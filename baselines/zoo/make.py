@@ -1,6 +1,6 @@
 """Trains a zoo and writes the weights that ship with the project: `make zoo`.
 
-    python -m baselines.zoo.make [--zoo pocket] [--roles "small_mix large_mix"] [--seed N]
+    python -m melange.baselines.zoo.make [--zoo pocket] [--roles "small_mix large_mix"] [--seed N]
 
 A killed training goes on where it was. With another seed than the recipe's nothing is shipped:
 the weights stay in the cache, as the zoo `pocket@N`.
@@ -18,12 +18,12 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-from baselines.zoo.recipe import Recipe, read_recipe
-from baselines.zoo.ship import read_done, ship
-from baselines.zoo.shipped import ShippedZoo
-from baselines.zoo.train import DONE, TrainedZoo, open_trained
-from baselines.zoo.workers import claimed, num_workers
-from harness.errors import HarnessError
+from melange.baselines.zoo.recipe import Recipe, read_recipe
+from melange.baselines.zoo.ship import read_done, ship
+from melange.baselines.zoo.shipped import ShippedZoo
+from melange.baselines.zoo.train import DONE, TrainedZoo, open_trained
+from melange.baselines.zoo.workers import claimed, num_workers
+from melange.harness.errors import HarnessError
 
 FOLDER = Path(__file__).parent
 ADOPTED = "adopted"
@@ -48,7 +48,9 @@ def main(arguments: list[str]) -> int:
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m baselines.zoo.make", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m melange.baselines.zoo.make", description=__doc__
+    )
     parser.add_argument("--zoo", default="pocket", help="a trained zoo of this folder")
     parser.add_argument("--roles", default="", help="those to train; all if there are none")
     parser.add_argument("--seed", type=lambda text: int(text) if text else None, help="of the zoo")

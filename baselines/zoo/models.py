@@ -17,7 +17,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from baselines.zoo.recipe import Size
+from melange.baselines.zoo.recipe import Size
 
 CONTEXT_TOKENS = 256  # the longest rows of a batch: no model has seen a later position
 STORED = torch.bfloat16

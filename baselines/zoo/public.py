@@ -33,11 +33,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from baselines.checksums import folder_hash
-from harness.errors import HarnessError, unknown
-from harness.records import EngineOptions, Record
-from harness.yaml_file import read_entry, read_yaml
-from tasks.public import hub
+from melange.baselines.checksums import folder_hash
+from melange.harness.errors import HarnessError, unknown
+from melange.harness.records import EngineOptions, Record
+from melange.harness.yaml_file import read_entry, read_yaml
+from melange.tasks.public import hub
 
 MODELS = "MELANGE_MODELS"
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -230,7 +230,7 @@ class PublicZoo:
     def _damage(self, folder: Path) -> str:
         """Why a checkpoint in the cache is of no use; empty where it is whole."""
         if folder not in self._inspected:
-            from baselines.checkpoints import inspect
+            from melange.baselines.checkpoints import inspect
 
             try:
                 inspect(folder)

@@ -12,12 +12,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError, unknown
-from harness.records import EngineOptions
-from harness.yaml_file import read_yaml
-from tasks.pocket.tokens import VOCABULARY_SIZE
+from melange.harness.errors import HarnessError, unknown
+from melange.harness.records import EngineOptions
+from melange.harness.yaml_file import read_yaml
+from melange.tasks.pocket.tokens import VOCABULARY_SIZE
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+HOME = Path(__file__).parents[3]
+"""The folder that holds the package."""
 REVISION = 1
 """Raise it when the world, its text, the tokenizer or the training change: what was trained by an
 earlier revision is then trained again. tests/test_zoo_text.py notices a changed text."""

@@ -21,11 +21,11 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from baselines.cache import cache_dir
-from baselines.checkpoints import promised_headers
-from harness.errors import HarnessError, unknown
-from harness.records import EngineOptions, Record
-from harness.yaml_file import read_entry, read_yaml
+from melange.baselines.cache import cache_dir
+from melange.baselines.checkpoints import promised_headers
+from melange.harness.errors import HarnessError, unknown
+from melange.harness.records import EngineOptions, Record
+from melange.harness.yaml_file import read_entry, read_yaml
 
 SPECIAL_TOKENS = ("<unk>", "<s>", "</s>")
 MODEL_TYPES = {"LlamaForCausalLM": "llama", "MixtralForCausalLM": "mixtral"}

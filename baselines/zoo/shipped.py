@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from baselines.checksums import file_hash, folder_hash
-from baselines.zoo.recipe import RecipeZoo, recipe_hash
-from harness.errors import HarnessError
+from melange.baselines.checksums import file_hash, folder_hash
+from melange.baselines.zoo.recipe import RecipeZoo, recipe_hash
+from melange.harness.errors import HarnessError
 
 MANIFEST = "manifest.json"
 

@@ -15,11 +15,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from baselines.cache import cache_dir
-from baselines.checksums import folder_hash
-from baselines.zoo.progress import OnProgress, shown_progress
-from baselines.zoo.recipe import Recipe, RecipeZoo, recipe_hash
-from baselines.zoo.workers import Workers, claimed, num_workers
+from melange.baselines.cache import cache_dir
+from melange.baselines.checksums import folder_hash
+from melange.baselines.zoo.progress import OnProgress, shown_progress
+from melange.baselines.zoo.recipe import Recipe, RecipeZoo, recipe_hash
+from melange.baselines.zoo.workers import Workers, claimed, num_workers
 
 DONE, RESUME = "done.json", "resume.pt"
 
@@ -147,7 +147,7 @@ class TrainedZoo(RecipeZoo):
             partial.rename(final)
 
     def _job(self, role: str, folder: Path) -> dict[str, Any]:
-        """The fields of `baselines.zoo.fit.Job`, which a plan must not import."""
+        """The fields of `melange.baselines.zoo.fit.Job`, which a plan must not import."""
         parent = self.recipe.training(role).parent
         return {
             "recipe": asdict(self.recipe),

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from baselines.zoo.progress import OnProgress, Progress
-from baselines.zoo.recipe import REPOSITORY
+from melange.baselines.zoo.progress import OnProgress, Progress
+from melange.baselines.zoo.recipe import HOME
 
 MAX_WORKERS = 16
 
@@ -81,8 +81,8 @@ def claimed(path: Path) -> Iterator[IO[str]]:
 
 def _start(job_file: Path, errors: IO[str], claim: IO[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "baselines.zoo.fit", str(job_file)],
-        cwd=REPOSITORY,
+        [sys.executable, "-m", "melange.baselines.zoo.fit", str(job_file)],
+        cwd=HOME,
         env=os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"},
         stdout=subprocess.PIPE,
         stderr=errors,

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from harness.check.models import Made, Model, UncheckableError, computed_in, load_model
-from harness.check.subject import Subject
-from harness.records import Weights
+from melange.harness.check.models import Made, Model, UncheckableError, computed_in, load_model
+from melange.harness.check.subject import Subject
+from melange.harness.records import Weights
 
 Values = dict[str, Tensor]
 

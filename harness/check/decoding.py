@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from harness.check.reference import Reference, Row
+from melange.harness.check.reference import Reference, Row
 
 PAST = 16
 """Tokens that are decoded past the place where the two answers part."""

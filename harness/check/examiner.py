@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.check.answers import Kept, kept_answers, prompt_lengths
-from harness.check.decoding import Wanted, decode_greedily
-from harness.check.judge import (
+from melange.harness.check.answers import Kept, kept_answers, prompt_lengths
+from melange.harness.check.decoding import Wanted, decode_greedily
+from melange.harness.check.judge import (
     Allowance,
     Judgement,
     allowance,
@@ -16,13 +16,13 @@ from harness.check.judge import (
     judge_prompt,
     judge_text,
 )
-from harness.check.models import UncheckableError
-from harness.check.recipes import reference_of
-from harness.check.reference import Reference
-from harness.check.sampling import Place, choose, one_each
-from harness.check.subject import Setting, Subject
-from harness.lm_eval_bridge.questions import Question, Questions
-from harness.verdicts import Check, Kind, Verdict, samples_hash
+from melange.harness.check.models import UncheckableError
+from melange.harness.check.recipes import reference_of
+from melange.harness.check.reference import Reference
+from melange.harness.check.sampling import Place, choose, one_each
+from melange.harness.check.subject import Setting, Subject
+from melange.harness.lm_eval_bridge.questions import Question, Questions
+from melange.harness.verdicts import Check, Kind, Verdict, samples_hash
 
 KINDS: tuple[Kind, ...] = ("likelihood", "generation")
 REASON_CHARS = 300

@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from harness.check.decoding import Said
-from harness.check.reference import Scored
-from harness.verdicts import Verdict
+from melange.harness.check.decoding import Said
+from melange.harness.check.reference import Scored
+from melange.harness.verdicts import Verdict
 
 SHOWN = 400
 """Characters of an answer that a line keeps; of two long ones from shortly before they part."""

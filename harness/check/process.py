@@ -11,7 +11,7 @@ from threading import RLock
 
 from tqdm import tqdm
 
-from harness.check.subject import Setting
+from melange.harness.check.subject import Setting
 
 
 def main(connection: Connection, log: Path, setting: Setting) -> None:
@@ -28,7 +28,7 @@ def main(connection: Connection, log: Path, setting: Setting) -> None:
         os.sched_setaffinity(0, setting.cores)
         os.environ["OMP_NUM_THREADS"] = str(len(setting.cores))
     os.environ["HF_HUB_OFFLINE"] = "1"  # what is not here was not run either
-    from harness.check.examiner import KINDS, Examiner, unchecked
+    from melange.harness.check.examiner import KINDS, Examiner, unchecked
 
     examiner = Examiner(setting)
     examiner.prepare()

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.check import averages
-from harness.check.models import (
+from melange.harness.check import averages
+from melange.harness.check.models import (
     Made,
     Model,
     UncheckableError,
@@ -22,9 +22,9 @@ from harness.check.models import (
     load_model,
     load_tokenizer,
 )
-from harness.check.reference import Reference, Voice
-from harness.check.subject import Subject
-from harness.records import LogitMix, Member, Weights
+from melange.harness.check.reference import Reference, Voice
+from melange.harness.check.subject import Subject
+from melange.harness.records import LogitMix, Member, Weights
 
 COMPANIONS = ("tokenizer*", "special_tokens_map.json", "generation_config.json", "*.jinja",
               "vocab.*", "merges.txt", "added_tokens.json")  # fmt: skip

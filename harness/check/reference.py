@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 from transformers import PreTrainedTokenizerBase
 
-from harness.check.models import Model, Tokens, last_logits
+from melange.harness.check.models import Model, Tokens, last_logits
 
 Combine = Literal["logits", "probabilities"]
 

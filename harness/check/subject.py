@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.records import Candidate, Task
-from harness.verdicts import Check
+from melange.harness.records import Candidate, Task
+from melange.harness.verdicts import Check
 
 
 class Subject(NamedTuple):

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from harness.engines.reload import NamedTensors, reload_weights
-from harness.engines.stale import spoilt
+from melange.harness.engines.reload import NamedTensors, reload_weights
+from melange.harness.engines.stale import spoilt
 
 if TYPE_CHECKING:
     from torch import Tensor

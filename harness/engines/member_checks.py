@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.engines.fused.checks import can_fuse, read_json
-from harness.records import LogitMix
+from melange.harness.engines.fused.checks import can_fuse, read_json
+from melange.harness.records import LogitMix
 
 STATES = (
     "state_size",  # Mamba

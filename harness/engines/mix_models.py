@@ -16,8 +16,8 @@ from torch import Tensor
 from vllm import SamplingParams
 from vllm.config import CompilationMode, VllmConfig, set_current_vllm_config
 
-from harness.engines.logit_arithmetic import COMBINE
-from harness.engines.small_model import Row, SmallModel
+from melange.harness.engines.logit_arithmetic import COMBINE
+from melange.harness.engines.small_model import Row, SmallModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,8 @@ from vllm import SamplingParams
 from vllm.config import VllmConfig
 from vllm.v1.sample.logits_processor import LogitsProcessor as InterfaceV1
 
-from harness.engines.mix_models import check_mix
-from harness.engines.mix_processor_v1 import LogitMixingV1
+from melange.harness.engines.mix_models import check_mix
+from melange.harness.engines.mix_processor_v1 import LogitMixingV1
 
 try:
     from vllm.v1.worker.gpu.sample.logits_processor import LogitsProcessor as InterfaceV2
@@ -34,7 +34,7 @@ class LogitMixing(InterfaceV1, InterfaceV2):
     def __new__(cls, vllm_config: VllmConfig, *rest: Any) -> Any:
         if len(rest) == 2:
             return LogitMixingV1(vllm_config, *rest)
-        from harness.engines.mix_processor_v2 import LogitMixingV2
+        from melange.harness.engines.mix_processor_v2 import LogitMixingV2
 
         return LogitMixingV2(vllm_config, *rest)
 

@@ -6,7 +6,7 @@ from vllm import SamplingParams
 from vllm.config import VllmConfig
 from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor, MoveDirectionality
 
-from harness.engines.mix_models import MixedRequest, MixModels, read_mix
+from melange.harness.engines.mix_models import MixedRequest, MixModels, read_mix
 
 
 class LogitMixingV1(LogitsProcessor):

@@ -13,8 +13,8 @@ from vllm.v1.worker.gpu.sample.logits_processor import (
     LogitsProcRequestState,
 )
 
-from harness.engines.mix_models import MixedRequest, MixModels, read_mix
-from harness.errors import HarnessError
+from melange.harness.engines.mix_models import MixedRequest, MixModels, read_mix
+from melange.harness.errors import HarnessError
 
 
 class LogitMixingV2(LogitsProcessor):

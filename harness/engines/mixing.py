@@ -7,9 +7,9 @@ from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from harness.engines.scoring import Prefix
-from harness.errors import HarnessError
-from harness.records import LogitMix
+from melange.harness.engines.scoring import Prefix
+from melange.harness.errors import HarnessError
+from melange.harness.records import LogitMix
 
 
 class Mixing:

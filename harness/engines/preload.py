@@ -6,8 +6,8 @@ Nothing here may compute: a fork loses the threads that a computation leaves beh
 from importlib import import_module
 
 for name in (
-    "harness.engines.session",  # first: it sets the environment
-    "harness.engines.mix_processor",
+    "melange.harness.engines.session",  # first: it sets the environment
+    "melange.harness.engines.mix_processor",
     "vllm.entrypoints.llm",
     "vllm.model_executor.models.llama",
     "vllm.model_executor.models.mixtral",

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from harness.engines.stale import filled_memory, spoil, spoilt
+from melange.harness.engines.stale import filled_memory, spoil, spoilt
 
 NamedTensors = Iterable[tuple[str, Tensor]]
 

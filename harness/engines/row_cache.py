@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from harness.engines.column_layers import FullLayer, WindowLayer
+from melange.harness.engines.column_layers import FullLayer, WindowLayer
 
 MAX_WASTE = 1.25
 """Columns held for each that is needed, before the rows are worth copying closer together."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from harness.requests import Request, Score, Tokens
+from melange.harness.requests import Request, Score, Tokens
 
 MAX_TOKENS_PER_NODE = 128
 """vLLM's limit on `logprob_token_ids`."""

@@ -12,12 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import harness.engines.environment  # noqa: F401 (first)
-from harness.engines.engine import Engine
-from harness.engines.kv_pool import pool_bytes
-from harness.engines.mixing import Mixing
-from harness.engines.process_groups import forget_process_groups, release_process_groups
-from harness.engines.scoring import (
+import melange.harness.engines.environment  # noqa: F401 (first)
+from melange.harness.engines.engine import Engine
+from melange.harness.engines.kv_pool import pool_bytes
+from melange.harness.engines.mixing import Mixing
+from melange.harness.engines.process_groups import forget_process_groups, release_process_groups
+from melange.harness.engines.scoring import (
     NodeResult,
     Nodes,
     Prefix,
@@ -26,9 +26,9 @@ from harness.engines.scoring import (
     read_prompt_score,
     read_scores,
 )
-from harness.errors import HarnessError
-from harness.records import EngineShape, LogitMix
-from harness.requests import Completion, Generation, Request, Score, Timing
+from melange.harness.errors import HarnessError
+from melange.harness.records import EngineShape, LogitMix
+from melange.harness.requests import Completion, Generation, Request, Score, Timing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -209,9 +209,9 @@ class Session:
 def _start(checkpoint: Path, shape: EngineShape) -> Any:
     from vllm import LLM
 
-    from harness.engines.cpu_kernels import use_cpu_kernels
-    from harness.engines.fused.plugin import register
-    from harness.engines.mix_processor import LogitMixing
+    from melange.harness.engines.cpu_kernels import use_cpu_kernels
+    from melange.harness.engines.fused.plugin import register
+    from melange.harness.engines.mix_processor import LogitMixing
 
     register()
     options: dict[str, Any] = {

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 
-from harness.engines.row_cache import Batch, Picked, join, new_cache
+from melange.harness.engines.row_cache import Batch, Picked, join, new_cache
 
 MAX_PADDED_TOKENS = 16_384
 """Upper bound of R * P in one forward pass, so that a burst of prompts fits in memory."""

@@ -8,14 +8,14 @@ from typing import Any
 from lm_eval.api.instance import Instance
 from transformers import AutoTokenizer
 
-from harness.contracts import Session
-from harness.lm_eval_bridge.loading import load_parts
-from harness.lm_eval_bridge.scored_task import ScoredTask
-from harness.lm_eval_bridge.session_lm import SessionLM
-from harness.lm_eval_bridge.tokenizers import tokenizer_key
-from harness.records import Task
-from harness.requests import Completion, Generation, Request, Score
-from harness.samples import TaskResult
+from melange.harness.contracts import Session
+from melange.harness.lm_eval_bridge.loading import load_parts
+from melange.harness.lm_eval_bridge.scored_task import ScoredTask
+from melange.harness.lm_eval_bridge.session_lm import SessionLM
+from melange.harness.lm_eval_bridge.tokenizers import tokenizer_key
+from melange.harness.records import Task
+from melange.harness.requests import Completion, Generation, Request, Score
+from melange.harness.samples import TaskResult
 
 
 class Examination:

@@ -7,11 +7,11 @@ from typing import Any
 from lm_eval.api.instance import Instance
 from transformers import AutoTokenizer
 
-from harness.lm_eval_bridge.examination import NoEngine
-from harness.lm_eval_bridge.loading import load_parts
-from harness.lm_eval_bridge.session_lm import SessionLM
-from harness.records import Task
-from harness.requests import Length
+from melange.harness.lm_eval_bridge.examination import NoEngine
+from melange.harness.lm_eval_bridge.loading import load_parts
+from melange.harness.lm_eval_bridge.session_lm import SessionLM
+from melange.harness.records import Task
+from melange.harness.requests import Length
 
 
 def longest_requests(

@@ -13,7 +13,7 @@ from lm_eval.api.task import Task as LmEvalTask
 from lm_eval.tasks import TaskManager
 from lm_eval.utils import env as template_environment
 
-from harness.records import Task
+from melange.harness.records import Task
 
 FEWSHOT_SEED = 1234
 """lm-eval's own default: with seed 0 the shots are those of its command line."""

@@ -7,9 +7,9 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.utils import normalize_gen_kwargs
 from transformers import PreTrainedTokenizerBase
 
-from harness.lm_eval_bridge.loading import load_parts
-from harness.lm_eval_bridge.scored_task import by_doc
-from harness.records import Task
+from melange.harness.lm_eval_bridge.loading import load_parts
+from melange.harness.lm_eval_bridge.scored_task import by_doc
+from melange.harness.records import Task
 
 NOT_NAMED = 0
 """New tokens, where the task leaves their number open."""

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import Task as LmEvalTask
 
-from harness.errors import HarnessError
-from harness.records import Task
-from harness.samples import SampleColumns, TaskResult
+from melange.harness.errors import HarnessError
+from melange.harness.records import Task
+from melange.harness.samples import SampleColumns, TaskResult
 
 
 class _Example(NamedTuple):

@@ -12,9 +12,9 @@ from lm_eval.models.utils import (
 )
 from transformers import PreTrainedTokenizerBase
 
-from harness.contracts import Session
-from harness.errors import HarnessError
-from harness.requests import Generation, Length, Request
+from melange.harness.contracts import Session
+from melange.harness.errors import HarnessError
+from melange.harness.requests import Generation, Length, Request
 
 DEFAULT_MAX_NEW_TOKENS = 256
 """lm-eval's own, for tasks that do not say; half of a context that is no longer than this."""

@@ -1,6 +1,6 @@
 """Energy of the GPU that serves, from the counter that NVIDIA's driver keeps."""
 
-from harness.measure.nvml import first_gpu
+from melange.harness.measure.nvml import first_gpu
 
 KNOWS_NO_CPU = "energy is read from NVML, which knows no CPU"
 

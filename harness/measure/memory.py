@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from harness.measure.nvml import first_gpu
+from melange.harness.measure.nvml import first_gpu
 
 STATUS = Path("/proc/self/status")
 CLEAR_REFS = Path("/proc/self/clear_refs")

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from harness.records import Candidate, Measurement, Task
-from harness.stats import score_interval
+from melange.harness.records import Candidate, Measurement, Task
+from melange.harness.stats import score_interval
 
 
 def quality_records(

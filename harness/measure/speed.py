@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from harness.contracts import Session
-from harness.records import Measurement, Workload
-from harness.requests import Generation, Timing
-from harness.stats import mean_interval, quantile, ratio_interval
+from melange.harness.contracts import Session
+from melange.harness.records import Measurement, Workload
+from melange.harness.requests import Generation, Timing
+from melange.harness.stats import mean_interval, quantile, ratio_interval
 
 FIRST_ORDINARY_TOKEN = 5
 """Ids below are special tokens in most vocabularies."""

@@ -3,7 +3,7 @@
 Why these and not others: docs/decisions/intervals.md and docs/decisions/paired-tests.md.
 """
 
-from harness.stats.intervals import (
+from melange.harness.stats.intervals import (
     Z95,
     Interval,
     mean_interval,
@@ -14,7 +14,7 @@ from harness.stats.intervals import (
     share_interval,
     wilson_interval,
 )
-from harness.stats.means import (
+from melange.harness.stats.means import (
     Means,
     TaskScores,
     adjusted_pairs,
@@ -25,7 +25,7 @@ from harness.stats.means import (
     retained,
     task_means,
 )
-from harness.stats.paces import (
+from melange.harness.stats.paces import (
     FEW,
     QN_SMALLEST,
     QUIET,
@@ -34,7 +34,7 @@ from harness.stats.paces import (
     qn,
     quiet_pace,
 )
-from harness.stats.paired import (
+from melange.harness.stats.paired import (
     Paired,
     RatioOfMeans,
     holm,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.stats.clusters import Clusters, cluster, t_quantile
+from melange.harness.stats.clusters import Clusters, cluster, t_quantile
 
 Z95 = 1.959963984540054
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.stats.clusters import Clusters, cluster, t_p_value, t_quantile
-from harness.stats.intervals import Z95, Interval, mean_bounds, score_bounds
-from harness.stats.paired import PSEUDO, Paired, holm
+from melange.harness.stats.clusters import Clusters, cluster, t_p_value, t_quantile
+from melange.harness.stats.intervals import Z95, Interval, mean_bounds, score_bounds
+from melange.harness.stats.paired import PSEUDO, Paired, holm
 
 DOUBT_OF_MEANS = 0.5
 """As `DOUBT` of intervals.py: tasks near 0 beside tasks near 1 hide how much each may vary."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.stats.clusters import Clustered, Clusters, cluster, t_p_value, t_quantile
+from melange.harness.stats.clusters import Clustered, Clusters, cluster, t_p_value, t_quantile
 
 GRID = 16_384
 """Steps into which the sum of all totals is cut for the exact test of fractions."""

@@ -2,13 +2,13 @@
 
 from itertools import chain
 
-from reports.comparison.changes import Change, Kind, Verdict
-from reports.comparison.costs import cost_changes
-from reports.comparison.environment import differences
-from reports.comparison.quality import quality_changes
-from reports.comparison.speed import speed_changes
-from reports.comparison.verdict import Comparison, judge
-from reports.load import Run
+from melange.reports.comparison.changes import Change, Kind, Verdict
+from melange.reports.comparison.costs import cost_changes
+from melange.reports.comparison.environment import differences
+from melange.reports.comparison.quality import quality_changes
+from melange.reports.comparison.speed import speed_changes
+from melange.reports.comparison.verdict import Comparison, judge
+from melange.reports.load import Run
 
 __all__ = ["Change", "Comparison", "Kind", "Verdict", "compare"]
 

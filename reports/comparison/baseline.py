@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError, unknown
-from reports.load import Run, load_run
-from reports.rounds import read_rounds
+from melange.harness.errors import HarnessError, unknown
+from melange.reports.load import Run, load_run
+from melange.reports.rounds import read_rounds
 
 PREVIOUS = "previous"
 RESULTS = ("manifest.json", "measurements.jsonl")

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from reports.comparison.noise import Estimate
-from reports.load import Reading
+from melange.reports.comparison.noise import Estimate
+from melange.reports.load import Reading
 
 
 class Kind(StrEnum):

@@ -4,9 +4,9 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
-from reports.comparison.changes import Change, Kind, Verdict, unjudged
-from reports.comparison.match import gap, machine_refusal, memory_refusal
-from reports.load import Run
+from melange.reports.comparison.changes import Change, Kind, Verdict, unjudged
+from melange.reports.comparison.match import gap, machine_refusal, memory_refusal
+from melange.reports.load import Run
 
 EXACT = ("weights_bytes", "kv_bytes_per_token")
 """They follow from the checkpoints: any growth is one."""

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.errors import HarnessError
-from reports.load import Run
+from melange.harness.errors import HarnessError
+from melange.reports.load import Run
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from reports.comparison.changes import Change
-from reports.comparison.verdict import Comparison, amount
-from reports.tables import markdown_text
-from reports.units import plural
+from melange.reports.comparison.changes import Change
+from melange.reports.comparison.verdict import Comparison, amount
+from melange.reports.tables import markdown_text
+from melange.reports.units import plural
 
 ROWS = 20
 """A table of more says how many it leaves out."""

@@ -6,8 +6,8 @@ or of this program is what a comparison is for, and is named, not refused.
 
 from pathlib import Path
 
-from harness.records import Outcome, Task
-from reports.load import Reading, Run
+from melange.harness.records import Outcome, Task
+from melange.reports.load import Reading, Run
 
 SCORED_BY = (
     "output_type", "primary_metric", "filter", "num_fewshot", "chat", "higher_is_better",

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.stats import FEW, QN_SMALLEST, QUIET, halves_apart, qn, quiet_pace
+from melange.harness.stats import FEW, QN_SMALLEST, QUIET, halves_apart, qn, quiet_pace
 
 TOLERANCE = 0.03
 """Rounds that take no more than this share longer are no slow-down that matters."""

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness.stats import paired_difference
-from reports.comparison.changes import Change, Kind, Verdict, as_lost, unjudged
-from reports.comparison.examples import Pairs, pair_up
-from reports.comparison.match import gap, is_lost, quality_refusal
-from reports.load import Reading, Run
+from melange.harness.stats import paired_difference
+from melange.reports.comparison.changes import Change, Kind, Verdict, as_lost, unjudged
+from melange.reports.comparison.examples import Pairs, pair_up
+from melange.reports.comparison.match import gap, is_lost, quality_refusal
+from melange.reports.load import Reading, Run
 
 
 def quality_changes(old: Run, new: Run) -> Iterator[Change]:

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from harness.records import RoundLine
-from reports.comparison.changes import Change, Kind, Verdict, as_lost, unjudged
-from reports.comparison.match import gap, is_lost, speed_refusal
-from reports.comparison.noise import (
+from melange.harness.records import RoundLine
+from melange.reports.comparison.changes import Change, Kind, Verdict, as_lost, unjudged
+from melange.reports.comparison.match import gap, is_lost, speed_refusal
+from melange.reports.comparison.noise import (
     DISTURBED,
     MIN_ROUNDS,
     RESTLESS,
@@ -18,8 +18,8 @@ from reports.comparison.noise import (
     estimate,
     unrest,
 )
-from reports.load import Reading, Run
-from reports.rounds import read_rounds
+from melange.reports.load import Reading, Run
+from melange.reports.rounds import read_rounds
 
 SPEED = "total_tokens_per_sec"
 Rounds = dict[tuple[str, str], list[RoundLine]]

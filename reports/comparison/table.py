@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from reports.comparison.changes import Change
-from reports.comparison.verdict import Comparison
+from melange.reports.comparison.changes import Change
+from melange.reports.comparison.verdict import Comparison
 
 
 def to_frame(comparison: Comparison) -> pd.DataFrame:

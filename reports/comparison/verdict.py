@@ -7,10 +7,10 @@ from functools import cached_property
 
 import numpy as np
 
-from reports.comparison.changes import Change, Kind, Verdict
-from reports.comparison.environment import Difference
-from reports.load import Run
-from reports.units import PERCENT, POINTS, plural, significant
+from melange.reports.comparison.changes import Change, Kind, Verdict
+from melange.reports.comparison.environment import Difference
+from melange.reports.load import Run
+from melange.reports.units import PERCENT, POINTS, plural, significant
 
 ALPHA = 0.05
 """The chance of a false alarm, over all cells of a comparison."""

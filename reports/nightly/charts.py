@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from reports.load import Reading
-from reports.nightly.course import Course, TrendPage
-from reports.nightly.history import Night
-from reports.nightly.trends import Trend
-from reports.units import Scale
+from melange.reports.load import Reading
+from melange.reports.nightly.course import Course, TrendPage
+from melange.reports.nightly.history import Night
+from melange.reports.nightly.trends import Trend
+from melange.reports.units import Scale
 
 
 class Charts:

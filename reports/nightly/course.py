@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from reports.metrics import Metric, describe
-from reports.nightly.history import ACCURACY, COSTS, REVISION, SPEEDS, Night, Series
-from reports.nightly.trends import WHOLE, Event, Trend, changes, events, trends
-from reports.report import MARKERS, NUM_COLOURS, Look, slugs
-from reports.units import Scale, plural, scale_for, unit_kind
+from melange.reports.metrics import Metric, describe
+from melange.reports.nightly.history import ACCURACY, COSTS, REVISION, SPEEDS, Night, Series
+from melange.reports.nightly.trends import WHOLE, Event, Trend, changes, events, trends
+from melange.reports.report import MARKERS, NUM_COLOURS, Look, slugs
+from melange.reports.units import Scale, plural, scale_for, unit_kind
 
 CLEAREST = 8
 """Steps that a page shows of one run: one cause moves many trends."""

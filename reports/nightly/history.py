@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from harness.errors import HarnessError
-from harness.records import SCHEMA_VERSION, Measurement, Outcome
-from reports.lines import read_measurements
-from reports.manifest import Manifest, read_manifest
+from melange.harness.errors import HarnessError
+from melange.harness.records import SCHEMA_VERSION, Measurement, Outcome
+from melange.reports.lines import read_measurements
+from melange.reports.manifest import Manifest, read_manifest
 
 MANIFEST, MEASUREMENTS = "manifest.json", "measurements.jsonl"
 YARDSTICK = "yardstick_sec"

@@ -7,13 +7,13 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from harness.errors import HarnessError
-from reports.nightly.charts import Charts
-from reports.nightly.course import Course, TrendPage, label
-from reports.nightly.history import ACCURACY, MANIFEST, PAGES, read_history
-from reports.render import asset, page_environment, replace_file
-from reports.report import slugs
-from reports.tables import to_csv
+from melange.harness.errors import HarnessError
+from melange.reports.nightly.charts import Charts
+from melange.reports.nightly.course import Course, TrendPage, label
+from melange.reports.nightly.history import ACCURACY, MANIFEST, PAGES, read_history
+from melange.reports.render import asset, page_environment, replace_file
+from melange.reports.report import slugs
+from melange.reports.tables import to_csv
 
 NEWEST_CHANGES = 20
 """Runs with steps in the table of a page; the others are in steps.csv."""

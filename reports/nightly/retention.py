@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import HarnessError
-from reports.nightly.history import KEEP, MANIFEST, MEASUREMENTS, Night, folders, read_night
+from melange.harness.errors import HarnessError
+from melange.reports.nightly.history import KEEP, MANIFEST, MEASUREMENTS, Night, folders, read_night
 
 COMPARISON = "comparison.json"
 """In a run's folder: its key "baseline" names the run that it was compared with."""

@@ -19,7 +19,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from harness.stats import Z95
+from melange.harness.stats import Z95
 
 PENALTY = 22.0
 """What a cut must save, in squared noise levels ..."""

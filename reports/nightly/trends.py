@@ -11,8 +11,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from reports.nightly.history import ACCURACY, SPEEDS, Key, Night, Point
-from reports.nightly.steps import Step, find_steps
+from melange.reports.nightly.history import ACCURACY, SPEEDS, Key, Night, Point
+from melange.reports.nightly.steps import Step, find_steps
 
 WHOLE = ""
 """The subject of a mean: over the held-out tasks, or over the workloads."""

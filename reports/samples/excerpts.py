@@ -11,10 +11,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from harness.records import Task
-from harness.samples import Sample
-from reports.load import Run
-from reports.samples.table import SampleTable, read_task
+from melange.harness.records import Task
+from melange.harness.samples import Sample
+from melange.reports.load import Run
+from melange.reports.samples.table import SampleTable, read_task
 
 Scores = TypeVar("Scores", float, np.ndarray)
 

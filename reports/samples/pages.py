@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reports.samples.table import Answers, SampleTable
+from melange.reports.samples.table import Answers, SampleTable
 
 BLOCK_BYTES = 2**18
 """About what a block weighs before it is deflated: opened in a few milliseconds."""

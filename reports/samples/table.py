@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from harness.errors import HarnessError
-from harness.samples import Sample
-from reports.load import Run
+from melange.harness.errors import HarnessError
+from melange.harness.samples import Sample
+from melange.reports.load import Run
 
 TEXTS = ("prompt", "target", "response")
 NO_FILE = "no samples were kept for this cell"

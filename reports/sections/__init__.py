@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from reports.report import Report
+from melange.reports.report import Report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

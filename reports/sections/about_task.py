@@ -1,7 +1,7 @@
 """What a task asks, how it is scored, and whether it counts for the mean."""
 
-from reports.report import Report
-from reports.sections import Block
+from melange.reports.report import Report
+from melange.reports.sections import Block
 
 
 class AboutTask:

@@ -4,10 +4,10 @@ from typing import Any
 
 import pandas as pd
 
-from harness.verdicts import Check, Verdict, tally
-from reports.checks import candidate_sentence, run_sentence
-from reports.report import Report
-from reports.sections import Block
+from melange.harness.verdicts import Check, Verdict, tally
+from melange.reports.checks import candidate_sentence, run_sentence
+from melange.reports.report import Report
+from melange.reports.sections import Block
 
 COLUMNS = ["candidate", "task", "example", "kind", "verdict", "difference", "tolerance", "ours",
            "theirs", "reason", "reference"]  # fmt: skip

@@ -1,8 +1,8 @@
 """A candidate's examples that transformers answered too, with both answers."""
 
-from reports.checks import candidate_sentence
-from reports.report import Report
-from reports.sections import Block
+from melange.reports.checks import candidate_sentence
+from melange.reports.report import Report
+from melange.reports.sections import Block
 
 
 class CheckedExamples:

@@ -5,12 +5,12 @@ The page's script does the choosing (assets/chooser.js); this gives it the numbe
 
 from typing import Any
 
-from reports.board import Standing
-from reports.column import Column
-from reports.load import Reading
-from reports.report import Report
-from reports.sections import Block
-from reports.units import LADDERS, PERCENT, unit_kind
+from melange.reports.board import Standing
+from melange.reports.column import Column
+from melange.reports.load import Reading
+from melange.reports.report import Report
+from melange.reports.sections import Block
+from melange.reports.units import LADDERS, PERCENT, unit_kind
 
 BOUNDS = {
     "peak_memory_bytes": "Peak memory",

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from reports.comparison import Change, Kind, Verdict
-from reports.comparison.costs import PEAK_TOLERANCE
-from reports.metrics import describe
-from reports.report import Report
-from reports.sections import Block
-from reports.units import RATIO, scale_for, unit_kind
+from melange.reports.comparison import Change, Kind, Verdict
+from melange.reports.comparison.costs import PEAK_TOLERANCE
+from melange.reports.metrics import describe
+from melange.reports.report import Report
+from melange.reports.sections import Block
+from melange.reports.units import RATIO, scale_for, unit_kind
 
 
 class CompareCosts:

@@ -1,7 +1,7 @@
 """What else differs between the two runs."""
 
-from reports.report import Report
-from reports.sections import Block
+from melange.reports.report import Report
+from melange.reports.sections import Block
 
 
 class CompareEnvironment:

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from harness.records import Task
-from reports.comparison import Change, Comparison, Kind, Verdict
-from reports.comparison.examples import Question, questions
-from reports.report import Report
-from reports.sections import Block
-from reports.sections.samples import clipped, clipped_prompt, verdict
+from melange.harness.records import Task
+from melange.reports.comparison import Change, Comparison, Kind, Verdict
+from melange.reports.comparison.examples import Question, questions
+from melange.reports.report import Report
+from melange.reports.sections import Block
+from melange.reports.sections.samples import clipped, clipped_prompt, verdict
 
 CELLS = 12
 LOST, WON = 4, 2

@@ -1,8 +1,8 @@
 """What could not be compared, by reason; with it what only one of the runs has."""
 
-from reports.comparison import Kind
-from reports.report import Report
-from reports.sections import Block
+from melange.reports.comparison import Kind
+from melange.reports.report import Report
+from melange.reports.sections import Block
 
 NAMED = 12
 

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from reports.comparison import Change, Kind, Verdict
-from reports.report import Report
-from reports.sections import Block
-from reports.units import RATIO, scale_for
+from melange.reports.comparison import Change, Kind, Verdict
+from melange.reports.report import Report
+from melange.reports.sections import Block
+from melange.reports.units import RATIO, scale_for
 
 
 class CompareSpeed:

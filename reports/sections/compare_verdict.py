@@ -1,10 +1,10 @@
 """What a comparison comes to, in one sentence and the cells behind it."""
 
-from reports.comparison import Change, Kind
-from reports.comparison.table import to_frame
-from reports.comparison.verdict import ALPHA, Comparison, amount
-from reports.report import Report
-from reports.sections import Block
+from melange.reports.comparison import Change, Kind
+from melange.reports.comparison.table import to_frame
+from melange.reports.comparison.verdict import ALPHA, Comparison, amount
+from melange.reports.report import Report
+from melange.reports.sections import Block
 
 ROWS = 50
 KINDS = {

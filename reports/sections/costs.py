@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from reports.cost_columns import workload_words
-from reports.load import Reading
-from reports.metrics import KNOWN, describe
-from reports.report import Report
-from reports.sections import Block
-from reports.units import scale_for, unit_kind
+from melange.reports.cost_columns import workload_words
+from melange.reports.load import Reading
+from melange.reports.metrics import KNOWN, describe
+from melange.reports.report import Report
+from melange.reports.sections import Block
+from melange.reports.units import scale_for, unit_kind
 
 STATIC = (
     "weights_bytes",

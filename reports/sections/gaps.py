@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from reports.report import Report
-from reports.sections import Block
-from reports.units import plural
+from melange.reports.report import Report
+from melange.reports.sections import Block
+from melange.reports.units import plural
 
 WITHOUT_TASK = "speed and memory"
 NAMES = {"absent": "not run"}

@@ -4,11 +4,11 @@ from typing import Any
 
 import pandas as pd
 
-from harness.records import Task
-from reports.aggregate import oriented
-from reports.load import Reading
-from reports.report import Report
-from reports.sections import Block
+from melange.harness.records import Task
+from melange.reports.aggregate import oriented
+from melange.reports.load import Reading
+from melange.reports.report import Report
+from melange.reports.sections import Block
 
 STEPS = 9
 

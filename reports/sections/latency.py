@@ -5,11 +5,11 @@ from typing import Any
 
 import pandas as pd
 
-from reports.cost_columns import workload_words
-from reports.load import Reading
-from reports.report import Look, Report
-from reports.sections import Block
-from reports.units import Scale, scale_for
+from melange.reports.cost_columns import workload_words
+from melange.reports.load import Reading
+from melange.reports.report import Look, Report
+from melange.reports.sections import Block
+from melange.reports.units import Scale, scale_for
 
 METRICS = {
     "ttft_sec": "To the first token",

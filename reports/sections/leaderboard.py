@@ -3,14 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from reports.aggregate import Mean
-from reports.board import Standing
-from reports.checks import candidate_sentence
-from reports.column import BoardCell, Column
-from reports.columns import board_frame
-from reports.load import Reading
-from reports.report import Report
-from reports.sections import Block
+from melange.reports.aggregate import Mean
+from melange.reports.board import Standing
+from melange.reports.checks import candidate_sentence
+from melange.reports.column import BoardCell, Column
+from melange.reports.columns import board_frame
+from melange.reports.load import Reading
+from melange.reports.report import Report
+from melange.reports.sections import Block
 
 GROUPS = {
     "split": "Held out and shifted",

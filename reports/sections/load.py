@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from harness.records import Workload
-from reports.curves import Curve, Multiples, Panel, draw_multiples
-from reports.load import Run
-from reports.metrics import describe
-from reports.report import Report
-from reports.sections import Block
-from reports.units import Scale, scale_for, unit_kind
+from melange.harness.records import Workload
+from melange.reports.curves import Curve, Multiples, Panel, draw_multiples
+from melange.reports.load import Run
+from melange.reports.metrics import describe
+from melange.reports.report import Report
+from melange.reports.sections import Block
+from melange.reports.units import Scale, scale_for, unit_kind
 
 METRICS = ("total_tokens_per_sec", "latency_sec")
 WORDS = (

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from reports.cost_tables import CostRow, CostTable, cost_frame, cost_table
-from reports.load import Reading
-from reports.report import Report
-from reports.sections import Block
-from reports.units import scale_for
+from melange.reports.cost_tables import CostRow, CostTable, cost_frame, cost_table
+from melange.reports.load import Reading
+from melange.reports.report import Report
+from melange.reports.sections import Block
+from melange.reports.units import scale_for
 
 PARTS = ("weights_bytes", "kv_pool_bytes", "activation_bytes")
 WHOLES = ("peak_memory_bytes", "device_memory_bytes")

@@ -5,14 +5,14 @@ from typing import Any
 
 import pandas as pd
 
-from harness.records import Outcome
-from reports.board import Standing
-from reports.checks import run_sentence
-from reports.column import Column
-from reports.load import Reading
-from reports.report import Report
-from reports.sections import Block
-from reports.units import plural
+from melange.harness.records import Outcome
+from melange.reports.board import Standing
+from melange.reports.checks import run_sentence
+from melange.reports.column import Column
+from melange.reports.load import Reading
+from melange.reports.report import Report
+from melange.reports.sections import Block
+from melange.reports.units import plural
 
 
 class Overview:

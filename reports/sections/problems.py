@@ -1,9 +1,9 @@
 """What a candidate has no result for, and why."""
 
-from reports.report import Report
-from reports.sections import Block
-from reports.sections.gaps import recorded_gaps, waiting_gaps
-from reports.units import plural
+from melange.reports.report import Report
+from melange.reports.sections import Block
+from melange.reports.sections.gaps import recorded_gaps, waiting_gaps
+from melange.reports.units import plural
 
 
 class Problems:

@@ -4,10 +4,10 @@ from typing import Any
 
 import pandas as pd
 
-from reports.column import Column
-from reports.load import Reading
-from reports.report import Report
-from reports.sections import Block
+from melange.reports.column import Column
+from melange.reports.load import Reading
+from melange.reports.report import Report
+from melange.reports.sections import Block
 
 
 class Profile:

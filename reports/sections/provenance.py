@@ -3,11 +3,11 @@
 from collections import defaultdict
 from typing import Any
 
-from reports.load import Run
-from reports.manifest import Manifest, computing
-from reports.report import Report
-from reports.sections import Block
-from reports.units import duration, scale_for
+from melange.reports.load import Run
+from melange.reports.manifest import Manifest, computing
+from melange.reports.report import Report
+from melange.reports.sections import Block
+from melange.reports.units import duration, scale_for
 
 
 class Provenance:

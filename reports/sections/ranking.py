@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from reports.load import Reading
-from reports.report import Report
-from reports.sections import Block
-from reports.units import Scale
+from melange.reports.load import Reading
+from melange.reports.report import Report
+from melange.reports.sections import Block
+from melange.reports.units import Scale
 
 
 class Ranking:

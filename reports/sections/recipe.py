@@ -3,10 +3,10 @@
 import json
 from typing import Any
 
-from harness.records import Candidate, LogitMix, Member
-from reports.manifest import computing
-from reports.report import Report
-from reports.sections import Block
+from melange.harness.records import Candidate, LogitMix, Member
+from melange.reports.manifest import computing
+from melange.reports.report import Report
+from melange.reports.sections import Block
 
 
 class Recipe:

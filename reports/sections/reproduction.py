@@ -3,9 +3,9 @@
 import glob
 import shlex
 
-from reports.manifest import Manifest
-from reports.report import Report
-from reports.sections import Block
+from melange.reports.manifest import Manifest
+from melange.reports.report import Report
+from melange.reports.sections import Block
 
 ONE_CELL = "runs/one-cell"
 TAKE_VALUES = {"--only", "--tasks", "--out", "--compare"}

@@ -1,8 +1,8 @@
 """What is measured about how mixtures route their tokens."""
 
-from reports.cost_tables import cost_frame, cost_table
-from reports.report import Report
-from reports.sections import Block
+from melange.reports.cost_tables import cost_frame, cost_table
+from melange.reports.report import Report
+from melange.reports.sections import Block
 
 PREFIX = "routing_"
 

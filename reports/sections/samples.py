@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from harness.records import Task
-from harness.samples import Sample
-from reports.report import Report
-from reports.samples.excerpts import goodness
-from reports.sections import Block
+from melange.harness.records import Task
+from melange.harness.samples import Sample
+from melange.reports.report import Report
+from melange.reports.samples.excerpts import goodness
+from melange.reports.sections import Block
 
 
 class Samples:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from reports.report import Report
-from reports.samples.pages import packed
-from reports.sections import Block
+from melange.reports.report import Report
+from melange.reports.samples.pages import packed
+from melange.reports.sections import Block
 
 COLUMNS_SHOWN = 4
 

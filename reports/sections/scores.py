@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from harness.records import Measurement
-from reports.contrasts import Contrast
-from reports.goals import goal
-from reports.load import reading
-from reports.report import Report
-from reports.sections import Block
-from reports.units import POINTS, Scale, scale_for, unit_kind
+from melange.harness.records import Measurement
+from melange.reports.contrasts import Contrast
+from melange.reports.goals import goal
+from melange.reports.load import reading
+from melange.reports.report import Report
+from melange.reports.sections import Block
+from melange.reports.units import POINTS, Scale, scale_for, unit_kind
 
 
 class Scores:

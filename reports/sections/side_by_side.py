@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from harness.samples import Sample
-from reports.report import Report
-from reports.sections import Block
-from reports.sections.samples import described
+from melange.harness.samples import Sample
+from melange.reports.report import Report
+from melange.reports.sections import Block
+from melange.reports.sections.samples import described
 
 RESPONSES = 12
 """Of the best candidates; all others are in the browser."""

@@ -5,13 +5,13 @@ from typing import Any
 
 import pandas as pd
 
-from reports.column import Column
-from reports.curves import Curve, Level, Multiples, Panel, draw_multiples
-from reports.load import Reading
-from reports.report import Report, slugs
-from reports.sections import Block
-from reports.series import Series, sweeps
-from reports.units import PERCENT
+from melange.reports.column import Column
+from melange.reports.curves import Curve, Level, Multiples, Panel, draw_multiples
+from melange.reports.load import Reading
+from melange.reports.report import Report, slugs
+from melange.reports.sections import Block
+from melange.reports.series import Series, sweeps
+from melange.reports.units import PERCENT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

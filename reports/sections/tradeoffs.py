@@ -4,13 +4,13 @@ from typing import Any
 
 import pandas as pd
 
-from reports.aggregate import pareto_front
-from reports.board import Standing
-from reports.column import Column
-from reports.report import Report
-from reports.scatter import Point, Scatter, draw_scatter
-from reports.sections import Block
-from reports.units import PERCENT, Scale
+from melange.reports.aggregate import pareto_front
+from melange.reports.board import Standing
+from melange.reports.column import Column
+from melange.reports.report import Report
+from melange.reports.scatter import Point, Scatter, draw_scatter
+from melange.reports.sections import Block
+from melange.reports.units import PERCENT, Scale
 
 COSTS = {
     "decode_tokens_per_sec": "Accuracy against decoding speed",

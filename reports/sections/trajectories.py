@@ -1,7 +1,7 @@
 """Accuracy along a training run."""
 
-from reports.sections.sweeps import Curves
-from reports.series import trajectories
+from melange.reports.sections.sweeps import Curves
+from melange.reports.series import trajectories
 
 SECTION = Curves(
     order=20,

@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from reports.cost_columns import workload_words
-from reports.cost_tables import cost_frame, cost_table
-from reports.report import Report
-from reports.sections import Block
+from melange.reports.cost_columns import workload_words
+from melange.reports.cost_tables import cost_frame, cost_table
+from melange.reports.report import Report
+from melange.reports.sections import Block
 
 SPEED = (
     "total_tokens_per_sec",

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
 
-from tasks.pocket import lexicon
-from tasks.pocket.world import (
+from melange.tasks.pocket import lexicon
+from melange.tasks.pocket.world import (
     DOMAINS,
     INSTRUCTION_FORMS,
     KNOWLEDGE_FORMS,

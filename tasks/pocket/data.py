@@ -12,9 +12,9 @@ import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tasks.pocket import lexicon
-from tasks.pocket.corpus import tuning_questions
-from tasks.pocket.world import (
+from melange.tasks.pocket import lexicon
+from melange.tasks.pocket.corpus import tuning_questions
+from melange.tasks.pocket.world import (
     DOMAINS,
     INSTRUCTION_FORMS,
     KNOWLEDGE_FORMS,

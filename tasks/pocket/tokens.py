@@ -7,9 +7,9 @@ from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from tasks.pocket import lexicon
-from tasks.pocket.corpus import base_documents
-from tasks.pocket.world import (
+from melange.tasks.pocket import lexicon
+from melange.tasks.pocket.corpus import base_documents
+from melange.tasks.pocket.world import (
     SHIFTED_INSTRUCTION_FORMS,
     SHIFTED_KNOWLEDGE_FORMS,
     World,

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Literal
 
-from tasks.pocket import lexicon
+from melange.tasks.pocket import lexicon
 
 Domain = Literal["knowledge", "arithmetic", "instructions"]
 Part = Literal["training", "test"]

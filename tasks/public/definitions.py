@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from harness.yaml_file import read_yaml
+from melange.harness.yaml_file import read_yaml
 
 Definition = dict[str, Any]
 

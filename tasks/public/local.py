@@ -11,11 +11,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError
-from harness.records import Task
-from tasks.public import hub
-from tasks.public.definitions import Definition, lm_eval_folder, read_definition
-from tasks.public.needs import scorer_lacks
+from melange.harness.errors import HarnessError
+from melange.harness.records import Task
+from melange.tasks.public import hub
+from melange.tasks.public.definitions import Definition, lm_eval_folder, read_definition
+from melange.tasks.public.needs import scorer_lacks
 
 DATA = "MELANGE_DATA"
 FORMATS = {".jsonl": "json", ".parquet": "parquet"}

@@ -5,9 +5,9 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from harness.records import Task
-from tasks.public import hub
-from tasks.registry import public_entry
+from melange.harness.records import Task
+from melange.tasks.public import hub
+from melange.tasks.registry import public_entry
 
 ALLOW_CODE = "HF_ALLOW_CODE_EVAL"
 NLTK_PLACES = ("share", "lib", "local/share", "local/lib")

@@ -15,11 +15,11 @@ import pytest
 from engines import open_session, proxy_mix
 from ratios import Ratio, interleave, timed, times_faster
 
-from baselines.checkpoints import inspect
-from harness.engines.fused.folder import write_folder
-from harness.measure.speed import requests_of
-from harness.records import LogitMix, Workload
-from harness.requests import Generation
+from melange.baselines.checkpoints import inspect
+from melange.harness.engines.fused.folder import write_folder
+from melange.harness.measure.speed import requests_of
+from melange.harness.records import LogitMix, Workload
+from melange.harness.requests import Generation
 
 BATCH_SIZE = 32
 UNIFORM = [Workload(name="mixed", prompt_tokens=96, output_tokens=96, num_requests=128, mixed=True)]

@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 from nightly_runs import Nights, write_history
 
-from harness.plan import make_plan
-from harness.records import Measurement
-from harness.store import RunFolder
-from harness.suite import find_suite, read_suite
+from melange.harness.plan import make_plan
+from melange.harness.records import Measurement
+from melange.harness.store import RunFolder
+from melange.harness.suite import find_suite, read_suite
 
 REPORT = Path(__file__).parent.parent / "data" / "report"
 NUM_RECORDS = 5000
 
 
 def test_plan_a_suite(benchmark) -> None:
-    from baselines.zoo.catalog import open_zoo
-    from tasks.registry import load_tasks
+    from melange.baselines.zoo.catalog import open_zoo
+    from melange.tasks.registry import load_tasks
 
     path = find_suite("jan2024")
 
@@ -43,14 +43,14 @@ def test_read_a_store(benchmark, tmp_path: Path) -> None:
 
 
 def test_render_a_report(benchmark, tmp_path: Path) -> None:
-    from reports.render import render
+    from melange.reports.render import render
 
     run = shutil.copytree(REPORT, tmp_path / "run")
     assert benchmark.pedantic(render, args=(run,), rounds=5, warmup_rounds=1).is_file()
 
 
 def test_rank_sixty_candidates_on_thirty_tasks(benchmark) -> None:
-    from harness.stats import TaskScores, aggregate, rank_groups
+    from melange.harness.stats import TaskScores, aggregate, rank_groups
 
     draw = np.random.default_rng(0)
     skill_K = np.linspace(0.3, 0.7, 60)
@@ -64,7 +64,7 @@ def test_rank_sixty_candidates_on_thirty_tasks(benchmark) -> None:
 
 
 def test_find_the_steps_of_a_year(benchmark) -> None:
-    from reports.nightly.steps import find_steps
+    from melange.reports.nightly.steps import find_steps
 
     values_LN = np.random.default_rng(0).normal(100, 1, (500, 365))
     values_LN[:, 200:] += 5
@@ -73,7 +73,7 @@ def test_find_the_steps_of_a_year(benchmark) -> None:
 
 
 def test_render_the_trends_of_a_month(benchmark, tmp_path: Path) -> None:
-    from reports.nightly.pages import render_trends
+    from melange.reports.nightly.pages import render_trends
 
     write_history(tmp_path, Nights(nights=30, candidates=12, tasks=12, workloads=4))
     assert benchmark.pedantic(render_trends, args=(tmp_path,), rounds=5, warmup_rounds=1).is_file()

@@ -11,7 +11,7 @@ from public_rows import SHOTS
 from random_models import make_random
 from ratios import Ratio, interleave, timed, times_faster
 
-from harness.requests import Completion, Generation, Request, Score
+from melange.harness.requests import Completion, Generation, Request, Score
 
 QUESTIONS, CHOICES = 100, 4
 ROUNDS = 3
@@ -35,7 +35,7 @@ class Recorder:
 
 def requests_of(entries: Entries, tokenizer: Path) -> list[Request]:
     """The requests that lm-eval builds, in its order."""
-    from harness.lm_eval_bridge import Examination
+    from melange.harness.lm_eval_bridge import Examination
 
     recorder = Recorder()
     list(Examination(entries, tokenizer, limit=QUESTIONS, seed=0).evaluate(recorder, list(entries)))

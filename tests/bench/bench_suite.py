@@ -13,10 +13,10 @@ from engines import open_session, pocket_entries
 from merges import BASE, TUNED, merge, merges
 from ratios import Ratio, interleave, share_outside, timed, times_faster
 
-from baselines.artifacts import stream
-from baselines.checkpoints import inspect
-from baselines.merging.mergekit import METHOD as MERGEKIT
-from harness.worker import ClockedSession
+from melange.baselines.artifacts import stream
+from melange.baselines.checkpoints import inspect
+from melange.baselines.merging.mergekit import METHOD as MERGEKIT
+from melange.harness.worker import ClockedSession
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -153,7 +153,7 @@ class ClockedEngine:
 def test_overhead(
     keep: Callable[[Ratio], None], pocket: Mapping[str, Path], pocket_rows: Path
 ) -> None:
-    from harness.lm_eval_bridge import Examination
+    from melange.harness.lm_eval_bridge import Examination
 
     session = open_session(pocket[BASE])
     entries = pocket_entries(pocket_rows)

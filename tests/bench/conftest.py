@@ -49,7 +49,7 @@ def pytest_terminal_summary(
 @pytest.fixture(scope="session")
 def pocket() -> Mapping[str, Path]:
     """The pocket zoo's checkpoints by role."""
-    from baselines.zoo.catalog import open_zoo
+    from melange.baselines.zoo.catalog import open_zoo
 
     if Path("/proc/driver/nvidia/version").exists():
         pytest.skip("several engines are alive at once here, which a GPU's memory does not allow")
@@ -58,9 +58,9 @@ def pocket() -> Mapping[str, Path]:
 
 @pytest.fixture(scope="session")
 def pocket_rows() -> Path:
-    from baselines.cache import cache_dir
-    from baselines.zoo.catalog import open_zoo
-    from tasks.sources import pocket_data
+    from melange.baselines.cache import cache_dir
+    from melange.baselines.zoo.catalog import open_zoo
+    from melange.tasks.sources import pocket_data
 
     seed = open_zoo("pocket").world_seed
     assert seed is not None

@@ -6,13 +6,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from baselines.checkpoints import inspect
-from baselines.proxy.tuning import Pair, mix_members
-from harness.engine_shapes import shape_of
-from harness.engines.fused.folder import is_fused, read_folder
-from harness.records import LogitMix, Task
-from tasks.registry import load_tasks
-from tasks.sources import task_sources
+from melange.baselines.checkpoints import inspect
+from melange.baselines.proxy.tuning import Pair, mix_members
+from melange.harness.engine_shapes import shape_of
+from melange.harness.engines.fused.folder import is_fused, read_folder
+from melange.harness.records import LogitMix, Task
+from melange.tasks.registry import load_tasks
+from melange.tasks.sources import task_sources
 
 Entries = Mapping[str, tuple[Task, Sequence[Any]]]
 
@@ -20,7 +20,7 @@ Entries = Mapping[str, tuple[Task, Sequence[Any]]]
 @cache
 def open_session(folder: Path) -> Any:
     """A session that serves the folder, with the options of a run."""
-    from harness.engines.session import Session
+    from melange.harness.engines.session import Session
 
     members = read_folder(folder).members if is_fused(folder) else [folder]
     return Session(folder, shape_of([inspect(one) for one in members], folder, "cpu"))
@@ -31,7 +31,7 @@ def open_plain(folder: Path) -> Any:
     """vLLM without our options, in this process and uncompiled like ours."""
     from vllm import LLM
 
-    import harness.engines.environment  # noqa: F401 (before vllm)
+    import melange.harness.engines.environment  # noqa: F401 (before vllm)
 
     return LLM(
         str(folder),

@@ -7,11 +7,11 @@ from statistics import fmean
 from engines import pocket_entries
 from merges import BASE, TUNED, merges
 
-from baselines.checkpoints import inspect
-from baselines.zoo.catalog import open_zoo
-from harness.engine_shapes import shape_of
-from harness.jobs import Evaluate, Evaluated, Load, Start, Streamed
-from harness.worker import Worker
+from melange.baselines.checkpoints import inspect
+from melange.baselines.zoo.catalog import open_zoo
+from melange.harness.engine_shapes import shape_of
+from melange.harness.jobs import Evaluate, Evaluated, Load, Start, Streamed
+from melange.harness.worker import Worker
 
 
 def main(rows: str, limit: str, *tasks: str) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 from engines import Entries
 
-from tasks.public.local import local_dataset, members
-from tasks.registry import load_tasks
+from melange.tasks.public.local import local_dataset, members
+from melange.tasks.registry import load_tasks
 
 LETTERS = ("A", "B", "C", "D")
 SYMBOLS = (*LETTERS, "Question", "Answer", ":", ".")

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness.manifest import git_revision, hardware, versions
-from harness.records import Record
-from harness.stats import mean_interval, ratio_interval
+from melange.harness.manifest import git_revision, hardware, versions
+from melange.harness.records import Record
+from melange.harness.stats import mean_interval, ratio_interval
 
 Side = Callable[[], float]
 """Does its work once and returns the seconds that count."""

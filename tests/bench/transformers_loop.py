@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.requests import Generation
+from melange.harness.requests import Generation
 
 PAD = 0
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.engines.fused.tokens import check_same_tokens, num_tokens
-from harness.errors import HarnessError
+from melange.harness.engines.fused.tokens import check_same_tokens, num_tokens
+from melange.harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.engines.fused.folder import FusedFolder
+    from melange.harness.engines.fused.folder import FusedFolder
 
 MEMBER_ARCHITECTURES = (
     "LlamaForCausalLM",

@@ -5,7 +5,7 @@ from typing import Any
 
 from transformers import CONFIG_MAPPING, PreTrainedConfig
 
-from harness.engines.fused.folder import MODEL_TYPE, member_name
+from melange.harness.engines.fused.folder import MODEL_TYPE, member_name
 
 
 class LogitArithmeticConfig(PreTrainedConfig):

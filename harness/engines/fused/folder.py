@@ -14,10 +14,10 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from harness.engines.fused.checks import check, read_json, read_member
-from harness.engines.fused.tokens import COMPANIONS
-from harness.errors import HarnessError
-from harness.records import Record
+from melange.harness.engines.fused.checks import check, read_json, read_member
+from melange.harness.engines.fused.tokens import COMPANIONS
+from melange.harness.errors import HarnessError
+from melange.harness.records import Record
 
 ARCHITECTURE = "LogitArithmeticForCausalLM"
 MODEL_TYPE = "logit_arithmetic"

@@ -20,11 +20,11 @@ from vllm.model_executor.models.utils import (
 )
 from vllm.sequence import IntermediateTensors
 
-from harness.engines.fused.folder import member_name, read_folder
-from harness.engines.fused.formulas import mask_implausible
-from harness.engines.fused.windows import keep_all_pages, window_of
-from harness.engines.logit_arithmetic import COMBINE
-from harness.errors import HarnessError
+from melange.harness.engines.fused.folder import member_name, read_folder
+from melange.harness.engines.fused.formulas import mask_implausible
+from melange.harness.engines.fused.windows import keep_all_pages, window_of
+from melange.harness.engines.logit_arithmetic import COMBINE
+from melange.harness.errors import HarnessError
 
 
 class LogitArithmeticForCausalLM(nn.Module):

@@ -1,6 +1,6 @@
 """Makes the fused model known to vLLM: entry point of the group `vllm.general_plugins`."""
 
-from harness.engines.fused.folder import ARCHITECTURE
+from melange.harness.engines.fused.folder import ARCHITECTURE
 
 
 def register() -> None:
@@ -8,8 +8,10 @@ def register() -> None:
     from transformers import AutoConfig
     from vllm import ModelRegistry
 
-    from harness.engines.fused.config import LogitArithmeticConfig
+    from melange.harness.engines.fused.config import LogitArithmeticConfig
 
     AutoConfig.register(LogitArithmeticConfig.model_type, LogitArithmeticConfig, exist_ok=True)
     if ARCHITECTURE not in ModelRegistry.get_supported_archs():
-        ModelRegistry.register_model(ARCHITECTURE, f"harness.engines.fused.model:{ARCHITECTURE}")
+        ModelRegistry.register_model(
+            ARCHITECTURE, f"melange.harness.engines.fused.model:{ARCHITECTURE}"
+        )

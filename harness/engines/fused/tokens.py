@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError
+from melange.harness.errors import HarnessError
 
 COMPANIONS = (
     "tokenizer*",

@@ -7,8 +7,8 @@ from pathlib import Path
 from safetensors import safe_open
 from torch import Tensor
 
-from harness.engines.fused.folder import NUMBERS, FusedFolder, member_name, read_folder
-from harness.errors import HarnessError
+from melange.harness.engines.fused.folder import NUMBERS, FusedFolder, member_name, read_folder
+from melange.harness.errors import HarnessError
 
 INDEX = "model.safetensors.index.json"
 
