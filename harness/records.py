@@ -79,7 +79,7 @@ class Workload(Record):
 
 
 class EngineOptions(Record):
-    """How an engine computes, by vLLM's names. What is None, `melange.harness.engine_shapes` decides."""
+    """How an engine computes, by vLLM's names. What is None, harness/engine_shapes.py decides."""
 
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
     max_model_len: int | None = Field(default=None, ge=2)

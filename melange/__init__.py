@@ -2,3 +2,5 @@
 
 The four packages are links to the top-level folders: checkout, wheel and tools see one package.
 """
+
+__version__ = "0.1.0"

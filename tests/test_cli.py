@@ -110,3 +110,48 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
     done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.startswith("smoke on the zoo pocket")
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("name", ["run", "list", "plan", "report", "export", "trends", "prune"])
+def test_every_command_explains_itself_with_an_example(name: str) -> None:
+    done = run_here(name, "--help")
+    assert done.returncode == 0
+    assert f"example: run_all.py {name} " in " ".join(done.stdout.split())
+    assert f"    {name} " in run_here("--help").stdout
+
+
+@pytest.mark.parametrize(("option", "command"), [("--plan", "plan"), ("--list", "list")])
+def test_an_option_in_place_of_a_command_says_the_same(option: str, command: str) -> None:
+    asked = run_here("--suite", "smoke", option)
+    assert asked.stdout == run_here(command, "--suite", "smoke").stdout
+    assert asked.stdout
+
+
+def test_the_version_is_the_distributions() -> None:
+    from importlib.metadata import version
+
+    assert run_here("--version").stdout == f"melange {version('melange-bench')}\n"
+
+
+def test_an_error_of_ours_is_one_line_with_the_traceback_in_a_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(options: object) -> int:
+        raise ZeroDivisionError("of nothing")
+
+    monkeypatch.setattr("melange.commands.plan.open_study", fail)
+    done = run_here("plan")
+    assert (done.returncode, done.stderr.count("\n")) == (4, 1)
+    assert "ZeroDivisionError: of nothing" in done.stderr
+    traceback = Path(done.stderr.split()[-1])
+    assert "in fail" in traceback.read_text()
+    traceback.unlink()
+
+
+def test_the_package_is_imported_by_one_name() -> None:
+    """What an install finds in the folder, as setuptools does."""
+    from setuptools import find_packages
+
+    found = find_packages(str(ROOT), include=["melange*"])
+    assert {"melange.harness.engines", "melange.commands", "melange.tasks.pocket"} <= set(found)
+    assert {name.split(".")[0] for name in found} == {"melange"}

@@ -127,7 +127,8 @@ def test_a_method_obeys_its_contract(name):
 
 def test_planning_imports_nothing_heavy():
     code = (
-        "import sys; from melange.baselines.catalog import expand, methods; import melange.baselines.artifacts;"
+        "import sys; import melange.baselines.artifacts;"
+        "from melange.baselines.catalog import expand, methods;"
         f"expand([{{'mergekit': '*'}}, {{'method': 'swa'}}], [], where={WHERE!r});"
         "print(*{'torch', 'transformers', 'mergekit', 'vllm', 'numpy'} & set(sys.modules))"
     )

@@ -362,7 +362,8 @@ def test_programs_of_a_model_run_only_if_allowed(
 
 
 def test_the_registry_imports_nothing_heavy() -> None:
-    program = "import sys; import melange.tasks.public.local; from melange.tasks.registry import load_tasks;"
+    program = "import sys; import melange.tasks.public.local;"
+    program += "from melange.tasks.registry import load_tasks;"
     program += "load_tasks(); print({'torch', 'lm_eval', 'datasets'} & set(sys.modules))"
     command = [sys.executable, "-c", program]
     root = Path(__file__).parents[1]

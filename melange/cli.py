@@ -1,0 +1,78 @@
+"""The command line: one subcommand a file in melange/commands; without one, `run`.
+
+Exit codes: 0 all done; 1 a significant regression, where --fail-on-regression asks for it; 2 the
+user's mistake, said in one line; 3 some cells failed or are disputed (the rest is there). 1 comes
+before 3: a regression is not hidden by what failed beside it. 4 is an error of ours, said in one
+line, with the traceback in a file.
+"""
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from melange import __version__
+from melange.commands import COMMANDS, exits
+from melange.harness.errors import HarnessError
+
+ABOUT = ("-h", "--help", "--version")
+
+
+def main(arguments: Sequence[str], prog: str = "run_all.py") -> int:
+    options = parse(arguments, prog)
+    try:
+        code: int = options.execute(options)
+        sys.stdout.flush()
+        return code
+    except HarnessError as error:
+        print(f"{prog}: {error}", file=sys.stderr)
+        return exits.USER_MISTAKE
+    except KeyboardInterrupt:
+        print(f"{prog}: stopped; the same command goes on from here", file=sys.stderr)
+        return exits.INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has left, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.ALL_DONE
+    except Exception as error:
+        path = write_traceback()
+        print(f"{prog}: {type(error).__name__}: {error}; an error of ours: {path}", file=sys.stderr)
+        return exits.OUR_MISTAKE
+
+
+def write_traceback() -> Path:
+    """The exception that is being handled, for a report of it."""
+    with NamedTemporaryFile("w", prefix="melange-", suffix=".txt", delete=False) as file:
+        traceback.print_exc(file=file)
+    return Path(file.name)
+
+
+def melange() -> int:
+    """The console script."""
+    return main(sys.argv[1:], prog="melange")
+
+
+def parse(arguments: Sequence[str], prog: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Compare ways of combining language models: measure, then render the report.",
+        epilog=f"`{prog} --suite jan2024` is short for `{prog} run --suite jan2024`; "
+        f"`{prog} run --help` lists its options.",
+    )
+    parser.add_argument("--version", action="version", version=f"melange {__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        sub = subparsers.add_parser(
+            command.NAME,
+            help=command.HELP,
+            description=f"{command.HELP[0].upper()}{command.HELP[1:]}.",
+            epilog=f"example: {prog} {command.NAME} {command.EXAMPLE}",
+        )
+        command.add_arguments(sub)
+        sub.set_defaults(execute=command.execute, prog=prog, usage_error=sub.error)
+    given = list(arguments)
+    if not given or (given[0].startswith("-") and given[0] not in ABOUT):
+        given.insert(0, "run")
+    return parser.parse_args(given)

@@ -1,0 +1,85 @@
+"""A run against another run, and the report that shows it."""
+
+from argparse import Namespace
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from melange.commands.exits import ALL_DONE, CELLS_FAILED, REGRESSION
+from melange.commands.study import Study
+from melange.harness.errors import HarnessError
+from melange.harness.store import RunFolder
+
+if TYPE_CHECKING:
+    from melange.reports.comparison import Comparison
+    from melange.reports.load import Run
+
+
+class Gate(NamedTuple):
+    """What a run is compared with, and whether its exit code depends on that."""
+
+    baseline: "Run | None"
+    binding: bool
+
+
+def open_gate(options: Namespace, study: Study, *, stored: bool) -> Gate:
+    """Find the run to compare with, and say which it is, before anything is measured.
+
+    `stored`: this run is as its folder has it, whatever the options say of seed and limit.
+    """
+    if options.fail_on_regression and not options.compare:
+        options.usage_error("--fail-on-regression: against what? add --compare REF")
+    if not options.compare:
+        return Gate(baseline=None, binding=False)
+    from melange.reports.comparison.baseline import Wanted, check_alike, find_baseline
+
+    manifest = (study.folder.manifest() if stored else None) or {}
+    wanted = Wanted(
+        folder=study.folder.path,
+        suite=study.suite.name,
+        zoo=study.zoo.name,
+        seed=manifest.get("seed", study.seed),
+        limit=manifest.get("limit", study.limit),
+    )
+    baseline = find_baseline(options.compare, wanted)
+    if baseline and options.fail_on_regression and not manifest:
+        check_alike(baseline, wanted)
+    print(
+        f"comparing with {baseline.folder}"
+        if baseline
+        else f"nothing to compare with: no finished run of {wanted.suite} on {wanted.zoo} with "
+        f"this seed and limit is beside {wanted.folder} and older than it"
+    )
+    return Gate(baseline=baseline, binding=options.fail_on_regression)
+
+
+def render(folder: RunFolder, gate: Gate, say: Callable[[str], None] = print) -> int:
+    """Render the report, and say what the comparison came to."""
+    from melange.reports.load import load_run
+    from melange.reports.nightly.retention import note_baseline
+    from melange.reports.render import render_report
+    from melange.reports.report import Report
+
+    if folder.manifest() is None:
+        raise HarnessError(f"{folder.path} holds no run; run the suite first, or pass --out")
+    rendered = Report(load_run(folder.path), gate.baseline)
+    say(f"report: {render_report(rendered)}")
+    if gate.baseline:
+        note_baseline(folder.path, gate.baseline.folder)
+    if rendered.comparison is None:
+        return ALL_DONE
+    say(rendered.comparison.sentence)
+    return verdict(rendered.comparison, gate)
+
+
+def verdict(comparison: "Comparison", gate: Gate) -> int:
+    """A cell that the baseline has and that failed here is no pass; nor is one with no numbers."""
+    if not gate.binding:
+        return ALL_DONE
+    if comparison.regressions:
+        return REGRESSION
+    if comparison.blind:
+        raise HarnessError(
+            f"--fail-on-regression, --compare {comparison.old.folder}: {comparison.blind}; "
+            "name another run"
+        )
+    return CELLS_FAILED if comparison.lost else ALL_DONE

@@ -1,0 +1,35 @@
+"""`prune`: delete the oldest runs."""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from melange.commands.arguments import positive
+from melange.commands.exits import ALL_DONE
+
+NAME = "prune"
+HELP = "delete the oldest runs of a folder, never a reference run"
+EXAMPLE = "runs/nightly --keep 30"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="DIR", type=Path, help="of runs")
+    parser.add_argument(
+        "--keep", type=positive, metavar="N", required=True, help="the newest runs, which stay"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only say what would go")
+
+
+def execute(options: Namespace) -> int:
+    """Say what goes, then delete it; with --dry-run, only say so."""
+    from melange.reports.nightly.retention import delete, plan_pruning
+
+    pruning = plan_pruning(options.folder, keep=options.keep)
+    for path, reason in pruning.spared:
+        print(f"stays: {path}: {reason}")
+    for night in pruning.doomed:
+        print(f"{'would go' if options.dry_run else 'goes'}: {night.folder}")
+    if not options.dry_run:
+        delete(pruning)
+    said = "would be deleted" if options.dry_run else "deleted"
+    print(f"{len(pruning.doomed)} of {pruning.num_runs} runs {said}")
+    return ALL_DONE

@@ -1,0 +1,161 @@
+"""`run`: measure what has not been measured yet, and render the report."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Collection
+from contextlib import closing
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from melange.commands import listing, plan, report
+from melange.commands.arguments import add_comparison, add_study, positive
+from melange.commands.exits import ALL_DONE, CELLS_FAILED
+from melange.commands.gate import Gate, open_gate, render
+from melange.commands.study import (
+    Planned,
+    Study,
+    check_folder,
+    definitions,
+    fingerprints,
+    make_study_plan,
+    open_study,
+    task_entries,
+)
+from melange.harness.engine_choice import EngineChoice
+from melange.harness.errors import HarnessError
+from melange.harness.live_report import LiveReport
+from melange.harness.manifest import make_manifest
+from melange.harness.measure.memory import total_bytes
+from melange.harness.outline import describe
+from melange.harness.progress import Progress
+from melange.harness.records import Plan
+from melange.harness.runner import Runner
+from melange.harness.store import RunFolder
+
+NAME = "run"
+HELP = "measure what has not been measured yet, and render the report"
+EXAMPLE = "--suite smoke --limit 20"
+INSTEAD = {"list": listing, "plan": plan, "report_only": report}
+
+
+class Extent(NamedTuple):
+    """What a run has beside its study and its plan."""
+
+    before: dict[str, Any] | None
+    """The manifest of the run that is resumed."""
+    num_checks: int
+    """Examples of each kind of request that are asked of transformers too."""
+    unchecked: Collection[str]
+    """Candidates that have results, while nothing says what transformers answers."""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    add_study(parser)
+    checks = parser.add_argument_group("the run's check of itself").add_argument
+    checks("--check", type=positive, default=8, metavar="N",
+           help="examples of each kind that transformers answers too, for each candidate (8)")  # fmt: skip
+    checks("--no-check", dest="check", action="store_const", const=0, help="leave that out")
+    add_comparison(parser)
+    instead = parser.add_argument_group("instead of a run").add_mutually_exclusive_group()
+    for option, command in INSTEAD.items():
+        name = f"--{option.replace('_', '-')}"
+        instead.add_argument(name, action="store_true", help=f"as the command `{command.NAME}`")
+
+
+def execute(options: Namespace) -> int:
+    for option, command in INSTEAD.items():
+        if getattr(options, option):
+            return command.execute(options)
+    study = open_study(options)
+    gate = open_gate(options, study, stored=False)
+    planned = make_study_plan(study, options)
+    before = check_folder(study, planned.plan)
+    unchecked = unchecked_candidates(planned.plan, study.folder) if options.check else set()
+    return run(study, planned, gate, Extent(before, options.check, unchecked), options.prog)
+
+
+def run(study: Study, planned: Planned, gate: Gate, extent: Extent, prog: str) -> int:
+    """Measure what is pending, then render."""
+    plan, folder = planned.plan, study.folder
+    check_something_runs(plan)
+    folder.prepare()
+    if extent.before is None or extent.unchecked or any(cell.pending for cell in plan.cells):
+        print(describe(plan, study.zoo, folder))
+        with closing(Progress(plan)) as progress:
+            failed = measure(study, planned, progress, extent, prog)
+            progress.doing("rendering the report")
+            return render(folder, gate, progress.say) or (CELLS_FAILED if failed else ALL_DONE)
+    if folder.report_is_current() and gate.baseline is None:
+        print(f"everything is measured: {len(plan.cells)} cells; report: {folder.report}")
+        return ALL_DONE
+    return render(folder, gate)
+
+
+def check_something_runs(plan: Plan) -> None:
+    """
+    Raises:
+        HarnessError: every cell is refused.
+    """
+    if plan.cells and all(cell.refused and not cell.done for cell in plan.cells):
+        raise HarnessError(f"nothing can run: {plan.cells[0].candidate}: {plan.cells[0].refused}")
+
+
+def unchecked_candidates(plan: Plan, folder: RunFolder) -> set[str]:
+    done = {cell.candidate for cell in plan.cells if cell.done and cell.task is not None}
+    return done - {one.candidate for one in folder.checks()}
+
+
+def measure(
+    study: Study, planned: Planned, progress: Progress, extent: Extent, prog: str
+) -> int:
+    """Returns the number of cells that failed or are disputed."""
+    plan, folder = planned.plan, study.folder
+    started = datetime.now(UTC)
+    live_report = LiveReport(folder, progress.say)
+    runner = Runner(
+        plan,
+        study.zoo,
+        folder,
+        task_entries(plan.tasks, study.zoo),
+        EngineChoice(
+            plan.device, plan.suite.workloads, planned.lengths, total_bytes(plan.device)
+        ),
+        progress,
+        live_report,
+        extent.num_checks,
+        extent.unchecked,
+    )
+
+    def write_manifest(finished: datetime | None = None) -> None:
+        folder.write_manifest(
+            make_manifest(
+                plan,
+                before=extent.before,
+                command=_as_typed(prog),
+                fingerprints=fingerprints(plan, study.zoo),
+                definitions=definitions(plan),
+                timings=asdict(runner.spent),
+                started=started,
+                finished=finished,
+                engines=runner.shapes,
+                num_checks=extent.num_checks,
+                checks=folder.checks(),
+            )
+        )
+
+    with folder.claimed(), closing(live_report):
+        write_manifest()
+        try:
+            runner.run()
+        except BaseException:
+            write_manifest()  # with what was spent so far
+            raise
+        write_manifest(finished=datetime.now(UTC))
+    return runner.recorder.num_failed + runner.recorder.num_disputed
+
+
+def _as_typed(prog: str) -> list[str]:
+    """For a reader who would run it again."""
+    start = [prog] if prog == "melange" else ["python", sys.argv[0]]
+    return [*start, *sys.argv[1:]]

@@ -1,0 +1,143 @@
+"""A suite on a zoo, as the command line names them, and its plan."""
+
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from melange.baselines.cache import cache_dir
+from melange.baselines.zoo.catalog import open_zoo
+from melange.commands.arguments import ENGINE_OPTIONS
+from melange.harness.contracts import Zoo
+from melange.harness.errors import HarnessError
+from melange.harness.manifest import check_resumable
+from melange.harness.measure.memory import total_bytes
+from melange.harness.plan import choose_tasks, make_plan, needed_roles
+from melange.harness.prompt_lengths import PromptLengths, TaskEntries
+from melange.harness.records import EngineOptions, Plan, Suite, Task
+from melange.harness.store import RunFolder
+from melange.harness.suite import find_suite, read_suite
+from melange.harness.yaml_file import read_entry
+from melange.tasks.registry import load_tasks
+from melange.tasks.sources import definition_hash, pocket_data, task_sources
+
+Device = Literal["cpu", "cuda"]
+
+
+class Study(NamedTuple):
+    path: Path
+    """Of the suite's file."""
+    suite: Suite
+    zoo: Zoo
+    folder: RunFolder
+    device: Device
+    limit: int | None
+    seed: int
+
+
+class Planned(NamedTuple):
+    plan: Plan
+    lengths: PromptLengths
+
+
+def open_study(options: Namespace) -> Study:
+    """
+    Raises:
+        HarnessError: there is no such suite, zoo or device.
+    """
+    path = find_suite(options.suite)
+    suite = read_suite(path)
+    device = choose_device(options.device)
+    zoo = open_zoo(choose_zoo(options.zoo, suite, device))
+    folder = RunFolder(options.out or Path("runs") / f"{suite.name}-{zoo.name}")
+    limit = suite.limit if options.limit is None else options.limit
+    seed = suite.seed if options.seed is None else options.seed
+    return Study(path, suite, zoo, folder, device, limit, seed)
+
+
+def make_study_plan(study: Study, options: Namespace) -> Planned:
+    tasks = load_tasks()
+    chosen = choose_tasks(study.suite, study.zoo.scale, tasks, options.tasks)
+    lengths = PromptLengths(
+        lambda: task_entries(chosen, study.zoo), limit=study.limit, seed=study.seed
+    )
+    plan = make_plan(
+        study.suite,
+        study.zoo,
+        tasks,
+        where=study.path,
+        only=options.only,
+        task_globs=options.tasks,
+        limit=options.limit,
+        seed=options.seed,
+        device=study.device,
+        device_bytes=total_bytes(study.device),
+        done=study.folder.completed(),
+        unavailable=availability,
+        engine=engine_options(options),
+        lengths=lengths.of,
+    )
+    return Planned(plan, lengths)
+
+
+def check_folder(study: Study, plan: Plan) -> dict[str, Any] | None:
+    """The manifest of the run that would be resumed.
+
+    Raises:
+        HarnessError: the folder holds another run.
+    """
+    manifest = study.folder.manifest()
+    if manifest is not None:
+        prints = fingerprints(plan, study.zoo)
+        check_resumable(manifest, plan, prints, definitions(plan), study.folder.path)
+    return manifest
+
+
+def engine_options(options: Namespace) -> EngineOptions:
+    """
+    Raises:
+        HarnessError: a value is none of the option's.
+    """
+    given = {name: value for name in ENGINE_OPTIONS if (value := getattr(options, name))}
+    return read_entry(EngineOptions, given, "engine options")
+
+
+def choose_device(asked: str) -> Device:
+    """`auto` is cuda where the NVIDIA driver is loaded."""
+    has_gpu = Path("/proc/driver/nvidia/version").exists()
+    if asked == "cuda" and not has_gpu:
+        raise HarnessError("--device cuda: no NVIDIA driver is loaded here; use --device cpu")
+    return "cuda" if asked != "cpu" and has_gpu else "cpu"
+
+
+def choose_zoo(asked: str, suite: Suite, device: Device) -> str:
+    """`auto` is the suite's own zoo; where that is `auto` too, one that fits the machine."""
+    name = suite.zoo if asked == "auto" else asked
+    if name != "auto":
+        return name
+    return "pocket" if device == "cpu" else "llama2"
+
+
+def availability(task: Any) -> str:
+    from melange.tasks.public.local import availability as data_lacks
+
+    return data_lacks(task) if task.scale == "public" else ""
+
+
+def task_entries(tasks: Sequence[Task], zoo: Zoo) -> TaskEntries:
+    """The tasks, and what lm-eval loads each of them from."""
+    seed = zoo.world_seed
+    data = None if seed is None else pocket_data(seed, cache_dir())
+    sources = task_sources(tasks, data)
+    return {task.name: (task, sources[task.name]) for task in tasks}
+
+
+def fingerprints(plan: Plan, zoo: Zoo) -> dict[str, str]:
+    """Of the checkpoints that are there; one that the hub has yet to send has no revision."""
+    roles = [role for role in needed_roles(plan.candidates) if role in zoo.roles]
+    return {role: zoo.fingerprint(role) for role in roles if zoo.folder(role) is not None}
+
+
+def definitions(plan: Plan) -> dict[str, str]:
+    """By task; another one is another task, whatever its name."""
+    return {task.name: definition_hash(task) for task in plan.tasks}
