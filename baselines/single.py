@@ -6,7 +6,8 @@ from fnmatch import fnmatchcase
 from pydantic import Field
 
 from melange.baselines.entries import OneOrMore
-from melange.harness.records import Candidate, Record, Weights
+from melange.harness.recipes.weights import Weights
+from melange.harness.records import Candidate, Record
 
 
 class CheckpointOptions(Record):

@@ -16,7 +16,7 @@ from melange.harness.prepare import Prepared
 from melange.harness.progress import Progress
 from melange.harness.prompt_lengths import TaskEntries
 from melange.harness.recorder import Recorder
-from melange.harness.records import LogitMix, Plan
+from melange.harness.records import Plan
 from melange.harness.store import RunFolder
 from melange.harness.verdicts import Check, Kind, Verdict, by_candidate
 
@@ -154,16 +154,15 @@ class Checking:
     ) -> Iterator[Subject]:
         """Mixes first: they take longest."""
         completed, known = self.folder.completed(), by_candidate(self.folder.checks())
-        ordered = sorted(prepared, key=lambda one: not isinstance(one.candidate.recipe, LogitMix))
+        ordered = sorted(prepared, key=lambda one: -one.candidate.recipe.num_models)
         for one in ordered:
             name = one.candidate.name
             tasks = [task.name for task in self.plan.tasks if (name, task.name) in completed]
-            built = None if one.load.streamed else one.load.checkpoint
             if tasks:
                 yield Subject(
                     one.candidate,
                     paths,
-                    built,
+                    one.load.checkpoint,
                     one.shape.dtype,
                     tasks,
                     self.plan.engines[name].max_model_len,

@@ -4,11 +4,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from melange.harness.records import Candidate, EngineOptions, Record, Weights
+from melange.harness.records import Candidate, EngineOptions, Record
 from melange.harness.requests import Completion, Generation, Request, Score
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from melange.harness.recipes.weights import Weights
 
 
 class Zoo(Protocol):
@@ -73,7 +75,7 @@ class Method(Protocol):
 class Combiner(Method, Protocol):
     """A method whose recipe is `Weights`, made from inputs that have to fit each other."""
 
-    def check(self, recipe: Weights, inputs: Mapping[str, Path]) -> None:
+    def check(self, recipe: "Weights", inputs: Mapping[str, Path]) -> None:
         """What the result could not be made from, by configurations and file headers alone: plans
         ask. `inputs` lacks those that are not there yet.
 
@@ -85,7 +87,7 @@ class Combiner(Method, Protocol):
 class Builder(Combiner, Protocol):
     """A method whose recipe is `Weights`: it writes a checkpoint folder."""
 
-    def build(self, recipe: Weights, inputs: Mapping[str, Path], out: Path) -> None:
+    def build(self, recipe: "Weights", inputs: Mapping[str, Path], out: Path) -> None:
         """Write the checkpoint (safetensors, config, tokenizer) to the empty folder `out`.
 
         Raises:
@@ -93,17 +95,17 @@ class Builder(Combiner, Protocol):
         """
 
 
-class Streamer(Combiner, Protocol):
-    """A method whose result has the shapes of an input: it can flow into a running engine."""
+class StateBuilder(Combiner, Protocol):
+    """A method whose result has the shapes of an input: tensors by name."""
 
-    def like(self, recipe: Weights) -> str | None:
+    def like(self, recipe: "Weights") -> str | None:
         """The input whose configuration and tokenizer the result has.
 
         None where this recipe's result may have shapes of its own, and has to be built.
         """
 
     def tensors(
-        self, recipe: Weights, inputs: Mapping[str, Path]
+        self, recipe: "Weights", inputs: Mapping[str, Path]
     ) -> "Iterator[tuple[str, Tensor]]":
         """The result's tensors by their names on disk.
 

@@ -7,6 +7,7 @@ from operator import attrgetter
 
 import numpy as np
 
+from melange.harness.checkpoints.built import build_seconds
 from melange.harness.jobs import Timed
 from melange.harness.measure.speed import Round, summarize
 from melange.harness.prepare import Prepared
@@ -27,10 +28,6 @@ def cost_records(
     comparable = reference if len(reference) == len(timed) else []
     # A skipped record must not come last: the last one says whether the cell is done.
     records = missing_energy(member, timed) + static_records(member) + memory_records(member, timed)
-    built = [one.build_sec for one in timed if one.build_sec is not None]
-    if built:
-        median = statistics.median(built)
-        records.append(_cost(member.candidate, "build_sec", median, "s", n=len(built)))
     yardstick_sec = statistics.median(one.yardstick_sec for one in timed)
     records.append(_cost(member.candidate, "yardstick_sec", yardstick_sec, "s", n=len(timed)))
     for workload in workloads:
@@ -109,7 +106,7 @@ def static_records(member: Prepared) -> list[Measurement]:
         "kv_bytes_per_token": (sum(info.kv_bytes_per_token for info in infos), "bytes"),
         "total_params": (sum(info.num_parameters for info in infos), "parameters"),
         "active_params": (sum(info.num_active_parameters for info in infos), "parameters"),
-        "build_sec": (member.build_sec, "s"),
+        "build_sec": (build_seconds(member.load.checkpoint), "s"),
     }
     return [
         _cost(member.candidate, metric, value, unit)

@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from melange.baselines.artifacts import streamed_like
-from melange.baselines.checkpoints import CheckpointInfo
-from melange.baselines.configs import common_config, declared, read_config, text_config
-from melange.baselines.quantization import unserved as unserved_weights
+from melange.harness.checkpoints.configs import common_config, declared, read_config, text_config
+from melange.harness.checkpoints.info import CheckpointInfo
+from melange.harness.checkpoints.quantization import unserved as unserved_weights
 from melange.harness.contracts import Zoo
 from melange.harness.engine_shapes import SHORT_CONTEXT, shape_of
 from melange.harness.engines.limits import unserved
@@ -15,7 +14,7 @@ from melange.harness.errors import HarnessError
 from melange.harness.jobs import Load
 from melange.harness.machine import lacks_for
 from melange.harness.prompt_lengths import PromptLengths
-from melange.harness.records import Candidate, EngineOptions, EngineShape, LogitMix, Workload
+from melange.harness.records import Candidate, EngineOptions, EngineShape, Workload
 from melange.harness.requests import Length
 
 READ_OF_ANY = {
@@ -132,17 +131,6 @@ def one_request_bytes(options: EngineOptions, served: Sequence[CheckpointInfo]) 
     return tokens * sum(one.kv_bytes_per_token for one in served)
 
 
-def served_folders(candidate: Candidate, folders: Mapping[str, Path | None]) -> list[Path]:
-    """Checkpoints whose shapes the engine will have, the one with the tokenizer first; those that
-    are not there yet are left out."""
-    recipe = candidate.recipe
-    if isinstance(recipe, LogitMix):
-        roles = [one.role for one in recipe.members] if recipe.fusible else [recipe.base]
-    else:
-        roles = [streamed_like(recipe) or recipe.inputs[0]]
-    return [folder for role in roles if (folder := folders[role]) is not None]
-
-
 class EngineChoice(NamedTuple):
     """Decides the engines of a run's candidates."""
 
@@ -162,7 +150,7 @@ class EngineChoice(NamedTuple):
         """
         shape = shape_of(
             served,
-            load.checkpoint,
+            load.start,
             self.device,
             options,
             longest=self.longest(load.tokenizer, served, options),

@@ -7,7 +7,7 @@ how many requests run at once. Plain arithmetic, so that a plan can ask.
 from collections.abc import Sequence
 from pathlib import Path
 
-from melange.baselines.checkpoints import CheckpointInfo, inspect
+from melange.harness.checkpoints.info import CheckpointInfo, inspect
 from melange.harness.engines.fused.folder import is_fused, read_folder
 from melange.harness.errors import HarnessError
 from melange.harness.records import EngineOptions, EngineShape, LoadFormat, Workload

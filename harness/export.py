@@ -1,18 +1,15 @@
 """A candidate as a folder that plain vLLM serves."""
 
-import shutil
 from pathlib import Path
 
-from melange.baselines.artifacts import DONE, artifact
-from melange.baselines.checkpoints import inspect
-from melange.harness.contracts import Zoo
+from melange.harness.checkpoints.info import inspect
+from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.engine_shapes import KV_SHARE, shape_of
-from melange.harness.engines.fused.folder import is_fused, read_folder, write_folder
+from melange.harness.engines.fused.folder import is_fused, read_folder
 from melange.harness.errors import HarnessError
 from melange.harness.measure.memory import total_bytes
 from melange.harness.plan import needed_roles
-from melange.harness.prepare import mix_folders
-from melange.harness.records import Candidate, EngineShape, LogitMix
+from melange.harness.records import Candidate, EngineShape
 
 
 def serving_command(out: Path, device: str) -> str:
@@ -40,29 +37,13 @@ def served_shape(out: Path) -> EngineShape:
     return shape_of(infos, out, "cpu", longest=0, memory_bytes=memory_bytes)
 
 
-def export(candidate: Candidate, zoo: Zoo, out: Path) -> None:
+def export(candidate: Candidate, checkpoints: Checkpoints, out: Path) -> None:
     """Write the candidate to the new folder `out`, its checkpoints built if need be.
 
-    A checkpoint is copied. A mix names its members' folders, which must stay where they are, and
-    is served where this package is installed: its plugin tells vLLM how.
-
     Raises:
-        HarnessError: `out` is in use, or members of the mix see other prompts than the base.
+        HarnessError: `out` is in use, or plain vLLM cannot serve the candidate.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise HarnessError(f"{out}: is not empty; name a new folder")
-    recipe = candidate.recipe
-    if isinstance(recipe, LogitMix) and not recipe.fusible:
-        raise HarnessError(
-            f"{candidate.name}: a member sees prompts of its own, which one engine cannot serve; "
-            "export a candidate without own_prompt"
-        )
-    roles = needed_roles([candidate])
-    paths = zoo.build(roles)
-    prints = {role: zoo.fingerprint(role) for role in roles}
-    if isinstance(recipe, LogitMix):
-        folders = mix_folders(recipe, paths, prints)
-        write_folder(out, folders, recipe.coefficients, recipe.combine)
-        return
-    built = artifact(candidate, paths, prints)
-    shutil.copytree(built, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns(DONE))
+    checkpoints.make_ready(needed_roles([candidate]))
+    candidate.recipe.export(candidate.name, checkpoints, out)

@@ -1,40 +1,55 @@
 """What the runner asks of a worker, and what it gets back. Plain data: it crosses processes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from melange.harness.measure.memory import Footprint
-from melange.harness.measure.speed import Round
-from melange.harness.records import EngineShape, LogitMix, Task, Weights, Workload
+from melange.harness.records import EngineShape, Task, Workload
 from melange.harness.samples import TaskResult
 from melange.harness.silence import FLOOR_SEC
+
+if TYPE_CHECKING:
+    from melange.harness.measure.memory import Footprint
+    from melange.harness.measure.speed import Round
+    from melange.harness.recipes.logit_mix import LogitMix
 
 
 class Load(NamedTuple):
     """A candidate as an engine takes it."""
 
     checkpoint: Path
-    mix: LogitMix | None = None
+    mix: "LogitMix | None" = None
     """Where the members beside the base run in the logits processor."""
     members: Sequence[Path] = ()
     """A folder for each member of `mix`."""
-    streamed: "Streamed | None" = None
-    """Weights that flow into the engine in place of the checkpoint's."""
+    making: "Making | None" = None
+    """What writes the checkpoint, if it may not be there yet."""
     base: Path | None = None
     """Of a fused mix, whose config.json is ours: the folder whose tokenizer encodes prompts."""
 
     @property
+    def start(self) -> Path:
+        """A checkpoint of its shapes that is there."""
+        return self.making.like if self.making else self.checkpoint
+
+    @property
     def tokenizer(self) -> Path:
-        return self.base or self.checkpoint
+        return self.base or self.start
 
 
-class Streamed(NamedTuple):
-    """A recipe that the worker carries out in memory."""
+class Making(NamedTuple):
+    build: Callable[[Path], None]
+    """Makes the folder of this path, whole or not at all."""
+    like: Path
+    """A checkpoint of the same shapes, configuration and tokenizer."""
 
-    name: str
-    recipe: Weights
-    inputs: Mapping[str, Path]
+
+class Served(NamedTuple):
+    """A candidate on its way to an engine."""
+
+    load: Load
+    folders: Sequence[Path]
+    """Checkpoints with the shapes of every model that serves at once, the base first."""
 
 
 class Start(NamedTuple):
@@ -77,20 +92,16 @@ class Evaluated(NamedTuple):
     results: Sequence[TaskResult]
     engine_sec: float
     """Seconds inside the engine; the rest of the job is the harness's own."""
-    build_sec: float | None = None
-    """Seconds that streamed weights took until they were loaded."""
 
 
 class Timed(NamedTuple):
-    rounds: Mapping[str, Round]
-    memory: Footprint
+    rounds: "Mapping[str, Round]"
+    memory: "Footprint"
     """Of all workloads together."""
     yardstick_sec: float
     """See harness.measure.yardstick."""
     no_energy: str = ""
     """Why the rounds tell no energy; empty where they do."""
-    build_sec: float | None = None
-    """Seconds that streamed weights took until they were loaded."""
 
 
 Stage = Literal["start", "load", "tasks", "work"]

@@ -1,17 +1,23 @@
 """What there is, and what a run would do, in lines for a terminal."""
 
-from melange.baselines.zoo.catalog import zoo_names
-from melange.harness.contracts import Zoo
+from collections.abc import Iterable
+
+from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.engine_shapes import ENGINE_BYTES
 from melange.harness.machine import computes_bfloat16
-from melange.harness.plan import estimate_bytes, estimate_seconds, served_by, served_checkpoints
+from melange.harness.plan import (
+    estimate_bytes,
+    estimate_disk_bytes,
+    estimate_seconds,
+    served_checkpoints,
+)
 from melange.harness.records import Plan
 from melange.harness.store import RunFolder
 from melange.harness.suite import suite_names
 
 
-def listing(plan: Plan) -> str:
-    lines = [f"suites: {', '.join(suite_names())}", f"zoos: {', '.join(zoo_names())}", ""]
+def listing(plan: Plan, zoos: Iterable[str]) -> str:
+    lines = [f"suites: {', '.join(suite_names())}", f"zoos: {', '.join(zoos)}", ""]
     lines += [f"tasks of {plan.suite.name} on the zoo {plan.zoo}:"]
     lines += [f"  {one.name:34} {one.domain:18} {one.primary_metric}" for one in plan.tasks]
     lines += ["", f"candidates of {plan.suite.name}:"]
@@ -25,30 +31,36 @@ SLOW_BFLOAT16 = (
 )
 
 
-def _in_bfloat16(plan: Plan, zoo: Zoo, name: str) -> bool:
-    served = served_checkpoints(plan.candidate(name), zoo, plan.engines[name])
+def _in_bfloat16(plan: Plan, checkpoints: Checkpoints, name: str) -> bool:
+    served = served_checkpoints(plan.candidate(name), checkpoints, plan.engines[name])
     return any(one.dtype == "bfloat16" for one in served)
 
 
-def describe(plan: Plan, zoo: Zoo, folder: RunFolder) -> str:
+def describe(plan: Plan, checkpoints: Checkpoints, folder: RunFolder) -> str:
     """What will run, how long it takes, and what will not run and why."""
     pending = [cell for cell in plan.cells if cell.pending]
     refused = {(cell.candidate, cell.refused) for cell in plan.cells if cell.refused}
     candidates = {cell.candidate for cell in pending}
-    minutes = estimate_seconds(plan, zoo) / 60
-    weights, engine = estimate_bytes(plan, zoo) / 2**20, ENGINE_BYTES / 2**30
+    minutes = estimate_seconds(plan, checkpoints.zoo) / 60
+    disk = estimate_disk_bytes(plan, checkpoints) / 2**20
+    weights, engine = estimate_bytes(plan, checkpoints.zoo) / 2**20, ENGINE_BYTES / 2**30
     lines = [
         f"{plan.suite.name} on the zoo {plan.zoo} ({plan.device}) -> {folder.path}",
         f"  to do: {len(pending)} cells of {len(candidates)} candidates, about {minutes:.1f} min",
         f"  memory: up to {weights:,.0f} MiB of weights and {engine:.0f} GiB beside them an engine",
+        f"  disk: up to {disk:,.0f} MiB of checkpoints that are built, and deleted at the end",
         f"  done: {sum(cell.done for cell in plan.cells)} cells",
     ]
     for name in dict.fromkeys(cell.candidate for cell in pending):
-        served = served_by(plan.candidate(name), zoo)
+        served = plan.candidate(name).recipe.served_as(checkpoints)
         number = sum(cell.candidate == name for cell in pending)
         lines.append(f"  {name}: {number} cells" + (f" ({served})" if served else ""))
     lines += [f"  refused: {candidate}: {reason}" for candidate, reason in sorted(refused)]
-    slow = [name for name in candidates if plan.device == "cpu" and _in_bfloat16(plan, zoo, name)]
+    slow = [
+        name
+        for name in candidates
+        if plan.device == "cpu" and _in_bfloat16(plan, checkpoints, name)
+    ]
     if slow and not computes_bfloat16():
         lines.append(f"  slow: {', '.join(sorted(slow))}: {SLOW_BFLOAT16}")
     return "\n".join(lines)

@@ -5,24 +5,15 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
-from melange.baselines.adapters.files import check_adapter, is_adapter
-from melange.baselines.artifacts import check_recipe
-from melange.baselines.catalog import expand
-from melange.baselines.checkpoints import CheckpointInfo, inspect
-from melange.baselines.compatibility import check_full_weights, check_servable, check_vocabulary
+from melange.harness.checkpoints.adapters import is_adapter
+from melange.harness.checkpoints.fit import check_servable
+from melange.harness.checkpoints.info import CheckpointInfo, inspect
+from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.contracts import Zoo
-from melange.harness.engine_choice import (
-    one_request_bytes,
-    requested,
-    served_folders,
-    too_short,
-    unfit,
-)
+from melange.harness.engine_choice import one_request_bytes, requested, too_short, unfit
 from melange.harness.engine_shapes import as_computed
-from melange.harness.engines.fused.checks import can_fuse
-from melange.harness.engines.member_checks import unfit_member
 from melange.harness.errors import HarnessError, unknown
-from melange.harness.records import Candidate, Cell, EngineOptions, LogitMix, Plan, Suite, Task
+from melange.harness.records import Candidate, Cell, EngineOptions, Plan, Suite, Task
 from melange.harness.requests import Length
 
 SECONDS_PER_EXAMPLE = 0.0007
@@ -36,10 +27,10 @@ MIX_FACTOR = 2
 
 def make_plan(
     suite: Suite,
-    zoo: Zoo,
+    candidates: Sequence[Candidate],
+    checkpoints: Checkpoints,
     tasks: Mapping[str, Task],
     *,
-    where: Path,
     only: Sequence[str] = (),
     task_globs: Sequence[str] = (),
     limit: int | None = None,
@@ -59,7 +50,8 @@ def make_plan(
     Raises:
         HarnessError: a name is unknown, or a checkpoint that is there is damaged or does not fit.
     """
-    candidates = choose_candidates(expand(suite.candidates, zoo.roles, where=str(where)), only)
+    zoo = checkpoints.zoo
+    candidates = choose_candidates(candidates, only)
     chosen = choose_tasks(suite, zoo.scale, tasks, task_globs)
     reasons = {task.name: unavailable(task) for task in chosen}
     cells: list[Cell] = []
@@ -69,10 +61,10 @@ def make_plan(
         engines[candidate.name] = asked
         refusal = (
             refusal
-            or refuse(candidate, zoo)
-            or unserved(candidate, zoo, asked, device, device_bytes)
+            or refuse(candidate, checkpoints)
+            or unserved(candidate, checkpoints, asked, device, device_bytes)
         )
-        counted = {} if refusal else count_tokens(candidate, zoo, asked, lengths)
+        counted = {} if refusal else count_tokens(candidate, checkpoints, asked, lengths)
         for task in [*chosen, None]:
             name = task.name if task else None
             reason = refusal or (
@@ -140,8 +132,9 @@ def choose_tasks(
     ]
 
 
-def refuse(candidate: Candidate, zoo: Zoo) -> str:
-    """Why the candidate cannot run on this zoo; empty where it can."""
+def refuse(candidate: Candidate, checkpoints: Checkpoints) -> str:
+    """Why the candidate cannot run on this zoo; empty where it can, or nobody knows yet."""
+    zoo = checkpoints.zoo
     for role in candidate.recipe.inputs:
         if Path(role).is_absolute():
             continue
@@ -149,12 +142,13 @@ def refuse(candidate: Candidate, zoo: Zoo) -> str:
             return f"the zoo {zoo.name} has no role {role}"
         if reason := zoo.missing(role):
             return reason
-    if reason := _check_inputs(candidate, zoo):
-        return reason
-    if isinstance(candidate.recipe, LogitMix):
-        return unfit_member(
-            candidate.recipe, {one.role: _folder(one.role, zoo) for one in candidate.recipe.members}
-        )
+    try:
+        for folder in checkpoints.known_folders(candidate.recipe.inputs).values():
+            if not is_adapter(folder):
+                check_servable(inspect(folder))
+        candidate.recipe.check(checkpoints)
+    except HarnessError as error:
+        return str(error)
     return ""
 
 
@@ -170,15 +164,15 @@ def _asked(
 
 def unserved(
     candidate: Candidate,
-    zoo: Zoo,
+    checkpoints: Checkpoints,
     asked: EngineOptions,
     device: Literal["cpu", "cuda"],
     device_bytes: int | None,
 ) -> str:
     """Why no engine can serve the candidate so; empty where one can, or nobody knows."""
-    served = served_checkpoints(candidate, zoo, asked)
+    served = served_checkpoints(candidate, checkpoints, asked)
     return unfit(asked, served, device) or too_large(
-        _served_bytes(candidate, zoo), one_request_bytes(asked, served), device_bytes
+        _served_bytes(candidate, checkpoints.zoo), one_request_bytes(asked, served), device_bytes
     )
 
 
@@ -192,18 +186,18 @@ def too_large(weights_bytes: int, request_bytes: int, device_bytes: int | None) 
 
 def count_tokens(
     candidate: Candidate,
-    zoo: Zoo,
+    checkpoints: Checkpoints,
     asked: EngineOptions,
     lengths: Callable[[Path], Mapping[str, Length]],
 ) -> Mapping[str, Length]:
     """By task, where a context was asked for that could be too short."""
-    served = served_checkpoints(candidate, zoo, asked)
+    served = served_checkpoints(candidate, checkpoints, asked)
     return lengths(served[0].path) if asked.max_model_len and served else {}
 
 
 def rendered_twice(candidate: Candidate, task: Task) -> str:
     """Why the task's prompts do not fit the candidate's own; empty where they do."""
-    if task.chat and isinstance(candidate.recipe, LogitMix) and not candidate.recipe.fusible:
+    if task.chat and candidate.recipe.own_prompts:
         return (
             f"{task.name} renders its prompts through the base's chat template, "
             "own_prompt would through the expert's as well; leave one of them out"
@@ -215,58 +209,13 @@ def _gib(num_bytes: int) -> str:
     return f"{num_bytes / 2**30:.1f} GiB"
 
 
-def _check_inputs(candidate: Candidate, zoo: Zoo) -> str:
-    """Why what is there does not fit; empty where it does. What is not there yet is not checked."""
-    recipe = candidate.recipe
-    found = {role: _folder(role, zoo) for role in recipe.inputs}
-    folders = {role: folder for role, folder in found.items() if folder is not None}
-    try:
-        for folder in folders.values():
-            if not is_adapter(folder):
-                check_servable(inspect(folder))
-        if isinstance(recipe, LogitMix):
-            _check_members(recipe, folders)
-        else:
-            check_recipe(recipe, folders)
-    except HarnessError as error:
-        return str(error)
-    return ""
-
-
-def _check_members(mix: LogitMix, folders: Mapping[str, Path]) -> None:
-    """
-    Raises:
-        HarnessError: a member is quantized, has other tokens, or an adapter that does not fit.
-    """
-    for member in mix.members:
-        folder, base = folders.get(member.role), folders.get(mix.base)
-        if folder is not None and not is_adapter(folder):
-            check_full_weights(inspect(folder))
-        if folder is not None and base is not None and folder != base:
-            check_vocabulary(base, folder)
-        if folder is not None and member.adapter in folders:
-            check_adapter(folder, folders[member.adapter])
-
-
 def served_checkpoints(
-    candidate: Candidate, zoo: Zoo, asked: EngineOptions
+    candidate: Candidate, checkpoints: Checkpoints, asked: EngineOptions
 ) -> list[CheckpointInfo]:
     """Those that will have the engine's shapes, as far as they are there."""
-    folders = {role: _folder(role, zoo) for role in candidate.recipe.inputs}
-    return [as_computed(folder, asked) for folder in served_folders(candidate, folders)]
-
-
-def _folder(role: str, zoo: Zoo) -> Path | None:
-    return Path(role) if Path(role).is_absolute() else zoo.folder(role)
-
-
-def served_by(candidate: Candidate, zoo: Zoo) -> str:
-    """How several models are run at once; empty for a candidate that is one model."""
-    recipe = candidate.recipe
-    if not isinstance(recipe, LogitMix):
-        return ""
-    folders = [folder for one in recipe.members if (folder := _folder(one.role, zoo)) is not None]
-    return "fused" if recipe.fusible and can_fuse(folders) else "logits processor"
+    roles = candidate.recipe.served_roles(checkpoints)
+    folders = checkpoints.known_folders(roles)
+    return [as_computed(folders[role], asked) for role in roles if role in folders]
 
 
 def needed_roles(candidates: Iterable[Candidate]) -> list[str]:
@@ -301,13 +250,20 @@ def visit_seconds(plan: Plan, candidate: Candidate) -> float:
 
 
 def _mix_factor(candidate: Candidate) -> int:
-    return MIX_FACTOR if isinstance(candidate.recipe, LogitMix) else 1
+    return MIX_FACTOR if candidate.recipe.num_models > 1 else 1
 
 
 def estimate_bytes(plan: Plan, zoo: Zoo) -> int:
     """At most this many bytes of weights are in one engine at once; the engine comes on top."""
     running = [one for one in plan.candidates if plan.pending(one.name)]
     return max((_weights_bytes(one, zoo) for one in running), default=0)
+
+
+def estimate_disk_bytes(plan: Plan, checkpoints: Checkpoints) -> int:
+    """Of the checkpoints that are built for the run, at most."""
+    running = [one for one in plan.candidates if plan.pending(one.name)]
+    built = [one for one in running if checkpoints.builds(one.recipe.method)]
+    return sum(_weights_bytes(one, checkpoints.zoo) for one in built)
 
 
 def _weights_bytes(candidate: Candidate, zoo: Zoo) -> int:
@@ -319,7 +275,7 @@ def _weights_bytes(candidate: Candidate, zoo: Zoo) -> int:
 def _served_bytes(candidate: Candidate, zoo: Zoo) -> int:
     """At least: a mixture assembled from its inputs may hold more than the largest of them."""
     known = [zoo.weights_bytes(role) or 0 for role in needed_roles([candidate])]
-    return sum(known) if isinstance(candidate.recipe, LogitMix) else max(known, default=0)
+    return candidate.recipe.served_bytes(known)
 
 
 def _matches(candidate: Candidate, globs: Sequence[str]) -> bool:

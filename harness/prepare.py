@@ -1,22 +1,15 @@
-"""Candidates -> checkpoint folders, and which of them share an engine."""
+"""Candidates -> loads, and which of them share an engine."""
 
-import hashlib
-import json
 import os
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from melange.baselines.adapters.lora import adapted
-from melange.baselines.artifacts import artifact, build_seconds, input_folders, streamed_like
-from melange.baselines.cache import cache_dir
-from melange.baselines.checkpoints import CheckpointInfo
+from melange.harness.checkpoints.info import CheckpointInfo
+from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.engine_shapes import as_computed
-from melange.harness.engines.fused.checks import can_fuse
-from melange.harness.engines.fused.folder import is_fused, write_folder
-from melange.harness.errors import HarnessError
-from melange.harness.jobs import Load, Streamed
-from melange.harness.records import Candidate, EngineOptions, EngineShape, LogitMix, Member
+from melange.harness.engines.fused.folder import is_fused
+from melange.harness.jobs import Load
+from melange.harness.records import Candidate, EngineOptions, EngineShape
 
 TINY_PARAMETERS = 20_000_000
 MAX_SLOTS = 4
@@ -26,45 +19,29 @@ ShapeOf = Callable[[Sequence[CheckpointInfo], Load, EngineOptions], EngineShape]
 
 
 class Prepared(NamedTuple):
-    """A candidate whose checkpoint folders are there."""
+    """A candidate whose inputs are there, and its engine."""
 
     candidate: Candidate
     load: Load
     shape: EngineShape
     infos: Sequence[CheckpointInfo]
     """Of every model that serves at once, the base first."""
-    build_sec: float | None
-    """Of a checkpoint that was built; what the engine builds in memory it times itself."""
 
 
 def prepare(
-    candidate: Candidate,
-    paths: Mapping[str, Path],
-    prints: Mapping[str, str],
-    options: EngineOptions,
-    shape_of: ShapeOf,
+    candidate: Candidate, checkpoints: Checkpoints, options: EngineOptions, shape_of: ShapeOf
 ) -> Prepared:
-    """Build what the candidate needs and look at what will be served, with these options.
+    """Build what the worker cannot and look at what will be served, with these options.
 
     `shape_of` says in which engine, from the models that serve and how they are loaded.
 
     Raises:
         HarnessError: a checkpoint is missing, damaged, or does not fit the others.
     """
-    recipe, built = candidate.recipe, None
-    if isinstance(recipe, LogitMix):
-        folders = mix_folders(recipe, paths, prints)
-        load = _mix_load(recipe, folders)
-    elif (role := streamed_like(recipe)) is not None:
-        inputs = input_folders(candidate.name, recipe, paths)
-        folders = [inputs[role]]
-        load = Load(inputs[role], streamed=Streamed(candidate.name, recipe, inputs))
-    else:
-        checkpoint = artifact(candidate, paths, prints)
-        folders, load, built = [checkpoint], Load(checkpoint), build_seconds(checkpoint)
+    load, folders = candidate.recipe.prepare(candidate.name, checkpoints)
     infos = [as_computed(path, options) for path in folders]
     served = infos if is_fused(load.checkpoint) else infos[:1]
-    return Prepared(candidate, load, shape_of(served, load, options), infos, built)
+    return Prepared(candidate, load, shape_of(served, load, options), infos)
 
 
 def group_by_shape(
@@ -118,37 +95,3 @@ def num_slots(prepared: Sequence[Prepared], device: str) -> int:
     if device != "cpu" or largest > TINY_PARAMETERS:
         return 1
     return min(MAX_SLOTS, len(os.sched_getaffinity(0)))
-
-
-def mix_folders(
-    recipe: LogitMix, paths: Mapping[str, Path], prints: Mapping[str, str]
-) -> list[Path]:
-    """A checkpoint folder for each member, the base's first."""
-    return [_member_folder(member, paths, prints) for member in recipe.members]
-
-
-def _mix_load(recipe: LogitMix, folders: Sequence[Path]) -> Load:
-    """One fused model where all members see the same tokens, else a logits processor."""
-    if not (recipe.fusible and can_fuse(folders)):
-        return Load(folders[0], recipe, folders)
-    content = [recipe.combine, recipe.coefficients, [str(folder) for folder in folders]]
-    key = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
-    out = cache_dir() / "fused" / key
-    write_folder(out, folders, recipe.coefficients, recipe.combine)
-    return Load(out, base=folders[0])
-
-
-def _member_folder(member: Member, paths: Mapping[str, Path], prints: Mapping[str, str]) -> Path:
-    """The member's checkpoint; with its adapter merged in, where it has one."""
-    if not member.adapter:
-        return _folder(member.role, paths)
-    recipe = adapted(member.role, member.adapter)
-    name = f"{Path(member.role).name}+{Path(member.adapter).name}"
-    return artifact(Candidate(name=name, family="single", recipe=recipe), paths, prints)
-
-
-def _folder(role: str, paths: Mapping[str, Path]) -> Path:
-    folder = Path(role) if Path(role).is_absolute() else paths.get(role)
-    if folder is None:
-        raise HarnessError(f"the zoo has no folder for {role}")
-    return folder

@@ -4,10 +4,18 @@ Suite + Zoo -> Plan of Cells -> Candidate recipes -> Session -> Measurements -> 
 Records are frozen and validated when constructed; they import nothing of ours.
 """
 
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny
+
+from melange.harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from melange.harness.checkpoints.source import Checkpoints
+    from melange.harness.jobs import Served
 
 SCHEMA_VERSION = 1
 
@@ -99,70 +107,120 @@ class EngineOptions(Record):
         return lower.model_copy(update=self.given())
 
 
-class Weights(Record):
-    """A checkpoint of the zoo, or one that a method builds from several of them."""
+class Description(NamedTuple):
+    """What pages say of a recipe."""
 
-    kind: Literal["weights"] = "weights"
+    title: str
+    parts: Sequence[tuple[str, str]]
+    """Label and text of each ingredient and option."""
+    base: str = ""
+    """The role that it starts from; empty where there is none."""
+    experts: tuple[str, ...] = ()
+    """Tuned roles, or adapters, that steer the base."""
+    antiexperts: tuple[str, ...] = ()
+    """What the experts were tuned from, where their difference to it is what steers."""
+
+
+class Recipe(Record):
+    """How a candidate is made of checkpoints, and served. A subclass is a kind, below
+    harness/recipes/; nobody asks which kind a recipe is. Its JSON is its identity."""
+
+    kinds: ClassVar[dict[str, type["Recipe"]]] = {}
+
+    kind: str
     method: str
-    inputs: tuple[str, ...]
-    """Roles of the zoo, or absolute folders."""
-    options: dict[str, Any] = {}
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        Recipe.kinds[cls.model_fields["kind"].default] = cls
 
-class Member(Record):
-    """A model whose next-token distribution enters a mix."""
+    if TYPE_CHECKING:  # a field of some kinds, which pydantic would not put over a property
 
-    role: str
-    adapter: str = ""
-    """A PEFT adapter over `role`, a role or an absolute folder; empty where there is none."""
-    coefficient: float = Field(allow_inf_nan=False)
-    own_prompt: bool = False
-    """It sees each prompt as a user's message in its own chat template, the base as it is."""
-
-
-class LogitMix(Record):
-    """Several models that choose every token together.
-
-    `logits`: the sum of coefficient * logits. Proxy-tuning is base + alpha * (expert -
-    antiexpert); equal coefficients give the mean. `probabilities`: the weighted mean of the
-    distributions.
-    """
-
-    kind: Literal["logit_mix"] = "logit_mix"
-    method: str
-    members: tuple[Member, ...] = Field(min_length=2)
-    """The base first: prompts are encoded with its tokenizer, its vocabulary is the mix's."""
-    combine: Literal["logits", "probabilities"] = "logits"
+        @property
+        def inputs(self) -> tuple[str, ...]:
+            """Roles of the zoo, or absolute folders."""
 
     @property
-    def base(self) -> str:
-        return self.members[0].role
+    def plain_role(self) -> str:
+        """The role of the zoo that it is, and nothing more; empty for anything else."""
+        return ""
+
+    @property
+    def num_models(self) -> int:
+        """Models that compute each token."""
+        return 1
+
+    @property
+    def own_prompts(self) -> bool:
+        """Some member sees prompts through a chat template of its own."""
+        return False
+
+    def check(self, checkpoints: "Checkpoints") -> None:
+        """By configurations and file headers alone: plans ask. What is not there yet is not
+        looked at.
+
+        Raises:
+            HarnessError: inputs do not fit each other or the method.
+        """
+        raise NotImplementedError
+
+    def served_roles(self, checkpoints: "Checkpoints") -> Sequence[str]:
+        """Inputs whose shapes the engine will have, the one with the tokenizer first."""
+        raise NotImplementedError
+
+    def served_as(self, checkpoints: "Checkpoints") -> str:
+        """How several models are run at once; empty for a candidate that is one model."""
+        return ""
+
+    def served_bytes(self, sizes: Sequence[int]) -> int:
+        """Of weights, at least, by the sizes of the inputs."""
+        return max(sizes, default=0)
+
+    def prepare(self, name: str, checkpoints: "Checkpoints") -> "Served":
+        """What a worker needs; what it cannot build itself is built.
+
+        Raises:
+            HarnessError: a checkpoint is missing, damaged, or does not fit the others.
+        """
+        raise NotImplementedError
+
+    def describe(self) -> Description:
+        raise NotImplementedError
+
+    def export(self, name: str, checkpoints: "Checkpoints", out: Path) -> None:
+        """Write it to the folder `out`, for plain vLLM.
+
+        Raises:
+            HarnessError: plain vLLM cannot serve it.
+        """
+        raise HarnessError(f"{name}: plain vLLM cannot serve a {self.kind}")
+
+
+class UnknownRecipe(Recipe):
+    """Of a kind that a later version wrote: shown, and nothing else."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    kind: str = ""
+    method: str = "unknown"
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        named = (part for one in self.members for part in (one.role, one.adapter) if part)
-        return tuple(dict.fromkeys(named))
+        return ()
 
-    @property
-    def coefficients(self) -> tuple[float, ...]:
-        return tuple(member.coefficient for member in self.members)
+    def check(self, checkpoints: "Checkpoints") -> None:
+        raise HarnessError(f"a recipe of kind {self.kind!r}, which this version does not know")
 
-    @property
-    def fusible(self) -> bool:
-        """One engine can run all members as one model: they see the same tokens."""
-        return not any(member.own_prompt for member in self.members)
-
-    @model_validator(mode="after")
-    def probabilities_sum_to_one(self) -> "LogitMix":
-        weights = self.coefficients
-        if self.combine == "probabilities" and not (
-            min(weights) >= 0 and abs(sum(weights) - 1) < 1e-6
-        ):
-            raise ValueError(f"weights of probabilities {weights} are negative or do not sum to 1")
-        return self
+    def describe(self) -> Description:
+        said = f"a recipe of kind {self.kind!r}, which this version does not know"
+        return Description(title=said, parts=[("Unknown", said)])
 
 
-Recipe = Weights | LogitMix
+def known_recipe(value: Any) -> Any:
+    """A recipe's JSON as a recipe of its kind."""
+    if isinstance(value, Recipe) or not isinstance(value, Mapping):
+        return value
+    return Recipe.kinds.get(value.get("kind", ""), UnknownRecipe).model_validate(value)
 
 
 class Candidate(Record):
@@ -170,7 +228,7 @@ class Candidate(Record):
 
     name: str
     family: str
-    recipe: Recipe = Field(discriminator="kind")
+    recipe: Annotated[SerializeAsAny[Recipe], BeforeValidator(known_recipe)]
     summary: str = ""
     source: str = ""
     """Paper or document that defines the method."""

@@ -5,11 +5,10 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from melange.harness.checking import Checking
-from melange.harness.contracts import Zoo
+from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.engine_choice import EngineChoice
 from melange.harness.engine_pool import EnginePool, Queue
 from melange.harness.engine_process import EngineProcess, preload
@@ -47,7 +46,7 @@ class Spent:
 @dataclass(slots=True)
 class Runner:
     plan: Plan
-    zoo: Zoo
+    checkpoints: Checkpoints
     folder: RunFolder
     entries: TaskEntries
     engines: EngineChoice
@@ -63,8 +62,6 @@ class Runner:
     spent: Spent = field(default_factory=Spent)
     shapes: dict[str, EngineShape] = field(default_factory=dict)
     """By candidate."""
-    _paths: Mapping[str, Path] = field(default_factory=dict)
-    """Folders of the zoo's roles."""
     _stopped: bool = False
     """What fails now fails because its engine was interrupted."""
 
@@ -94,7 +91,7 @@ class Runner:
         try:
             self.checking.begin(num_slots(prepared, self.plan.device))
             self._evaluate_all(groups)
-            if self.checking.run(prepared, self._paths) and self._speed_waits:
+            if self.checking.run(prepared, self.checkpoints.paths) and self._speed_waits:
                 self.live_report.renew()
         finally:
             self.checking.close()
@@ -112,14 +109,14 @@ class Runner:
         wanted = [*running, *self._reference_candidate(running)]
         roles = needed_roles(wanted)
         self.progress.doing(f"preparing {len(roles) or 'no'} checkpoints")
-        paths = self._paths = self.zoo.build(roles) if wanted else {}
-        prints = {role: self.zoo.fingerprint(role) for role in paths}
+        if wanted:
+            self.checkpoints.make_ready(roles)
         prepared = []
         for candidate in wanted:
             self.progress.doing(f"preparing {candidate.name}")
             try:
                 asked = self.plan.engines[candidate.name]
-                one = prepare(candidate, paths, prints, asked, self.engines.shape)
+                one = prepare(candidate, self.checkpoints, asked, self.engines.shape)
             except Exception as error:  # this candidate's failure; the others go on
                 self._drop(candidate, f"building failed: {' '.join(str(error).split())}")
                 continue
@@ -148,7 +145,7 @@ class Runner:
         self, groups: Mapping[EngineShape, Sequence[Prepared]], tasks: TaskEntries
     ) -> EnginePool:
         def start(shape: EngineShape, cores: tuple[int, ...]) -> Start:
-            first, plan = groups[shape][0].load.checkpoint, self.plan
+            first, plan = groups[shape][0].load.start, self.plan
             largest = max(map(_weights_bytes, groups[shape]))
             silence_sec = silence_limit(largest)
             return Start(shape, first, tasks, plan.limit, plan.seed, cores, silence_sec)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from melange.harness.checkpoints.built import ensure
 from melange.harness.errors import HarnessError
 from melange.harness.jobs import (
     Evaluate,
@@ -27,7 +28,6 @@ from melange.harness.jobs import (
     Stage,
     Start,
     Stop,
-    Streamed,
     Time,
     Timed,
 )
@@ -39,8 +39,6 @@ from melange.harness.records import Workload
 from melange.harness.requests import Completion, Generation, Request, Score
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from melange.harness.engines.session import Session
     from melange.harness.lm_eval_bridge import Examination
 
@@ -137,11 +135,11 @@ class Worker:
         return Ready(time.perf_counter() - start)
 
     def _evaluate(self, job: Evaluate) -> Evaluated:
-        session, build_sec = self._load(job.load)
+        session = self._load(job.load)
         self._enter("tasks")
         clocked = ClockedSession(session, self._enter)
         results = list(self._examine(job.load.tokenizer).evaluate(clocked, job.tasks))
-        return Evaluated(results, clocked.busy_sec, build_sec)
+        return Evaluated(results, clocked.busy_sec)
 
     def _examine(self, tokenizer_path: Path) -> "Examination":
         from melange.harness.lm_eval_bridge import Examination, tokenizer_key
@@ -156,7 +154,7 @@ class Worker:
         return self._examination
 
     def _time(self, job: Time) -> Timed:
-        session, build_sec = self._load(job.load)
+        session = self._load(job.load)
         self._enter("work")
         device = session.shape.device
         if not self._warm:
@@ -168,26 +166,23 @@ class Worker:
         gauge = Gauge(device)
         rounds = _run_all(session, job.workloads, seed=job.seed, meter=meter)
         footprint = gauge.read(session.kv_pool_bytes)
-        return Timed(rounds, footprint, beside, meter.missing, build_sec)
+        return Timed(rounds, footprint, beside, meter.missing)
 
-    def _load(self, load: Load) -> "tuple[Session, float | None]":
-        """The engine with the candidate's weights, and the seconds that streamed ones took."""
+    def _load(self, load: Load) -> "Session":
+        """The engine with the candidate's weights, which are built where they are not there yet."""
         session = self._session
         assert session is not None
         self._enter("load")
-        start = time.perf_counter()
-        state = None if load.streamed is None else _stream(load.streamed)
+        if load.making is not None:
+            ensure(load.checkpoint, load.making.build)
         try:
-            if load.streamed is None or state is None:
-                session.load(load.checkpoint, load.mix, load.members)
-            else:
-                session.load_state(load.streamed.name, state)
+            session.load(load.checkpoint, load.mix, load.members)
         except HarnessError:
             raise
         except Exception:
             self._break()  # half of the weights may be another candidate's
             raise
-        return session, None if state is None else time.perf_counter() - start
+        return session
 
 
 class ClockedSession:
@@ -234,12 +229,6 @@ def _run_all(
         timed = time_workload(session, generations)
         rounds[workload.name] = timed._replace(energy_joules=spent(before, meter.joules()))
     return rounds
-
-
-def _stream(streamed: Streamed) -> "dict[str, Tensor]":
-    from melange.baselines.artifacts import stream
-
-    return stream(*streamed)
 
 
 def _shortened(workload: Workload) -> Workload:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from melange.harness.records import LogitMix, Member
 from melange.harness.stats import Interval, Means, gap_closed, retained
 from melange.reports.load import Reading, Run
 from melange.reports.references import plain_checkpoints
@@ -21,31 +20,31 @@ class Goal:
 def goal(run: Run, name: str) -> Goal:
     """For large_base + (small_mix - small_base): from `large_base` to `large_mix`."""
     candidate = run.recipes.get(name)
-    if candidate is None or not isinstance(candidate.recipe, LogitMix):
+    steered = candidate and candidate.recipe.describe()
+    if not steered or not steered.experts or not steered.antiexperts:
         return Goal(reason="only a model that tuned experts steer has a gap to close")
-    mix = candidate.recipe
-    experts = [member for member in mix.members[1:] if member.coefficient > 0]
-    against = [member for member in mix.members[1:] if member.coefficient < 0]
-    if not experts or not against:
-        return Goal(reason="only a model that tuned experts steer has a gap to close")
-    if len(experts) > 1:
-        return Goal(reason=f"{len(experts)} experts steer it: no one checkpoint is its goal")
-    tuned = _tuned_role(mix.base, experts[0], against[0].role)
+    if len(steered.experts) > 1:
+        return Goal(
+            reason=f"{len(steered.experts)} experts steer it: no one checkpoint is its goal"
+        )
+    tuned = _tuned_role(steered.base, steered.experts[0], steered.antiexperts[0])
     plain = plain_checkpoints(run)
-    missing = [role or "the base tuned alike" for role in (mix.base, tuned) if role not in plain]
+    missing = [
+        role or "the base tuned alike" for role in (steered.base, tuned) if role not in plain
+    ]
     if missing:
         return Goal(reason=f"{' and '.join(missing)} was not run, which its goal rests on")
-    return Goal(base=plain[mix.base], tuned=plain[tuned])
+    return Goal(base=plain[steered.base], tuned=plain[tuned])
 
 
-def _tuned_role(base: str, expert: Member, antiexpert: str) -> str:
+def _tuned_role(base: str, expert: str, antiexpert: str) -> str:
     """`large_mix` for (`large_base`, `small_mix` or an adapter `lora_small_mix`, `small_base`).
 
     Empty where the roles are not named like that.
     """
     small, _, untuned = antiexpert.partition("_")
     large, _, same = base.partition("_")
-    _, found, tuning = (expert.adapter or expert.role).rpartition(f"{small}_")
+    _, found, tuning = expert.rpartition(f"{small}_")
     return f"{large}_{tuning}" if found and untuned == same == "base" else ""
 
 

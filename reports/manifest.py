@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+import melange.harness.recipes.logit_mix
+import melange.harness.recipes.weights  # noqa: F401
 from melange.harness.errors import HarnessError
 from melange.harness.records import Candidate, Cell, Suite, Task, Workload
 from melange.reports.lines import check_schema, first_problem

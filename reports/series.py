@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from melange.harness.records import Candidate, LogitMix
+from melange.harness.records import Candidate
 from melange.reports.load import Run
 from melange.reports.references import plain_checkpoints
 
@@ -47,7 +47,7 @@ def _sweep(run: Run, group: list[Candidate]) -> Series | None:
         return None
     label = next(str(key) for key in reversed(varying[-1]) if isinstance(key, str))
     return Series(
-        title=_title(group[0]),
+        title=group[0].recipe.describe().title,
         x_label="α" if label == "coefficient" else label.replace("_", " "),
         points=tuple(points),
         levels=tuple(_levels(run, group[0])),
@@ -82,24 +82,15 @@ def _is_coefficient(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _title(candidate: Candidate) -> str:
-    recipe = candidate.recipe
-    if not isinstance(recipe, LogitMix):
-        return f"{recipe.method} of {', '.join(recipe.inputs)}"
-    steering = [one for one in recipe.members[1:] if one.coefficient > 0] or recipe.members[1:]
-    return f"{recipe.method}: {recipe.base} with {', '.join(m.adapter or m.role for m in steering)}"
-
-
 def _levels(run: Run, candidate: Candidate) -> Iterator[str]:
     """The base, and the base's own fine-tune on what the expert was tuned on."""
-    recipe = candidate.recipe
-    if not isinstance(recipe, LogitMix):
+    said = candidate.recipe.describe()
+    if not said.experts:
         return
     plain = plain_checkpoints(run)
-    size = recipe.base.partition("_")[0]
-    experts = [m.role for m in recipe.members[1:] if m.coefficient > 0 and m.role != recipe.base]
-    tuned = [f"{size}_{role.partition('_')[2]}" for role in experts]
-    yield from dict.fromkeys(plain[role] for role in (recipe.base, *tuned) if role in plain)
+    size = said.base.partition("_")[0]
+    tuned = [f"{size}_{role.partition('_')[2]}" for role in said.experts if role != said.base]
+    yield from dict.fromkeys(plain[role] for role in (said.base, *tuned) if role in plain)
 
 
 def trajectories(run: Run) -> list[Series]:
@@ -107,12 +98,12 @@ def trajectories(run: Run) -> list[Series]:
     groups: dict[tuple[str, str, str], list[tuple[float, str]]] = {}
     for one in run.recipes.values():
         steps = [NUMBERED.fullmatch(role) for role in one.recipe.inputs]
-        if one.recipe.kind != "weights" or not all(steps):
+        if not steps or not all(steps):
             continue
         runs = {step[1] for step in steps if step}
         if len(runs) == 1:
             last = max(int(step[2]) for step in steps if step)
-            key = (runs.pop(), one.recipe.method, repr(one.recipe.options))
+            key = (runs.pop(), one.recipe.method, repr(getattr(one.recipe, "options", "")))
             groups.setdefault(key, []).append((float(last), one.name))
     plain = plain_checkpoints(run)
     return [

@@ -54,8 +54,8 @@ def zoo_folders() -> Mapping[str, Path]:
 @pytest.fixture(scope="session")
 def pocket_rows() -> Path:
     """The folder with the pocket tasks' rows."""
-    from melange.baselines.cache import cache_dir
     from melange.baselines.zoo.catalog import open_zoo
+    from melange.harness.cache import cache_dir
     from melange.tasks.sources import pocket_data
 
     seed = open_zoo(ZOO).world_seed

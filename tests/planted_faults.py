@@ -17,16 +17,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from melange.baselines.cache import cache_dir
-from melange.baselines.catalog import expand
-from melange.baselines.checkpoints import CheckpointInfo
+from melange.baselines.catalog import expand, methods
 from melange.baselines.zoo.catalog import open_zoo
+from melange.harness.cache import cache_dir
 from melange.harness.check.examiner import Examiner
 from melange.harness.check.subject import Setting, Subject
+from melange.harness.checkpoints.info import CheckpointInfo
+from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.engine_shapes import shape_of
 from melange.harness.jobs import Evaluate, Evaluated, Load, Start
 from melange.harness.prepare import Prepared, prepare
-from melange.harness.records import Candidate, EngineOptions, EngineShape, LogitMix, Task, Weights
+from melange.harness.recipes.logit_mix import LogitMix
+from melange.harness.recipes.weights import Weights
+from melange.harness.records import Candidate, EngineOptions, EngineShape, Task
 from melange.harness.store import RunFolder
 from melange.harness.verdicts import Check
 from melange.tasks.registry import load_tasks
@@ -67,8 +70,7 @@ class Plant(NamedTuple):
 class Place(NamedTuple):
     """Where faults are planted: a zoo, its tasks, and the candidates of a suite."""
 
-    paths: Mapping[str, Path]
-    prints: Mapping[str, str]
+    checkpoints: Checkpoints
     candidates: Mapping[str, Candidate]
     tasks: Tasks
     limit: int
@@ -79,14 +81,14 @@ def pocket_place(entries: Sequence[Mapping[str, Any]], names: Sequence[str], lim
     zoo = open_zoo("pocket")
     candidates = expand([dict(one) for one in entries], zoo.roles, where="the test")
     roles = {role for one in candidates for role in one.recipe.inputs}
-    paths = zoo.build(sorted(roles))
+    checkpoints = Checkpoints(zoo, methods())
+    checkpoints.make_ready(sorted(roles))
     assert zoo.world_seed is not None
     known = load_tasks()
     tasks = [known[name] for name in names]
     sources = task_sources(tasks, pocket_data(zoo.world_seed, cache_dir()))
     return Place(
-        paths,
-        {role: zoo.fingerprint(role) for role in paths},
+        checkpoints,
         {one.name: one for one in candidates},
         {one.name: (one, sources[one.name]) for one in tasks},
         limit,
@@ -116,7 +118,7 @@ def _answer(place: Place, number: int, label: str, folder: Path) -> None:
     assert plant.label == label
     candidate = place.candidates[plant.candidate]
     planted = plant.recipe(candidate)
-    prepared = prepare(planted, place.paths, place.prints, EngineOptions(), on_a_cpu)
+    prepared = prepare(planted, place.checkpoints, EngineOptions(), on_a_cpu)
     scratch = folder / "scratch"
     scratch.mkdir(parents=True, exist_ok=True)
     if plant.dtype:
@@ -154,10 +156,11 @@ def examine(place: Place, plant: Plant, folder: Path, *, number: int, seed: int 
     tasks = in_chat(place.tasks) if plant.chat else place.tasks
     candidate = place.candidates[plant.candidate]
     examiner = Examiner(Setting(folder, tasks, place.limit, seed, number, "cpu"))
-    prepared = prepare(candidate, place.paths, place.prints, EngineOptions(), on_a_cpu)
-    built = None if prepared.load.streamed else prepared.load.checkpoint
+    prepared = prepare(candidate, place.checkpoints, EngineOptions(), on_a_cpu)
     dtype = plant.dtype or prepared.shape.dtype
-    return examiner.check(Subject(candidate, place.paths, built, dtype, list(tasks)))
+    return examiner.check(
+        Subject(candidate, place.checkpoints.paths, prepared.load.checkpoint, dtype, list(tasks))
+    )
 
 
 def _other_config(**changes: Any) -> Callable[[Served, Path], Served]:

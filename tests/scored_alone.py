@@ -5,7 +5,7 @@ import random
 import sys
 from pathlib import Path
 
-from melange.baselines.checkpoints import inspect
+from melange.harness.checkpoints.info import inspect
 from melange.harness.records import EngineShape
 from melange.harness.requests import Request
 

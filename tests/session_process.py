@@ -6,7 +6,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from melange.harness.records import EngineShape, LogitMix
+from melange.harness.recipes.logit_mix import LogitMix
+from melange.harness.records import EngineShape
 from melange.harness.requests import Completion, Generation, Request, Score
 
 _opened: list[Any] = []

@@ -9,18 +9,21 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch.testing import assert_close
+from zoo_of_folders import made
 
-from melange.baselines.adapters.files import check_adapter
-from melange.baselines.adapters.lora import adapted
-from melange.baselines.artifacts import artifact
-from melange.baselines.checkpoints import inspect
+from melange.baselines.catalog import methods
 from melange.baselines.entries import candidate_name
 from melange.baselines.proxy.tuning import Pair, mix_members
 from melange.baselines.zoo.catalog import open_zoo
+from melange.harness.checkpoints.adapters import check_adapter
+from melange.harness.checkpoints.info import inspect
+from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.engines.fused.folder import read_folder
 from melange.harness.errors import HarnessError
 from melange.harness.export import export
-from melange.harness.records import Candidate, LogitMix, Weights
+from melange.harness.recipes.logit_mix import LogitMix
+from melange.harness.recipes.weights import Weights
+from melange.harness.records import Candidate
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +45,8 @@ def test_a_merged_adapter_answers_as_peft_does(zoo_folders: Mapping[str, Path]) 
     from transformers import AutoModelForCausalLM
 
     prints = {role: role for role in zoo_folders}
-    merged = artifact(candidate(adapted("small_base", ADAPTER)), zoo_folders, prints)
+    recipe = Weights(method="adapter", inputs=("small_base", ADAPTER))
+    merged = made(candidate(recipe), zoo_folders, prints)
     ids = torch.arange(5, 60)[None]
     base = AutoModelForCausalLM.from_pretrained(zoo_folders["small_base"], dtype=torch.float32)
     plain = base(ids).logits
@@ -74,7 +78,7 @@ def test_a_mix_is_exported_as_a_folder_of_its_members(
     zoo_folders: Mapping[str, Path], tmp_path: Path
 ) -> None:
     zoo = open_zoo("pocket")
-    export(proxy(adapter=ADAPTER, alpha=0.5), zoo, tmp_path / "served")
+    export(proxy(adapter=ADAPTER, alpha=0.5), Checkpoints(zoo, methods()), tmp_path / "served")
     folder = read_folder(tmp_path / "served")
     assert folder.coefficients == (1.0, 0.5, -0.5)
     base, expert, antiexpert = folder.members
@@ -87,7 +91,11 @@ def test_an_average_is_exported_as_a_checkpoint(
 ) -> None:
     zoo = open_zoo("pocket")
     steps = [role for role in zoo.roles if role.startswith("large_base@")][-2:]
-    export(candidate(Weights(method="lawa", inputs=tuple(steps))), zoo, tmp_path / "served")
+    export(
+        candidate(Weights(method="lawa", inputs=tuple(steps))),
+        Checkpoints(zoo, methods()),
+        tmp_path / "served",
+    )
     mean = load_file(tmp_path / "served" / "model.safetensors")["model.norm.weight"]
     each = [load_file(zoo.folder(one) / "model.safetensors")["model.norm.weight"] for one in steps]
     assert_close(mean, (each[0].float() + each[1].float()) / 2)
@@ -96,8 +104,12 @@ def test_an_average_is_exported_as_a_checkpoint(
 def test_what_cannot_be_exported_is_told(zoo_folders: Mapping[str, Path], tmp_path: Path) -> None:
     zoo = open_zoo("pocket")
     with pytest.raises(HarnessError, match="prompts of its own"):
-        export(proxy(expert="small_mix", own_prompt=True), zoo, tmp_path / "out")
+        export(
+            proxy(expert="small_mix", own_prompt=True),
+            Checkpoints(zoo, methods()),
+            tmp_path / "out",
+        )
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     with pytest.raises(HarnessError, match="not empty"):
-        export(proxy(expert="small_mix"), zoo, tmp_path / "full")
+        export(proxy(expert="small_mix"), Checkpoints(zoo, methods()), tmp_path / "full")

@@ -28,7 +28,9 @@ from melange.harness.check.recipes import reference_of
 from melange.harness.check.reference import Reference, Scored
 from melange.harness.check.sampling import choose, one_each
 from melange.harness.check.subject import Subject
-from melange.harness.records import Candidate, LogitMix, Member, Recipe, Weights
+from melange.harness.recipes.logit_mix import LogitMix, Member
+from melange.harness.recipes.weights import Weights
+from melange.harness.records import Candidate, Recipe
 from melange.harness.verdicts import Check, Verdict, read_checks, samples_hash, tally
 
 LENGTHS = st.dictionaries(st.sampled_from("abcde"), st.lists(st.integers(1, 99), max_size=9))

@@ -9,12 +9,12 @@ import pytest
 from checkpoint_makers import WORDS, make_llama
 from transformers import AutoModelForCausalLM
 
-from melange.baselines.checkpoints import copy_companions, inspect, read_vocabulary
-from melange.baselines.compatibility import check_compatible, check_vocabulary
-from melange.baselines.configs import read_config
-from melange.baselines.layouts import expected_shapes
-from melange.baselines.signatures import signature
-from melange.baselines.weight_files import INDEX
+from melange.harness.checkpoints.configs import read_config
+from melange.harness.checkpoints.fit import check_compatible, check_vocabulary
+from melange.harness.checkpoints.info import copy_companions, inspect, read_vocabulary
+from melange.harness.checkpoints.signatures import signature
+from melange.harness.checkpoints.tensor_shapes import expected_shapes
+from melange.harness.checkpoints.weight_files import INDEX
 from melange.harness.errors import HarnessError
 
 
@@ -64,7 +64,7 @@ def test_inspection_needs_no_torch(llama):
     code = f"""
 import sys
 from pathlib import Path
-from melange.baselines.checkpoints import inspect
+from melange.harness.checkpoints.info import inspect
 inspect(Path({str(llama)!r}))
 print(*{{'torch', 'numpy', 'safetensors'}} & set(sys.modules))
 """

@@ -35,7 +35,7 @@ def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None
         (["--device", "tpu"], ["--device", "cpu"]),
         (["--suite", "missing.yaml"], ["missing.yaml", "no such file"]),
         (["--zoo", "missing.yaml"], ["missing.yaml", "no such file"]),
-        (["export", "proxy-mix"], ["export CANDIDATE DIR"]),
+        (["export", "proxy-mix"], ["required: DIR"]),
         (["export", "proxy-mx-a1.0", "x"], ["'proxy-mx-a1.0'", "proxy-mix-a1.0"]),
         (["--report-only", "--out", "nowhere"], ["nowhere", "holds no run"]),
     ],

@@ -4,21 +4,22 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from zoo_of_folders import FolderZoo, plan_of
 
-from melange.baselines.cache import cache_dir
-from melange.baselines.checksums import folder_hash
+from melange.baselines.catalog import methods
+from melange.harness.cache import cache_dir
+from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.engine_choice import EngineChoice
 from melange.harness.live_report import LiveReport
-from melange.harness.plan import make_plan
 from melange.harness.progress import Progress
 from melange.harness.prompt_lengths import PromptLengths
-from melange.harness.records import EngineOptions, Suite
+from melange.harness.records import Suite
 from melange.harness.runner import Runner
 from melange.harness.store import RunFolder
 from melange.harness.verdicts import Verdict
@@ -77,35 +78,10 @@ ALIKE: Mapping[str, Callable[[Path], None]] = {
 }
 
 
-class LookAlikes:
+class LookAlikes(FolderZoo):
     """A zoo of these folders, which asks about the pocket world."""
 
-    name, scale, world_seed = "alike", "pocket", 1
-
-    def __init__(self, folders: Mapping[str, Path]) -> None:
-        self._folders = folders
-        self.roles = tuple(folders)
-
-    def fingerprint(self, role: str) -> str:
-        return folder_hash(self._folders[role])
-
-    def missing(self, role: str) -> str:
-        return ""
-
-    def folder(self, role: str) -> Path:
-        return self._folders[role]
-
-    def engine(self, role: str) -> EngineOptions:
-        return EngineOptions()
-
-    def weights_bytes(self, role: str) -> int:
-        return 10**6
-
-    def wall_seconds(self, roles: Collection[str]) -> float:
-        return 0.0
-
-    def build(self, roles: Collection[str]) -> Mapping[str, Path]:
-        return self._folders
+    world_seed = 1
 
 
 @pytest.mark.parametrize("draw", range(DRAWS))
@@ -133,14 +109,23 @@ def measured(zoo: LookAlikes, out: Path) -> list[Any]:
         name="alike", tasks={"pocket": TASKS}, limit=24, reference="",
         candidates=({"method": "checkpoint", "roles": list(zoo.roles)},),
     )  # fmt: skip
-    plan = make_plan(suite, zoo, tasks, where=Path("alike.yaml"))
+    plan = plan_of(suite, zoo, tasks)
     speed = {(one.name, None) for one in plan.candidates}  # not asked for here
-    plan = make_plan(suite, zoo, tasks, where=Path("alike.yaml"), done=speed)
+    plan = plan_of(suite, zoo, tasks, done=speed)
     sources = task_sources(plan.tasks, pocket_data(1, cache_dir()))
     entries = {one.name: (one, sources[one.name]) for one in plan.tasks}
     engines = EngineChoice("cpu", (), PromptLengths(lambda: entries, limit=24, seed=0), None)
     folder = RunFolder(out)
     folder.prepare()
     with closing(Progress(plan)) as progress, closing(LiveReport(folder, progress.say)) as live:
-        Runner(plan, zoo, folder, entries, engines, progress, live, num_checks=8).run()
+        Runner(
+            plan,
+            Checkpoints(zoo, methods()),
+            folder,
+            entries,
+            engines,
+            progress,
+            live,
+            num_checks=8,
+        ).run()
     return list(folder.checks())

@@ -12,10 +12,10 @@ from architectures import SIZES, make, rewrite
 from quantized import KINDS, quantize
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from melange.baselines.checkpoints import inspect
-from melange.baselines.configs import NEEDED, common_config, declared, read_config
-from melange.baselines.quantization import unserved
-from melange.baselines.served import unserved_architecture
+from melange.harness.checkpoints.configs import NEEDED, common_config, declared, read_config
+from melange.harness.checkpoints.info import inspect
+from melange.harness.checkpoints.quantization import unserved
+from melange.harness.checkpoints.served import unserved_architecture
 from melange.harness.errors import HarnessError
 
 GEMMA3 = {  # of gemma-3-4b, whose other keys are transformers' defaults
@@ -86,7 +86,7 @@ def test_what_is_no_decoder_is_told_in_one_line(config: dict, says: str, tmp_pat
 
 def test_reading_a_foreign_config_takes_no_import_of_transformers() -> None:
     code = (
-        "import sys; from melange.baselines.configs import declared;"
+        "import sys; from melange.harness.checkpoints.configs import declared;"
         "[declared(one) for one in ('gpt2', 'gemma3_text', 'no such type')];"
         "print(*{'torch', 'transformers', 'numpy'} & set(sys.modules))"
     )

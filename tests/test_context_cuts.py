@@ -8,7 +8,8 @@ import pytest
 
 from melange.harness.errors import HarnessError
 from melange.harness.measure.quality import quality_records
-from melange.harness.records import Candidate, Task, Weights
+from melange.harness.recipes.weights import Weights
+from melange.harness.records import Candidate, Task
 from melange.harness.requests import Completion, Generation, Request, Score
 from melange.harness.samples import TaskResult
 

@@ -56,7 +56,7 @@ def test_what_the_kernels_cannot_take_is_left_to_torch(ops) -> None:
 
 
 def test_an_engine_runs_on_them(zoo_folders: Mapping[str, Path]) -> None:
-    from melange.baselines.checkpoints import inspect
+    from melange.harness.checkpoints.info import inspect
     from melange.harness.engine_shapes import shape_of
     from melange.harness.engines.session import Session
 

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from melange.baselines.checkpoints import inspect
 from melange.baselines.proxy.tuning import Pair, mix_members
+from melange.harness.checkpoints.info import inspect
 from melange.harness.errors import HarnessError
-from melange.harness.records import EngineShape, LogitMix
+from melange.harness.recipes.logit_mix import LogitMix
+from melange.harness.records import EngineShape
 from melange.harness.requests import Generation, Request
 
 pytestmark = pytest.mark.slow
@@ -182,19 +183,6 @@ def test_requests_that_join_late_change_no_token(
     together = [completion.token_ids for completion in large.generate(asked)]
     alone = [large.generate([one])[0].token_ids for one in asked[:40]]
     assert together[:40] == alone
-
-
-def test_weights_from_memory_are_served(
-    large: Any, zoo_folders: Mapping[str, Path], prompts: list[str]
-) -> None:
-    from safetensors.torch import load_file
-
-    ids = encode(zoo_folders["large_mix"], prompts)[:20]
-    large.load(zoo_folders["large_base"])
-    large.load_state("mine", load_file(zoo_folders["large_mix"] / "model.safetensors"))
-    assert_same_greedy_tokens(large, [zoo_folders["large_mix"]], ids, 0.0)
-    large.load(zoo_folders["large_base"])
-    assert_same_greedy_tokens(large, [zoo_folders["large_base"]], ids, 0.0)
 
 
 def test_a_member_may_see_prompts_through_its_own_chat_template(

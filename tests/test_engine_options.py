@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from melange.baselines.checkpoints import inspect
 from melange.baselines.zoo.public import PublicZoo
+from melange.harness.checkpoints.info import inspect
 from melange.harness.engine_choice import requested, too_short, unfit
 from melange.harness.engine_shapes import (
     LEAST_KV_BYTES,
@@ -26,7 +26,8 @@ from melange.harness.engine_shapes import (
     shape_of,
 )
 from melange.harness.errors import HarnessError
-from melange.harness.records import Candidate, EngineOptions, Weights, Workload
+from melange.harness.recipes.weights import Weights
+from melange.harness.records import Candidate, EngineOptions, Workload
 from melange.harness.requests import Length
 
 ROOT = Path(__file__).parent.parent

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from melange.harness.engine_pool import WORTH_AN_ENGINE, Queue
 from melange.harness.jobs import Load
 from melange.harness.prepare import Prepared, in_order
-from melange.harness.records import Candidate, EngineShape, Weights
+from melange.harness.recipes.weights import Weights
+from melange.harness.records import Candidate, EngineShape
 
 
 @dataclass(frozen=True, slots=True)

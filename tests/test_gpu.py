@@ -13,10 +13,10 @@ from fused_models import draw_prompts, same_shapes
 from session_process import SessionProcess
 from test_fused import Formula, member_logits, proxy_tuned
 
-from melange.baselines.checkpoints import inspect
+from melange.harness.checkpoints.info import inspect
 from melange.harness.engine_shapes import shape_of
 from melange.harness.engines.fused.folder import write_folder
-from melange.harness.records import LogitMix, Member
+from melange.harness.recipes.logit_mix import LogitMix, Member
 from melange.harness.requests import Generation, Request
 
 pytestmark = pytest.mark.gpu

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from melange.baselines.checkpoints import inspect
+from melange.harness.checkpoints.info import inspect
 from melange.harness.errors import HarnessError
 from melange.harness.records import EngineShape, Task
 from melange.harness.samples import Sample

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from melange.baselines.checkpoints import inspect
+from melange.harness.checkpoints.info import inspect
 from melange.harness.lm_eval_bridge.tokenizers import tokenizer_key
 
 

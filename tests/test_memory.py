@@ -97,7 +97,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def timed_on(device: str, checkpoint: Path, log: Path, loads: list[Workload]) -> list[Timed]:
-    from melange.baselines.checkpoints import inspect
+    from melange.harness.checkpoints.info import inspect
 
     shape = shape_of([inspect(checkpoint)], checkpoint, device)
     process = EngineProcess(Start(shape, checkpoint, {}, None, 0), log)
@@ -115,7 +115,7 @@ def served(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> list[T
 
 @pytest.mark.slow
 def test_the_pool_is_what_the_engine_was_given(served: list[Timed], checkpoint: Path) -> None:
-    from melange.baselines.checkpoints import inspect
+    from melange.harness.checkpoints.info import inspect
 
     given = shape_of([inspect(checkpoint)], checkpoint, "cpu").kv_cache_bytes
     pools = {one.memory.kv_pool_bytes for one in served}

@@ -10,11 +10,11 @@ from architectures import make, rewrite
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.testing import assert_close
+from zoo_of_folders import made
 
-from melange.baselines.artifacts import artifact
 from melange.baselines.catalog import expand
-from melange.baselines.checkpoints import inspect
-from melange.baselines.tensors import read_tensors
+from melange.harness.checkpoints.info import inspect
+from melange.harness.checkpoints.tensors import read_tensors
 from melange.harness.errors import HarnessError
 
 State = dict[str, Tensor]
@@ -56,7 +56,7 @@ def combined(entry: dict[str, Any], folders: dict[str, Path], tmp_path: Path) ->
         (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(entry))
         entry = {"mergekit": str(tmp_path / "recipe.yaml")}
     (candidate,) = expand([entry], list(folders), where="s.yaml")
-    path = artifact(candidate, folders, {role: str(folder) for role, folder in folders.items()})
+    path = made(candidate, folders, {role: str(folder) for role, folder in folders.items()})
     return read_tensors(path, inspect(next(iter(folders.values()))).shapes)
 
 
@@ -97,7 +97,7 @@ def test_layers_are_stacked_whatever_the_architecture(tmp_path: Path) -> None:
         yaml.safe_dump({"merge_method": "passthrough", "slices": rows})
     )
     (candidate,) = expand([{"mergekit": str(tmp_path / "up.yaml")}], ["start"], where="s.yaml")
-    path = artifact(candidate, folders, {"start": "1"})
+    path = made(candidate, folders, {"start": "1"})
     config, state = inspect(path), load_file(path / "model.safetensors")
     assert config.kv_bytes_per_token == 2 * inspect(folders["start"]).kv_bytes_per_token
     name = "transformer.h.{}.mlp.dense_h_to_4h.weight"

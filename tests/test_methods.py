@@ -17,19 +17,20 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.testing import assert_close
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from zoo_of_folders import made
 
-from melange.baselines import artifacts
-from melange.baselines.artifacts import artifact, build_seconds
-from melange.baselines.averaging.arithmetic import exponential_average, uniform_average
 from melange.baselines.catalog import expand, methods
-from melange.baselines.checkpoints import inspect
-from melange.baselines.checksums import folder_hash
 from melange.baselines.merging.mergekit import RECIPES
 from melange.baselines.moe.router import hidden_router
-from melange.baselines.tensors import read_tensors
+from melange.harness.checkpoints.arithmetic import exponential_average, uniform_average
+from melange.harness.checkpoints.built import artifact_name, build_seconds
+from melange.harness.checkpoints.checksums import folder_hash
+from melange.harness.checkpoints.info import inspect
+from melange.harness.checkpoints.tensors import read_tensors
 from melange.harness.engines.logit_arithmetic import proxy_tune_logits
 from melange.harness.errors import HarnessError
-from melange.harness.records import Candidate, LogitMix, Record
+from melange.harness.recipes.logit_mix import LogitMix
+from melange.harness.records import Candidate, Record
 
 RECIPE_NAMES = sorted(file.stem for file in RECIPES.glob("*.yaml"))
 ROLES = (
@@ -75,7 +76,7 @@ def one(entry: Mapping[str, Any]) -> Candidate:
 
 def built(entry: Mapping[str, Any], zoo: Mapping[str, Path], **replaced: Path) -> Path:
     folders = {**zoo, **replaced}
-    return artifact(one(entry), folders, {role: str(path) for role, path in folders.items()})
+    return made(one(entry), folders, {role: str(path) for role, path in folders.items()})
 
 
 def weights(path: Path) -> dict[str, Tensor]:
@@ -127,7 +128,7 @@ def test_a_method_obeys_its_contract(name):
 
 def test_planning_imports_nothing_heavy():
     code = (
-        "import sys; import melange.baselines.artifacts;"
+        "import sys; import melange.harness.checkpoints.built;"
         "from melange.baselines.catalog import expand, methods;"
         f"expand([{{'mergekit': '*'}}, {{'method': 'swa'}}], [], where={WHERE!r});"
         "print(*{'torch', 'transformers', 'mergekit', 'vllm', 'numpy'} & set(sys.modules))"
@@ -540,21 +541,21 @@ def test_a_checkpoint_is_its_own_folder(zoo):
 def test_an_artifact_is_built_once_and_again_when_an_input_changes(zoo, cache):
     candidate = one({"method": "swa"})
     prints = dict.fromkeys(candidate.recipe.inputs, "1")
-    path = artifact(candidate, zoo, prints)
+    path = made(candidate, zoo, prints)
     built_at = (path / "model.safetensors").stat().st_mtime_ns
-    assert artifact(candidate, zoo, prints) == path
+    assert made(candidate, zoo, prints) == path
     assert (path / "model.safetensors").stat().st_mtime_ns == built_at
     assert build_seconds(path) >= 0
-    assert artifact(candidate, zoo, prints | {"large_base@300": "2"}) != path
+    assert made(candidate, zoo, prints | {"large_base@300": "2"}) != path
     assert len(list((cache / "artifacts").iterdir())) == 2
 
 
 def test_a_half_built_folder_is_never_used(zoo):
     candidate = one({"method": "swa"})
-    path = artifact(candidate, zoo, {})
+    path = made(candidate, zoo, {})
     (path / "done.json").unlink()
     (path / "model.safetensors").write_bytes(b"half")
-    assert artifact(candidate, zoo, {}) == path
+    assert made(candidate, zoo, {}) == path
     assert inspect(path).signature == inspect(zoo["large_base"]).signature
 
 
@@ -582,13 +583,13 @@ def broken_tensors(change):
 def test_a_broken_result_is_not_accepted(change, says, zoo, cache, monkeypatch):
     monkeypatch.setattr(methods()["swa"], "tensors", broken_tensors(change), raising=False)
     with pytest.raises(HarnessError, match=says):
-        artifact(one({"method": "swa"}), zoo, {})
+        made(one({"method": "swa"}), zoo, {})
     assert list((cache / "artifacts").iterdir()) == []
 
 
 def test_an_input_that_no_zoo_has_is_told(zoo):
     with pytest.raises(HarnessError, match=r"no checkpoint for 'large_base@\*'"):
-        artifact(one({"method": "lawa", "k": 9}), zoo, {})
+        made(one({"method": "lawa", "k": 9}), zoo, {})
 
 
 def test_an_absolute_folder_is_known_by_its_files(tmp_path, zoo):
@@ -604,4 +605,5 @@ def test_an_absolute_folder_is_known_by_its_files(tmp_path, zoo):
 @settings(max_examples=20)
 @given(name=st.text(min_size=1, max_size=8))
 def test_any_candidate_name_makes_a_plain_folder_name(name):
-    assert "/" not in artifacts.folder_name(name)
+    recipe = one({"method": "swa"}).recipe
+    assert "/" not in artifact_name(name, recipe, {}, methods()["swa"])

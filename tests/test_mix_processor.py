@@ -20,7 +20,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 import melange.harness.engines.environment  # noqa: F401 (before vllm)
-from melange.harness.records import EngineShape, LogitMix, Member
+from melange.harness.recipes.logit_mix import LogitMix, Member
+from melange.harness.records import EngineShape
 from melange.harness.requests import Generation, Request
 
 pytestmark = pytest.mark.slow

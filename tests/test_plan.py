@@ -2,18 +2,20 @@
 
 import json
 import shutil
-from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 from architectures import make
 from quantized import quantize
+from zoo_of_folders import FolderZoo, plan_of
 
+from melange.baselines.catalog import methods
 from melange.baselines.proxy.tuning import Pair, mix_members
+from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.engines.member_checks import unfit_member
 from melange.harness.errors import HarnessError
-from melange.harness.plan import make_plan, served_by
-from melange.harness.records import Candidate, EngineOptions, LogitMix, Plan, Suite, Task
+from melange.harness.recipes.logit_mix import LogitMix
+from melange.harness.records import Candidate, Plan, Suite, Task
 
 TASKS = {
     name: Task(
@@ -37,38 +39,15 @@ SUITE = Suite(
 )
 
 
-class Roles:
-    """A zoo of which nothing is built yet."""
+def unbuilt(*roles: str) -> FolderZoo:
+    return FolderZoo(dict.fromkeys(roles))
 
-    name = "toy"
-    scale = "pocket"
-    world_seed = None
-    roles = ("small_base", "large_base")
 
-    def fingerprint(self, role: str) -> str:
-        return role
-
-    def missing(self, role: str) -> str:
-        return ""
-
-    def folder(self, role: str) -> Path | None:
-        return None
-
-    def engine(self, role: str) -> EngineOptions:
-        return EngineOptions()
-
-    def weights_bytes(self, role: str) -> int | None:
-        return 1000
-
-    def wall_seconds(self, roles: Collection[str]) -> float:
-        return 0.0
-
-    def build(self, roles: Collection[str]) -> dict[str, Path]:
-        raise AssertionError("a plan builds nothing")
+ROLES = ("small_base", "large_base")
 
 
 def plan(**options: object) -> Plan:
-    return make_plan(SUITE, Roles(), TASKS, where=Path("s.yaml"), **options)  # type: ignore[arg-type]
+    return plan_of(SUITE, unbuilt(*ROLES), TASKS, **options)
 
 
 def test_every_candidate_has_a_cell_per_task_and_one_for_speed_and_memory() -> None:
@@ -78,7 +57,7 @@ def test_every_candidate_has_a_cell_per_task_and_one_for_speed_and_memory() -> N
 
 def test_a_candidate_whose_role_the_zoo_lacks_is_refused_with_the_role() -> None:
     refused = {cell.refused for cell in plan().cells if cell.candidate == "proxy-chat-a1.0"}
-    assert refused == {"the zoo toy has no role small_chat"}
+    assert refused == {"the zoo folders has no role small_chat"}
 
 
 def test_what_is_done_is_not_pending() -> None:
@@ -118,26 +97,27 @@ def test_a_suite_without_tasks_for_the_zoo_says_for_which_it_has_some() -> None:
     with pytest.raises(
         HarnessError, match="has no tasks for a pocket zoo; it has them for: public"
     ):
-        make_plan(suite, Roles(), TASKS, where=Path("s.yaml"))
+        plan_of(suite, unbuilt(*ROLES), TASKS)
 
 
 def test_a_chat_task_is_refused_where_the_expert_has_a_prompt_of_its_own() -> None:
     entry = SUITE.candidates[1] | {"expert": "small_base", "name": "own", "own_prompt": True}
     suite = SUITE.model_copy(update={"candidates": (*SUITE.candidates[:1], entry)})
     tasks = TASKS | {"sums": TASKS["sums"].model_copy(update={"chat": True})}
-    made = make_plan(suite, Roles(), tasks, where=Path("s.yaml"))
+    made = plan_of(suite, unbuilt(*ROLES), tasks)
     refused = {(cell.candidate, cell.task): cell.refused for cell in made.cells if cell.refused}
     assert list(refused) == [(made.candidates[-1].name, "sums")]
     assert "own_prompt" in refused[made.candidates[-1].name, "sums"]
 
 
 def test_a_plan_says_how_a_mix_is_served() -> None:
+    checkpoints = Checkpoints(unbuilt(*ROLES), methods())
     pair = Pair(expert="small_chat", antiexpert="small_base", own_prompt=True)
     for own_prompt, served in ((False, "fused"), (True, "logits processor")):
         members = mix_members("large_base", [pair.model_copy(update={"own_prompt": own_prompt})])
         mix = Candidate(name="x", family="proxy", recipe=LogitMix(method="proxy", members=members))
-        assert served_by(mix, Roles()) == served
-    assert served_by(plan().candidate("large_base"), Roles()) == ""
+        assert mix.recipe.served_as(checkpoints) == served
+    assert plan().candidate("large_base").recipe.served_as(checkpoints) == ""
 
 
 @pytest.mark.parametrize(
@@ -173,22 +153,11 @@ def test_a_member_that_cannot_run_beside_the_base_is_refused(
 # Checkpoints that do not fit: one candidate each, the rest of the plan stands
 
 
-class Folders(Roles):
-    """A zoo whose checkpoints are there."""
-
-    def __init__(self, folders: dict[str, Path]) -> None:
-        self.folders = folders
-        self.roles = tuple(folders)  # type: ignore[assignment]
-
-    def folder(self, role: str) -> Path | None:
-        return self.folders[role]
-
-
 def refusals(folders: dict[str, Path], *entries: dict[str, object]) -> list[str]:
     """Of each entry's candidate; empty for one that will run. `good` stands beside them."""
     good = {"method": "checkpoint", "roles": "good"}
     suite = SUITE.model_copy(update={"candidates": (good, *entries)})
-    made = make_plan(suite, Folders(folders), TASKS, where=Path("s.yaml"))
+    made = plan_of(suite, FolderZoo(folders), TASKS)
     reasons = {cell.candidate: cell.refused for cell in made.cells}
     assert reasons.pop("good") == ""
     assert not any("\n" in reason for reason in reasons.values())

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 from test_partial_report import PARTS, partial
-from test_plan import SUITE, TASKS, Roles
+from test_plan import SUITE, TASKS, unbuilt
 from test_report import text_of
+from zoo_of_folders import plan_of
 
 from melange.harness.live_report import LiveReport
-from melange.harness.plan import MIX_FACTOR, make_plan
+from melange.harness.plan import MIX_FACTOR
 from melange.harness.progress import Progress, spoken
 from melange.harness.records import Plan
 from melange.harness.store import RunFolder
@@ -60,16 +61,14 @@ def test_a_rendering_ends_with_its_run(tmp_path: Path) -> None:
     assert not folder.report.exists()
 
 
-def plan_of() -> Plan:
+def small_plan() -> Plan:
     """Two checkpoints and a mix on three tasks, four rounds."""
     suite = SUITE.model_copy(update={"rounds": 4, "reference": "large_base"})
-    zoo = Roles()
-    zoo.roles = ("small_base", "small_chat", "large_base")  # type: ignore[assignment]
-    return make_plan(suite, zoo, TASKS, where=ROOT, limit=100)
+    return plan_of(suite, unbuilt("small_base", "small_chat", "large_base"), TASKS, limit=100)
 
 
 def test_the_time_left_is_the_work_to_come_at_the_pace_of_the_work_done() -> None:
-    left = time_left(plan_of())
+    left = time_left(small_plan())
     assert left.seconds is None
     left.visits.pieces.clear()
     left.tasks.finish("small_base", 3, 30.0)
@@ -80,7 +79,7 @@ def test_the_time_left_is_the_work_to_come_at_the_pace_of_the_work_done() -> Non
 
 
 def test_speeds_are_as_far_off_the_plan_as_tasks_until_some_are_timed() -> None:
-    left = time_left(plan_of())
+    left = time_left(small_plan())
     for name in list(left.tasks.pieces):
         left.tasks.finish(name, 3, 3 * 10 * left.tasks.weights[name])
     assert left.seconds == pytest.approx(10 * left.visits.to_come)
@@ -107,7 +106,7 @@ def tell(progress: Progress) -> None:
 def test_without_a_terminal_there_is_a_line_at_each_candidates_end_and_few_others(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    progress = Progress(plan_of())
+    progress = Progress(small_plan())
     tell(progress)
     for _ in range(1000):
         progress.doing("round 1, timing small_base", still=True)
@@ -125,8 +124,8 @@ import sys
 sys.path.insert(0, "tests")
 from contextlib import closing
 from melange.harness.progress import Progress
-from test_progress import plan_of, tell
-with closing(Progress(plan_of())) as progress:
+from test_progress import small_plan, tell
+with closing(Progress(small_plan())) as progress:
     tell(progress)
     raise KeyboardInterrupt
 """

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from melange.baselines.checksums import folder_hash
 from melange.baselines.zoo.public import PublicZoo
+from melange.harness.checkpoints.checksums import folder_hash
 from melange.harness.errors import HarnessError
 
 REPOSITORY = Path(__file__).parents[1]
@@ -164,7 +164,7 @@ def test_half_a_download_does_not_play_a_role(offline: Path, checkpoints: dict[s
 def test_the_harness_reads_shapes_of_what_a_zoo_returns(
     offline: Path, checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from melange.baselines.checkpoints import inspect
+    from melange.harness.checkpoints.info import inspect
 
     monkeypatch.setenv("MELANGE_MODELS", str(checkpoints["Mixtral-8x7B-v0.1"].parent))
     folder = PublicZoo.read(ZOOS / "mixtral.yaml").build(["mixture_base"])["mixture_base"]

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_run import Shape, write_lines, write_run
 
-from melange.harness.records import Candidate, LogitMix, Member, Weights
+from melange.harness.recipes.logit_mix import LogitMix, Member
+from melange.harness.recipes.weights import Weights
+from melange.harness.records import Candidate
 from melange.reports.load import Run, load_run
 from melange.reports.manifest import Manifest
 from melange.reports.render import render

@@ -13,7 +13,8 @@ from melange.harness.jobs import Load, Timed
 from melange.harness.measure.memory import Footprint
 from melange.harness.measure.speed import Round
 from melange.harness.prepare import Prepared
-from melange.harness.records import SCHEMA_VERSION, Candidate, EngineShape, RoundLine, Weights
+from melange.harness.recipes.weights import Weights
+from melange.harness.records import SCHEMA_VERSION, Candidate, EngineShape, RoundLine
 from melange.harness.requests import Timing
 from melange.harness.store import RunFolder
 from melange.reports.rounds import read_rounds

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
-from melange.baselines.checkpoints import inspect
+from melange.harness.checkpoints.info import inspect
 from melange.harness.engine_process import EngineProcess
 from melange.harness.engine_shapes import shape_of
 from melange.harness.jobs import Evaluate, Evaluated, Failed, Load, Start, Time, Timed

@@ -14,7 +14,7 @@ from runner_v2 import use_v2_on_a_cpu
 from session_process import SessionProcess
 
 import melange.harness.engines.environment  # noqa: F401 (before vllm)
-from melange.baselines.checkpoints import inspect
+from melange.harness.checkpoints.info import inspect
 from melange.harness.engine_shapes import shape_of
 from melange.harness.engines.fused.folder import write_folder
 from melange.harness.records import EngineShape

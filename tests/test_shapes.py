@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 import yaml
+from zoo_of_folders import checkpoints_of, plan_of
 
-from melange.baselines.checkpoints import CheckpointInfo, inspect
 from melange.baselines.zoo.catalog import open_zoo
+from melange.harness.checkpoints.info import CheckpointInfo, inspect
 from melange.harness.engine_shapes import shape_of
 from melange.harness.errors import HarnessError
 from melange.harness.jobs import Load
 from melange.harness.measure.memory import total_bytes
-from melange.harness.plan import make_plan
 from melange.harness.prepare import prepare
 from melange.harness.records import EngineOptions, EngineShape, Measurement, Outcome, Plan
 from melange.harness.store import RunFolder
@@ -140,7 +140,7 @@ def test_a_bad_file_of_shapes_is_one_line(
 def gpu_check(device_bytes: int | None) -> Plan:
     path = find_suite("gpu-check")
     zoo, suite = open_zoo(TRUE), read_suite(path)
-    return make_plan(suite, zoo, {}, where=path, device="cuda", device_bytes=device_bytes)
+    return plan_of(suite, zoo, {}, device="cuda", device_bytes=device_bytes)
 
 
 def test_the_suite_asks_for_the_papers_workloads_and_for_more_and_more_at_once() -> None:
@@ -173,7 +173,9 @@ def test_shapes_are_served_in_their_dtype_with_random_weights() -> None:
     paths = zoo.build(zoo.roles)
     shapes = {}
     for candidate in plan.candidates:
-        shapes[candidate.name] = prepare(candidate, paths, {}, EngineOptions(), on_a_gpu).shape
+        shapes[candidate.name] = prepare(
+            candidate, checkpoints_of(paths), EngineOptions(), on_a_gpu
+        ).shape
     assert {(one.dtype, one.load_format) for one in shapes.values()} == {("bfloat16", "dummy")}
     assert len(set(shapes.values())) == len(shapes)
 
@@ -186,7 +188,7 @@ def test_a_mix_of_random_and_real_weights_is_refused(tmp_path: Path) -> None:
     paths["small_7b_tuned"] = make_llama(tmp_path / "real", seed=0, words=["</s>", *words])
     fused = gpu_check(None).candidate(FUSED)
     with pytest.raises(HarnessError, match="no weights, other members of the mix have weights"):
-        prepare(fused, paths, {}, EngineOptions(), on_a_gpu)
+        prepare(fused, checkpoints_of(paths), EngineOptions(), on_a_gpu)
 
 
 def test_planning_shapes_imports_neither_torch_nor_vllm() -> None:

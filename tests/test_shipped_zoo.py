@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from melange.baselines.checkpoints import inspect, read_headers
 from melange.baselines.zoo.catalog import open_zoo
 from melange.baselines.zoo.make import check_writable
 from melange.baselines.zoo.recipe import read_recipe
 from melange.baselines.zoo.shipped import ShippedZoo
+from melange.harness.checkpoints.info import inspect, read_headers
 from melange.harness.errors import HarnessError
 
 ROOT = Path(__file__).resolve().parents[1]

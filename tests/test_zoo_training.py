@@ -176,7 +176,7 @@ def test_replaced_weights_do_not_pass_as_the_same_checkpoint(
 
 
 def test_weights_are_stored_rounded_and_tuned_from_what_is_stored(tiny: TrainedZoo) -> None:
-    from melange.baselines.checkpoints import inspect, read_headers
+    from melange.harness.checkpoints.info import inspect, read_headers
 
     headers = read_headers(tiny.path("small_mix"))
     assert {header.dtype for header in headers.values()} == {"BF16"}

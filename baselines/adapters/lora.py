@@ -6,11 +6,13 @@ Source: Hu et al. 2021, https://arxiv.org/abs/2106.09685.
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from melange.baselines.adapters.files import check_adapter
-from melange.baselines.checkpoints import copy_companions, inspect
-from melange.baselines.compatibility import check_full_weights
 from melange.baselines.entries import OneOrMore
-from melange.harness.records import Candidate, Record, Weights
+from melange.harness.checkpoints.adapters import check_adapter
+from melange.harness.checkpoints.fit import check_full_weights
+from melange.harness.checkpoints.info import copy_companions, inspect
+from melange.harness.recipes.logit_mix import ADAPTER
+from melange.harness.recipes.weights import Weights
+from melange.harness.records import Candidate, Record
 
 
 class AdapterOptions(Record):
@@ -20,7 +22,7 @@ class AdapterOptions(Record):
 
 
 class Adapter:
-    name = "adapter"
+    name = ADAPTER
     family = "single"
     source = "https://arxiv.org/abs/2106.09685"
     options = AdapterOptions
@@ -30,7 +32,7 @@ class Adapter:
             yield Candidate(
                 name=Path(adapter).name,
                 family=self.family,
-                recipe=adapted(options.base, adapter),
+                recipe=Weights(method=self.name, inputs=(options.base, adapter)),
                 summary=f"{options.base} with the adapter {Path(adapter).name}",
                 source=self.source,
             )
@@ -63,11 +65,6 @@ class Adapter:
             merged = PeftModel.from_pretrained(model, adapter).merge_and_unload(safe_merge=True)
         merged.save_pretrained(out)
         copy_companions(base, out)
-
-
-def adapted(base: str, adapter: str) -> Weights:
-    """The recipe of a base with an adapter merged into it."""
-    return Weights(method=Adapter.name, inputs=(base, adapter))
 
 
 METHOD = Adapter()

@@ -38,7 +38,7 @@ class Ema(TrajectoryAverage):
             )
 
     def average(self, states: "Iterable[State]", options: Mapping[str, Any]) -> "State":
-        from melange.baselines.averaging.arithmetic import exponential_average
+        from melange.harness.checkpoints.arithmetic import exponential_average
 
         return exponential_average(states, options["decay"])
 

@@ -44,7 +44,7 @@ class Lawa(TrajectoryAverage):
             )
 
     def average(self, states: "Iterable[State]", options: Mapping[str, Any]) -> "State":
-        from melange.baselines.averaging.arithmetic import uniform_average
+        from melange.harness.checkpoints.arithmetic import uniform_average
 
         return uniform_average(states)
 

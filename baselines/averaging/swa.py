@@ -43,7 +43,7 @@ class Swa(TrajectoryAverage):
             )
 
     def average(self, states: "Iterable[State]", options: Mapping[str, Any]) -> "State":
-        from melange.baselines.averaging.arithmetic import uniform_average
+        from melange.harness.checkpoints.arithmetic import uniform_average
 
         return uniform_average(states)
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import Field
 
-from melange.baselines.checkpoints import inspect
-from melange.baselines.compatibility import check_alike
 from melange.baselines.entries import OneOrMore, candidate_name
-from melange.harness.records import Candidate, Record, Weights
+from melange.harness.checkpoints.fit import check_alike
+from melange.harness.checkpoints.info import inspect
+from melange.harness.recipes.weights import Weights
+from melange.harness.records import Candidate, Record
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,8 +100,8 @@ class TrajectoryAverage(ABC):
         Raises:
             HarnessError: the inputs differ in shape or vocabulary.
         """
-        from melange.baselines.averaging.arithmetic import in_dtype
-        from melange.baselines.tensors import read_tensors, tensor_names
+        from melange.harness.checkpoints.arithmetic import in_dtype
+        from melange.harness.checkpoints.tensors import read_tensors, tensor_names
 
         self.check(recipe, inputs)
         folders = [inputs[role] for role in recipe.inputs]

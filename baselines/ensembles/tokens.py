@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from melange.baselines.entries import OneOrMore, candidate_name
-from melange.harness.records import Candidate, LogitMix, Member, Record
+from melange.harness.recipes.logit_mix import LogitMix, Member
+from melange.harness.records import Candidate, Record
 
 Average = Literal["logits", "probabilities"]
 

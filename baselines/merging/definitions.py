@@ -19,10 +19,10 @@ from mergekit.common import ModelReference
 from mergekit.config import MergeConfiguration
 from mergekit.options import MergeOptions
 
-from melange.baselines.checkpoints import inspect
 from melange.baselines.merging.file_names import names_in_files
 from melange.baselines.merging.named_tensors import definition_of_files
-from melange.baselines.weight_files import stored_names
+from melange.harness.checkpoints.info import inspect
+from melange.harness.checkpoints.weight_files import stored_names
 
 
 @contextmanager

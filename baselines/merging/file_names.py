@@ -16,8 +16,8 @@ from transformers.core_model_loading import revert_weight_conversion
 from transformers.initialization import no_init_weights
 
 from melange.baselines.merging.named_tensors import LAYER
-from melange.baselines.tensors import State, iterate_tensors
-from melange.baselines.weight_files import stored_names, weight_files
+from melange.harness.checkpoints.tensors import State, iterate_tensors
+from melange.harness.checkpoints.weight_files import stored_names, weight_files
 
 
 def with_file_names(state: Mapping[str, Tensor], folder: Path) -> State:

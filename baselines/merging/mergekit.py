@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationInfo, field_validator
 
-from melange.baselines.checkpoints import copy_companions, inspect
-from melange.baselines.compatibility import check_alike, check_full_weights
 from melange.baselines.entries import OneOrMore
-from melange.baselines.weight_files import stored_names
+from melange.harness.checkpoints.fit import check_alike, check_full_weights
+from melange.harness.checkpoints.info import copy_companions, inspect
+from melange.harness.checkpoints.weight_files import stored_names
 from melange.harness.errors import HarnessError
-from melange.harness.records import Candidate, Record, Weights
+from melange.harness.recipes.weights import Weights
+from melange.harness.records import Candidate, Record
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,8 +13,8 @@ from mergekit.architecture.json_definitions import (
     JsonModuleArchitecture,
 )
 
-from melange.baselines.checkpoints import inspect
-from melange.baselines.parameters import INPUT_EMBEDDINGS
+from melange.harness.checkpoints.info import inspect
+from melange.harness.checkpoints.parameters import INPUT_EMBEDDINGS
 
 LAYER = re.compile(r"\.(\d+)\.")
 OF_VOCABULARY = (*INPUT_EMBEDDINGS, "lm_head.weight", "embed_out.weight")

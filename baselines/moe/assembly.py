@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
-from melange.baselines.averaging.arithmetic import in_dtype, uniform_average
-from melange.baselines.checkpoints import inspect
-from melange.baselines.layouts import kv_heads
-from melange.baselines.tensors import State, read_tensors
+from melange.harness.checkpoints.arithmetic import in_dtype, uniform_average
+from melange.harness.checkpoints.info import inspect
+from melange.harness.checkpoints.tensor_shapes import kv_heads
+from melange.harness.checkpoints.tensors import State, read_tensors
 
 FEED_FORWARD = {"gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"}
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from melange.baselines.checkpoints import copy_companions, inspect
-from melange.baselines.compatibility import check_alike
-from melange.baselines.configs import read_config
+from melange.harness.checkpoints.configs import read_config
+from melange.harness.checkpoints.fit import check_alike
+from melange.harness.checkpoints.info import copy_companions, inspect
 from melange.harness.errors import HarnessError
-from melange.harness.records import Candidate, Record, Weights
+from melange.harness.recipes.weights import Weights
+from melange.harness.records import Candidate, Record
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 
 from melange.baselines.entries import OneOrMore, candidate_name
 from melange.baselines.proxy.tuning import Alpha
-from melange.harness.records import Candidate, LogitMix, Member, Record
+from melange.harness.recipes.logit_mix import LogitMix, Member
+from melange.harness.records import Candidate, Record
 
 
 class ContrastiveOptions(Record):

@@ -11,7 +11,8 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from melange.baselines.entries import OneOrMore, candidate_name
-from melange.harness.records import Candidate, LogitMix, Member, Record
+from melange.harness.recipes.logit_mix import LogitMix, Member
+from melange.harness.records import Candidate, Record
 
 Alpha = Annotated[float, Field(allow_inf_nan=False)]
 

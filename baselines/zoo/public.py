@@ -33,7 +33,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from melange.baselines.checksums import folder_hash
+from melange.harness.checkpoints.checksums import folder_hash
 from melange.harness.errors import HarnessError, unknown
 from melange.harness.records import EngineOptions, Record
 from melange.harness.yaml_file import read_entry, read_yaml
@@ -230,7 +230,7 @@ class PublicZoo:
     def _damage(self, folder: Path) -> str:
         """Why a checkpoint in the cache is of no use; empty where it is whole."""
         if folder not in self._inspected:
-            from melange.baselines.checkpoints import inspect
+            from melange.harness.checkpoints.info import inspect
 
             try:
                 inspect(folder)

@@ -21,8 +21,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from melange.baselines.cache import cache_dir
-from melange.baselines.checkpoints import promised_headers
+from melange.harness.cache import cache_dir
+from melange.harness.checkpoints.info import promised_headers
 from melange.harness.errors import HarnessError, unknown
 from melange.harness.records import EngineOptions, Record
 from melange.harness.yaml_file import read_entry, read_yaml

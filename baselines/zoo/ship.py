@@ -10,10 +10,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from melange.baselines.checksums import file_hash
 from melange.baselines.zoo.recipe import Recipe, recipe_hash, role_recipe
 from melange.baselines.zoo.shipped import MANIFEST, ShippedZoo, weights_digest
 from melange.baselines.zoo.train import DONE, TrainedZoo
+from melange.harness.checkpoints.checksums import file_hash
 
 SHARED = "shared"
 OF_A_SIZE = ("config.json", "generation_config.json")

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from melange.baselines.checksums import file_hash, folder_hash
 from melange.baselines.zoo.recipe import RecipeZoo, recipe_hash
+from melange.harness.checkpoints.checksums import file_hash, folder_hash
 from melange.harness.errors import HarnessError
 
 MANIFEST = "manifest.json"

@@ -15,11 +15,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from melange.baselines.cache import cache_dir
-from melange.baselines.checksums import folder_hash
 from melange.baselines.zoo.progress import OnProgress, shown_progress
 from melange.baselines.zoo.recipe import Recipe, RecipeZoo, recipe_hash
 from melange.baselines.zoo.workers import Workers, claimed, num_workers
+from melange.harness.cache import cache_dir
+from melange.harness.checkpoints.checksums import folder_hash
 
 DONE, RESUME = "done.json", "resume.pt"
 

@@ -5,30 +5,33 @@ Shape letters: E experts, F the feed-forward block's width, D the model's width.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from melange.harness.check.models import Made, Model, UncheckableError, computed_in, load_model
 from melange.harness.check.subject import Subject
-from melange.harness.records import Weights
+
+if TYPE_CHECKING:
+    from melange.harness.recipes.weights import Weights
 
 Values = dict[str, Tensor]
 
 
-def uniform(recipe: Weights, subject: Subject, scratch: Path, device: str) -> Made:
+def uniform(recipe: "Weights", subject: Subject, scratch: Path, device: str) -> Made:
     count = len(recipe.inputs)
     return _average(recipe, subject, device, [1 / count] * count)
 
 
-def exponential(recipe: Weights, subject: Subject, scratch: Path, device: str) -> Made:
+def exponential(recipe: "Weights", subject: Subject, scratch: Path, device: str) -> Made:
     """decay^(n-1) of the first, (1 - decay) * decay^(n-i) of the i-th."""
     decay, count = float(recipe.options["decay"]), len(recipe.inputs)
     later = [(1 - decay) * decay ** (count - i) for i in range(2, count + 1)]
     return _average(recipe, subject, device, [decay ** (count - 1), *later])
 
 
-def mixture(recipe: Weights, subject: Subject, scratch: Path, device: str) -> Made:
+def mixture(recipe: "Weights", subject: Subject, scratch: Path, device: str) -> Made:
     """A Mixtral whose experts, and all that they share, are its inputs' own; the configuration
     and the router are those of the folder that was built."""
     if subject.built is None:
@@ -58,7 +61,7 @@ def _of_mixture(name: str, shared: Values, blocks: Sequence[Values]) -> Tensor |
     return None if part.startswith("gate.") else shared[name]
 
 
-def _average(recipe: Weights, subject: Subject, device: str, weights: Sequence[float]) -> Made:
+def _average(recipe: "Weights", subject: Subject, device: str, weights: Sequence[float]) -> Made:
     folders = [subject.folder(role) for role in recipe.inputs]
     values = mean(folders, weights, device)
     model = load_model(folders[-1], device=device)

@@ -9,7 +9,7 @@ import functools
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from melange.harness.check import averages
 from melange.harness.check.models import (
@@ -24,7 +24,10 @@ from melange.harness.check.models import (
 )
 from melange.harness.check.reference import Reference, Voice
 from melange.harness.check.subject import Subject
-from melange.harness.records import LogitMix, Member, Weights
+
+if TYPE_CHECKING:
+    from melange.harness.recipes.logit_mix import LogitMix, Member
+    from melange.harness.recipes.weights import Weights
 
 COMPANIONS = ("tokenizer*", "special_tokens_map.json", "generation_config.json", "*.jinja",
               "vocab.*", "merges.txt", "added_tokens.json")  # fmt: skip
@@ -36,11 +39,9 @@ def reference_of(subject: Subject, scratch: Path, device: str) -> Reference:
         UncheckableError: transformers cannot run it, or nothing here says how it is made.
     """
     recipe = subject.candidate.recipe
-    if isinstance(recipe, LogitMix):
-        found = _mix(recipe, subject, device)
-    else:
-        made = _made(recipe, subject, scratch, device)
-        found = _reference([Voice(made.model)], made.folder, made_by=made.how)
+    if recipe.kind not in KINDS:
+        raise UncheckableError(f"nothing here makes a {recipe.kind} another way")
+    found = KINDS[recipe.kind](recipe, subject, scratch, device)
     return dataclasses.replace(found, context_length=subject.max_model_len or found.context_length)
 
 
@@ -56,7 +57,7 @@ def _reference(voices: Sequence[Voice], folder: Path, **more: Any) -> Reference:
     )
 
 
-def _mix(recipe: LogitMix, subject: Subject, device: str) -> Reference:
+def _mix(recipe: "LogitMix", subject: Subject, scratch: Path, device: str) -> Reference:
     voices = [
         Voice(
             _member(member, subject, device),
@@ -69,26 +70,29 @@ def _mix(recipe: LogitMix, subject: Subject, device: str) -> Reference:
     return _reference(voices, base, combine=recipe.combine, made_by="a loop over its members")
 
 
-def _member(member: Member, subject: Subject, device: str) -> Model:
+def _member(member: "Member", subject: Subject, device: str) -> Model:
     if not member.adapter:
         return cached_model(subject.folder(member.role), device)
     return _adapted(subject.folder(member.role), subject.folder(member.adapter), device)
 
 
-def _made(recipe: Weights, subject: Subject, scratch: Path, device: str) -> Made:
+def _alone(recipe: "Weights", subject: Subject, scratch: Path, device: str) -> Reference:
+    made = _made(recipe, subject, scratch, device)
+    return _reference([Voice(made.model)], made.folder, made_by=made.how)
+
+
+def _made(recipe: "Weights", subject: Subject, scratch: Path, device: str) -> Made:
     if recipe.method in MAKERS:
         return MAKERS[recipe.method](recipe, subject, scratch, device)
-    if subject.built is None:
-        raise UncheckableError(f"there is no other way to make what {recipe.method} makes")
     return Made(load_model(subject.built, device=device), subject.built, "the folder built for it")
 
 
-def _checkpoint(recipe: Weights, subject: Subject, scratch: Path, device: str) -> Made:
+def _checkpoint(recipe: "Weights", subject: Subject, scratch: Path, device: str) -> Made:
     folder = subject.folder(recipe.inputs[0])
     return Made(cached_model(folder, device), folder, "its own files")
 
 
-def _merged(recipe: Weights, subject: Subject, scratch: Path, device: str) -> Made:
+def _merged(recipe: "Weights", subject: Subject, scratch: Path, device: str) -> Made:
     """mergekit's own output. In float32 with the result in the base's type, unless it says so."""
     from mergekit.config import MergeConfiguration
     from mergekit.merge import MergeOptions, run_merge
@@ -135,7 +139,7 @@ def _copy_companions(source: Path, out: Path) -> None:
                 shutil.copyfile(file, out / file.name)
 
 
-def _with_adapter(recipe: Weights, subject: Subject, scratch: Path, device: str) -> Made:
+def _with_adapter(recipe: "Weights", subject: Subject, scratch: Path, device: str) -> Made:
     base, adapter = (subject.folder(role) for role in recipe.inputs)
     return Made(_adapted(base, adapter, device), base, "its base with the adapter beside it")
 
@@ -159,7 +163,7 @@ def cached_model(folder: Path, device: str) -> Model:
 
 
 SMALL_BYTES = 100 * 2**20
-Maker = Callable[[Weights, Subject, Path, str], Made]
+Maker = Callable[["Weights", Subject, Path, str], Made]
 MAKERS: Mapping[str, Maker] = {
     "checkpoint": _checkpoint,
     "swa": averages.uniform,
@@ -170,3 +174,8 @@ MAKERS: Mapping[str, Maker] = {
     "adapter": _with_adapter,
 }
 """By the method's name."""
+KINDS: Mapping[str, Callable[[Any, Subject, Path, str], Reference]] = {
+    "weights": _alone,
+    "logit_mix": _mix,
+}
+"""By the recipe's kind: independent of what the recipe itself does."""

@@ -2,9 +2,7 @@
 
 import gc
 import logging
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -13,7 +11,7 @@ from melange.harness.engines.reload import NamedTensors, reload_weights
 from melange.harness.engines.stale import spoilt
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    pass
 
 LOG = logging.getLogger(__name__)
 WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.gguf", "*.index.json")
@@ -53,14 +51,6 @@ class Engine:
             self._replace(checkpoint, left_out)
         self._loaded = checkpoint
 
-    def serve_state(self, state: "Mapping[str, Tensor]") -> None:
-        """Weights by their names on disk."""
-        left_out = self._reload(state.items())
-        if left_out is not None:
-            with _folder(state, self._companions) as checkpoint:
-                self._replace(checkpoint, left_out)
-        self._loaded = None
-
     def close(self) -> None:
         if self.llm is None:
             return
@@ -96,22 +86,3 @@ class Engine:
         self.llm = self._start(checkpoint)
         self._whole = True
         self._loaded = checkpoint
-
-
-@contextmanager
-def _folder(state: "Mapping[str, Tensor]", companions: Path) -> Iterator[Path]:
-    """A checkpoint of these weights, with the other files of another one."""
-    import torch
-    from safetensors.torch import save_file
-
-    with tempfile.TemporaryDirectory(prefix="melange-") as name:
-        out = Path(name)
-        for file in companions.iterdir():
-            if file.is_file() and not any(map(file.match, WEIGHTS)):
-                (out / file.name).symlink_to(file.absolute())
-        # Tied tensors share memory, of which a file has none.
-        copies = {
-            name: one.clone(memory_format=torch.contiguous_format) for name, one in state.items()
-        }
-        save_file(copies, out / "model.safetensors", metadata={"format": "pt"})
-        yield out

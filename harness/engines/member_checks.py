@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from melange.harness.engines.fused.checks import can_fuse, read_json
-from melange.harness.records import LogitMix
+
+if TYPE_CHECKING:
+    from melange.harness.recipes.logit_mix import LogitMix
 
 STATES = (
     "state_size",  # Mamba
@@ -19,7 +21,7 @@ STATES = (
 """Sizes of what a recurrent layer remembers instead of keys and values."""
 
 
-def unfit_member(mix: LogitMix, folders: Mapping[str, Path | None]) -> str:
+def unfit_member(mix: "LogitMix", folders: Mapping[str, Path | None]) -> str:
     """Why a member of the mix cannot run beside the base; empty where all can, or nobody knows.
 
     The base is vLLM's own; a fused mix has members that tests hold to transformers.

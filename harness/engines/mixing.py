@@ -3,19 +3,21 @@
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from melange.harness.engines.scoring import Prefix
 from melange.harness.errors import HarnessError
-from melange.harness.records import LogitMix
+
+if TYPE_CHECKING:
+    from melange.harness.recipes.logit_mix import LogitMix
 
 
 class Mixing:
     """A mix whose members beside the base run in the logits processor."""
 
-    def __init__(self, mix: LogitMix, folders: Sequence[Path]) -> None:
+    def __init__(self, mix: "LogitMix", folders: Sequence[Path]) -> None:
         """`folders`: one for each member.
 
         Raises:

@@ -7,7 +7,7 @@ import copy
 import gc
 import math
 import operator
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,11 +27,11 @@ from melange.harness.engines.scoring import (
     read_scores,
 )
 from melange.harness.errors import HarnessError
-from melange.harness.records import EngineShape, LogitMix
+from melange.harness.records import EngineShape
 from melange.harness.requests import Completion, Generation, Request, Score, Timing
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from melange.harness.recipes.logit_mix import LogitMix
 
 GARBAGE_THRESHOLD = 100_000
 """New objects after which the collector looks. What an engine drops it frees at once; few of the
@@ -78,7 +78,7 @@ class Session:
         self._llm.reset_prefix_cache()
 
     def load(
-        self, checkpoint: Path, mix: LogitMix | None = None, members: Sequence[Path] = ()
+        self, checkpoint: Path, mix: "LogitMix | None" = None, members: Sequence[Path] = ()
     ) -> None:
         """Serve these weights from now on, mixed with the members of `mix` if there is one.
 
@@ -90,16 +90,6 @@ class Session:
         self._engine.serve(checkpoint)
         self._mixing = Mixing(mix, members) if mix is not None else None
         self._check_finite(checkpoint.name)
-
-    def load_state(self, name: str, state: "Mapping[str, Tensor]") -> None:
-        """Serve weights from memory, by their names on disk; whole and of the engine's shapes.
-
-        Raises:
-            HarnessError: log-probabilities are not finite.
-        """
-        self._engine.serve_state(state)
-        self._mixing = None
-        self._check_finite(name)
 
     def generate(self, generations: Sequence[Generation]) -> list[Completion]:
         """Continue each prompt; the stop string, if met, is not part of the text."""

@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
+from melange.baselines.zoo.catalog import zoo_names
 from melange.commands.arguments import add_study
 from melange.commands.exits import ALL_DONE
 from melange.commands.study import make_study_plan, open_study
@@ -17,5 +18,5 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def execute(options: Namespace) -> int:
-    print(listing(make_study_plan(open_study(options), options).plan))
+    print(listing(make_study_plan(open_study(options), options).plan, zoo_names()))
     return ALL_DONE

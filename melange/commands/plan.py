@@ -20,5 +20,5 @@ def execute(options: Namespace) -> int:
     study = open_study(options)
     plan, _ = make_study_plan(study, options)
     check_folder(study, plan)
-    print(describe(plan, study.zoo, study.folder))
+    print(describe(plan, study.checkpoints, study.folder))
     return ALL_DONE

@@ -22,6 +22,7 @@ from melange.commands.study import (
     open_study,
     task_entries,
 )
+from melange.harness.checkpoints.built import deleted_at_the_end
 from melange.harness.engine_choice import EngineChoice
 from melange.harness.errors import HarnessError
 from melange.harness.live_report import LiveReport
@@ -52,9 +53,11 @@ class Extent(NamedTuple):
 
 def add_arguments(parser: ArgumentParser) -> None:
     add_study(parser)
+    parser.add_argument("--keep-built", action="store_true",
+                        help="keep merges and averages in the cache, for the next run")  # fmt: skip
     checks = parser.add_argument_group("the run's check of itself").add_argument
-    checks("--check", type=positive, default=8, metavar="N",
-           help="examples of each kind that transformers answers too, for each candidate (8)")  # fmt: skip
+    asked = "examples of each kind, for each candidate, that transformers answers too (8)"
+    checks("--check", type=positive, default=8, metavar="N", help=asked)
     checks("--no-check", dest="check", action="store_const", const=0, help="leave that out")
     add_comparison(parser)
     instead = parser.add_argument_group("instead of a run").add_mutually_exclusive_group()
@@ -68,6 +71,8 @@ def execute(options: Namespace) -> int:
         if getattr(options, option):
             return command.execute(options)
     study = open_study(options)
+    if not options.keep_built:
+        study.checkpoints.artifacts = study.folder.path
     gate = open_gate(options, study, stored=False)
     planned = make_study_plan(study, options)
     before = check_folder(study, planned.plan)
@@ -81,7 +86,7 @@ def run(study: Study, planned: Planned, gate: Gate, extent: Extent, prog: str) -
     check_something_runs(plan)
     folder.prepare()
     if extent.before is None or extent.unchecked or any(cell.pending for cell in plan.cells):
-        print(describe(plan, study.zoo, folder))
+        print(describe(plan, study.checkpoints, folder))
         with closing(Progress(plan)) as progress:
             failed = measure(study, planned, progress, extent, prog)
             progress.doing("rendering the report")
@@ -106,21 +111,17 @@ def unchecked_candidates(plan: Plan, folder: RunFolder) -> set[str]:
     return done - {one.candidate for one in folder.checks()}
 
 
-def measure(
-    study: Study, planned: Planned, progress: Progress, extent: Extent, prog: str
-) -> int:
+def measure(study: Study, planned: Planned, progress: Progress, extent: Extent, prog: str) -> int:
     """Returns the number of cells that failed or are disputed."""
     plan, folder = planned.plan, study.folder
     started = datetime.now(UTC)
     live_report = LiveReport(folder, progress.say)
     runner = Runner(
         plan,
-        study.zoo,
+        study.checkpoints,
         folder,
         task_entries(plan.tasks, study.zoo),
-        EngineChoice(
-            plan.device, plan.suite.workloads, planned.lengths, total_bytes(plan.device)
-        ),
+        EngineChoice(plan.device, plan.suite.workloads, planned.lengths, total_bytes(plan.device)),
         progress,
         live_report,
         extent.num_checks,
@@ -144,7 +145,7 @@ def measure(
             )
         )
 
-    with folder.claimed(), closing(live_report):
+    with folder.claimed(), deleted_at_the_end(folder.path), closing(live_report):
         write_manifest()
         try:
             runner.run()

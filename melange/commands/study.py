@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from melange.baselines.cache import cache_dir
+from melange.baselines.catalog import expand, methods
 from melange.baselines.zoo.catalog import open_zoo
 from melange.commands.arguments import ENGINE_OPTIONS
+from melange.harness.cache import cache_dir
+from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.contracts import Zoo
 from melange.harness.errors import HarnessError
 from melange.harness.manifest import check_resumable
@@ -28,11 +30,15 @@ class Study(NamedTuple):
     path: Path
     """Of the suite's file."""
     suite: Suite
-    zoo: Zoo
+    checkpoints: Checkpoints
     folder: RunFolder
     device: Device
     limit: int | None
     seed: int
+
+    @property
+    def zoo(self) -> Zoo:
+        return self.checkpoints.zoo
 
 
 class Planned(NamedTuple):
@@ -52,7 +58,7 @@ def open_study(options: Namespace) -> Study:
     folder = RunFolder(options.out or Path("runs") / f"{suite.name}-{zoo.name}")
     limit = suite.limit if options.limit is None else options.limit
     seed = suite.seed if options.seed is None else options.seed
-    return Study(path, suite, zoo, folder, device, limit, seed)
+    return Study(path, suite, Checkpoints(zoo, methods()), folder, device, limit, seed)
 
 
 def make_study_plan(study: Study, options: Namespace) -> Planned:
@@ -63,9 +69,9 @@ def make_study_plan(study: Study, options: Namespace) -> Planned:
     )
     plan = make_plan(
         study.suite,
-        study.zoo,
+        expand(study.suite.candidates, study.zoo.roles, where=str(study.path)),
+        study.checkpoints,
         tasks,
-        where=study.path,
         only=options.only,
         task_globs=options.tasks,
         limit=options.limit,

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from melange.harness.records import Candidate, LogitMix, Member
+from melange.harness.records import Candidate
 from melange.reports.manifest import computing
 from melange.reports.report import Report
 from melange.reports.sections import Block
@@ -28,31 +28,11 @@ def _described(candidate: Candidate) -> dict[str, Any]:
     return {
         "missing": False,
         "method": recipe.method,
-        "parts": _parts(candidate),
+        "parts": recipe.describe().parts,
         "source": candidate.source,
         "linked": candidate.source.startswith(("https://", "http://")),
         "json": json.dumps(recipe.model_dump(mode="json"), indent=2, ensure_ascii=False),
     }
-
-
-def _parts(candidate: Candidate) -> list[tuple[str, str]]:
-    recipe = candidate.recipe
-    if isinstance(recipe, LogitMix):
-        combined = {"logits": "sum of logits", "probabilities": "mean of probabilities"}
-        members = [(f"{one.coefficient:+g} ×", _member(one)) for one in recipe.members]
-        return [("At every token", combined[recipe.combine]), *members]
-    options = [(name.replace("_", " "), _plain(value)) for name, value in recipe.options.items()]
-    return [("Inputs", ", ".join(recipe.inputs)), *options]
-
-
-def _member(member: Member) -> str:
-    adapter = f" with the adapter {member.adapter}" if member.adapter else ""
-    prompt = ", prompts in its own chat template" if member.own_prompt else ""
-    return f"{member.role}{adapter}{prompt}"
-
-
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 SECTION = Recipe()

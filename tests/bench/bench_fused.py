@@ -15,10 +15,11 @@ import pytest
 from engines import open_session, proxy_mix
 from ratios import Ratio, interleave, timed, times_faster
 
-from melange.baselines.checkpoints import inspect
+from melange.harness.checkpoints.info import inspect
 from melange.harness.engines.fused.folder import write_folder
 from melange.harness.measure.speed import requests_of
-from melange.harness.records import LogitMix, Workload
+from melange.harness.recipes.logit_mix import LogitMix
+from melange.harness.records import Workload
 from melange.harness.requests import Generation
 
 BATCH_SIZE = 32

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from nightly_runs import Nights, write_history
+from zoo_of_folders import plan_of
 
-from melange.harness.plan import make_plan
 from melange.harness.records import Measurement
 from melange.harness.store import RunFolder
 from melange.harness.suite import find_suite, read_suite
@@ -25,7 +25,7 @@ def test_plan_a_suite(benchmark) -> None:
     path = find_suite("jan2024")
 
     def plan():
-        return make_plan(read_suite(path), open_zoo("pocket"), load_tasks(), where=path)
+        return plan_of(read_suite(path), open_zoo("pocket"), load_tasks())
 
     assert benchmark(plan).cells
 

@@ -7,15 +7,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import pytest
 import yaml
 from engines import open_session, pocket_entries
-from merges import BASE, TUNED, merge, merges
+from merges import BASE, merges
 from ratios import Ratio, interleave, share_outside, timed, times_faster
 
-from melange.baselines.artifacts import stream
-from melange.baselines.checkpoints import inspect
-from melange.baselines.merging.mergekit import METHOD as MERGEKIT
+from melange.harness.checkpoints.info import inspect
 from melange.harness.worker import ClockedSession
 
 HERE = Path(__file__).parent
@@ -99,31 +96,6 @@ def test_suite(
             "lm-eval told to start vLLM as we do, in process and uncompiled",
         )
     )  # fmt: skip
-
-
-def test_merge(
-    keep: Callable[[Ratio], None],
-    pocket: Mapping[str, Path],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    session = open_session(pocket[BASE])
-    recipe = merge("ties", {"weight": 1.0, "density": 0.2})
-    folders = {role: pocket[role] for role in (BASE, *TUNED)}
-
-    def by_disk(out: Path) -> None:
-        MERGEKIT.build(recipe, folders, out)
-        session.load(out)
-
-    def from_memory() -> None:
-        session.load_state("ties", stream("ties", recipe, folders))
-
-    def disk() -> float:
-        out = tmp_path_factory.mktemp("merged")
-        return timed(lambda: by_disk(out))()
-
-    sides = {"stream and load_state": timed(from_memory), "mergekit, disk, reload": disk}
-    keep(times_faster("merge_into_engine_vs_mergekit_disk", interleave(sides, rounds=9)))
-    session.load(pocket[BASE])
 
 
 class ClockedEngine:

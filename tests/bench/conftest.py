@@ -58,8 +58,8 @@ def pocket() -> Mapping[str, Path]:
 
 @pytest.fixture(scope="session")
 def pocket_rows() -> Path:
-    from melange.baselines.cache import cache_dir
     from melange.baselines.zoo.catalog import open_zoo
+    from melange.harness.cache import cache_dir
     from melange.tasks.sources import pocket_data
 
     seed = open_zoo("pocket").world_seed

@@ -6,11 +6,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from melange.baselines.checkpoints import inspect
 from melange.baselines.proxy.tuning import Pair, mix_members
+from melange.harness.checkpoints.info import inspect
 from melange.harness.engine_shapes import shape_of
 from melange.harness.engines.fused.folder import is_fused, read_folder
-from melange.harness.records import LogitMix, Task
+from melange.harness.recipes.logit_mix import LogitMix
+from melange.harness.records import Task
 from melange.tasks.registry import load_tasks
 from melange.tasks.sources import task_sources
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from melange.harness.records import Weights
+from melange.harness.recipes.weights import Weights
 
 BASE = "large_base"
 TUNED = ("large_knowledge", "large_arithmetic", "large_instructions")

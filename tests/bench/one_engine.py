@@ -3,25 +3,31 @@
 import sys
 from pathlib import Path
 from statistics import fmean
+from tempfile import mkdtemp
 
 from engines import pocket_entries
 from merges import BASE, TUNED, merges
 
-from melange.baselines.checkpoints import inspect
+from melange.baselines.catalog import methods
 from melange.baselines.zoo.catalog import open_zoo
+from melange.harness.checkpoints.info import inspect
+from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.engine_shapes import shape_of
-from melange.harness.jobs import Evaluate, Evaluated, Load, Start, Streamed
+from melange.harness.jobs import Evaluate, Evaluated, Load, Making, Start
 from melange.harness.worker import Worker
 
 
 def main(rows: str, limit: str, *tasks: str) -> None:
-    folders = dict(open_zoo("pocket").build((BASE, *TUNED)))
-    base = folders[BASE]
+    checkpoints = Checkpoints(open_zoo("pocket"), methods(), Path(mkdtemp()))
+    checkpoints.make_ready((BASE, *TUNED))
+    base = checkpoints.folder(BASE)
     worker = Worker()
     shape = shape_of([inspect(base)], base, "cpu")
     worker.do(Start(shape, base, pocket_entries(Path(rows), *tasks), int(limit), 0))
     for name, recipe in merges().items():
-        load = Load(base, streamed=Streamed(name, recipe, folders))
+        made = checkpoints.made(name, recipe.method, recipe)
+        assert made.build is not None
+        load = Load(made.path, making=Making(made.build, base))
         evaluated = worker.do(Evaluate(load, tasks))
         assert isinstance(evaluated, Evaluated)
         means = [fmean(result.samples.score) for result in evaluated.results]

@@ -15,12 +15,22 @@ from typing import Any
 
 from pydantic import Field
 
-from melange.baselines.configs import common_config, context_length, read_config, text_config
-from melange.baselines.layouts import expected_shapes, kv_width
-from melange.baselines.parameters import idle_parameters, without_buffers
-from melange.baselines.quantization import num_weights, quantization
-from melange.baselines.signatures import companions_hash, signature
-from melange.baselines.weight_files import TensorHeader, read_header, read_json, weight_files
+from melange.harness.checkpoints.configs import (
+    common_config,
+    context_length,
+    read_config,
+    text_config,
+)
+from melange.harness.checkpoints.parameters import idle_parameters, without_buffers
+from melange.harness.checkpoints.quantization import num_weights, quantization
+from melange.harness.checkpoints.signatures import companions_hash, signature
+from melange.harness.checkpoints.tensor_shapes import expected_shapes, kv_width
+from melange.harness.checkpoints.weight_files import (
+    TensorHeader,
+    read_header,
+    read_json,
+    weight_files,
+)
 from melange.harness.errors import HarnessError
 from melange.harness.records import LoadFormat, Record
 

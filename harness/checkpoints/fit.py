@@ -6,10 +6,10 @@ No torch, no tensor data: a plan asks this of every candidate.
 from collections.abc import Sequence
 from pathlib import Path
 
-from melange.baselines.checkpoints import CheckpointInfo, read_vocabulary, tokenizer_fingerprint
-from melange.baselines.configs import read_config
-from melange.baselines.layouts import Shapes, expected_shapes
-from melange.baselines.served import unserved_architecture
+from melange.harness.checkpoints.configs import read_config
+from melange.harness.checkpoints.info import CheckpointInfo, read_vocabulary, tokenizer_fingerprint
+from melange.harness.checkpoints.served import unserved_architecture
+from melange.harness.checkpoints.tensor_shapes import Shapes, expected_shapes
 from melange.harness.errors import HarnessError
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from melange.baselines.checkpoints import copy_companions, inspect
+from melange.harness.checkpoints.info import copy_companions, inspect
 from melange.harness.errors import HarnessError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import json
 import time
 from pathlib import Path
 
-from melange.baselines.cache import cache_dir
+from melange.harness.cache import cache_dir
 
 KNOWN = "checksums.jsonl"
 SETTLED_SEC = 2.0

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from melange.baselines.checksums import file_hash
-from melange.baselines.layouts import Shapes
-from melange.baselines.weight_files import read_json
+from melange.harness.checkpoints.checksums import file_hash
+from melange.harness.checkpoints.tensor_shapes import Shapes
+from melange.harness.checkpoints.weight_files import read_json
 
 WITHOUT_EFFECT = frozenset(
     {

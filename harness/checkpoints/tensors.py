@@ -7,7 +7,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from melange.baselines.weight_files import read_header, weight_files
+from melange.harness.checkpoints.weight_files import read_header, weight_files
 
 State = dict[str, Tensor]
 

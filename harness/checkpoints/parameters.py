@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from melange.baselines.layouts import Shapes
-from melange.baselines.weight_files import TensorHeader
+from melange.harness.checkpoints.tensor_shapes import Shapes
+from melange.harness.checkpoints.weight_files import TensorHeader
 
 HEAD = "lm_head.weight"
 INPUT_EMBEDDINGS = (

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from melange.baselines.checkpoints import inspect
-from melange.baselines.weight_files import read_header, read_json
+from melange.harness.checkpoints.info import inspect
+from melange.harness.checkpoints.weight_files import read_header, read_json
 from melange.harness.errors import HarnessError
 
 CONFIG = "adapter_config.json"

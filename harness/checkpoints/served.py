@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from melange.baselines.configs import class_files
+from melange.harness.checkpoints.configs import class_files
 
 LABELLING = ("ForMaskedLM", "Classification", "ForQuestionAnswering", "ForMultipleChoice")
 

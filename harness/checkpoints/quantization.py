@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from math import prod
 from typing import Any
 
-from melange.baselines.weight_files import TensorHeader
+from melange.harness.checkpoints.weight_files import TensorHeader
 
 PACKED_SUFFIXES = (".qweight", ".weight_packed")
 """GPTQ's and AWQ's, and compressed-tensors': several weights in each 32-bit word."""

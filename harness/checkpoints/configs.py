@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from melange.baselines.weight_files import read_json
+from melange.harness.checkpoints.weight_files import read_json
 from melange.harness.errors import HarnessError
 
 Config = dict[str, Any]

@@ -1,0 +1,1 @@
+"""Reading checkpoints, whether they go together, and those that methods build from them."""

@@ -1,0 +1,177 @@
+"""Checkpoints that methods build: complete under the hash of what they are made from, or absent."""
+
+import hashlib
+import json
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from melange.harness.checkpoints.configs import read_config
+from melange.harness.checkpoints.info import inspect
+from melange.harness.checkpoints.states import checked_state, write_state
+from melange.harness.checkpoints.tensor_shapes import expected_shapes
+from melange.harness.checkpoints.weight_files import read_json
+from melange.harness.contracts import Builder, Method, StateBuilder
+from melange.harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from melange.harness.recipes.weights import Weights
+
+DONE = "done.json"
+FOLDER = "artifacts"
+LIBRARIES = ("mergekit", "torch", "transformers")
+
+Build = Callable[[Path], None]
+"""Makes the folder of this path, whole or not at all."""
+
+
+class Made(NamedTuple):
+    path: Path
+    build: Build | None = None
+    """None for a checkpoint that is served as it is."""
+
+
+def ensure(path: Path, build: Build) -> Path:
+    """Build it where it is not complete.
+
+    Raises:
+        HarnessError: the inputs do not fit, or the result holds NaN, infinities or other tensors
+            than its config.json promises.
+    """
+    if not is_complete(path):
+        build(path)
+    return path
+
+
+def is_complete(path: Path) -> bool:
+    return (path / DONE).is_file()
+
+
+def build_seconds(path: Path) -> float | None:
+    """Seconds that building the folder took; None for a checkpoint that was not built here."""
+    return float(read_json(path / DONE)["build_sec"]) if is_complete(path) else None
+
+
+def where(root: Path, name: str) -> Path:
+    return root / FOLDER / name
+
+
+@contextmanager
+def deleted_at_the_end(root: Path) -> Iterator[None]:
+    """What was built below `root` is for one run, whose last use of it is over."""
+    try:
+        yield
+    finally:
+        shutil.rmtree(root / FOLDER, ignore_errors=True)
+
+
+def artifact_name(
+    candidate: str, recipe: "Weights", prints: Mapping[str, str], method: Method
+) -> str:
+    """`prints`: fingerprints of the inputs, by role."""
+    key = content_hash(recipe, prints, implementation(method))
+    return f"{re.sub(r'[^a-zA-Z0-9_.@-]', '_', candidate)}-{key}"
+
+
+def content_hash(recipe: "Weights", fingerprints: Mapping[str, str], code: str) -> str:
+    content = [recipe.model_dump(mode="json"), sorted(fingerprints.items()), code]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def implementation(method: Method) -> str:
+    """Hash of the code beside a method, of this folder's, and of the libraries' versions: new code,
+    new artifacts."""
+    digest = hashlib.sha256()
+    beside = Path(cast(str, sys.modules[type(method).__module__].__file__)).parent
+    for file in sorted({*beside.glob("*.py"), *Path(__file__).parent.glob("*.py")}):
+        digest.update(file.read_bytes())
+    digest.update(" ".join(version(library) for library in LIBRARIES).encode())
+    return digest.hexdigest()
+
+
+def build(
+    name: str,
+    method: Builder,
+    recipe: "Weights",
+    folders: Mapping[str, Path],
+    prints: Mapping[str, str],
+) -> Build:
+    """Crosses processes: a worker may call it."""
+    return partial(_build, name, method, recipe, dict(folders), dict(prints))
+
+
+def _build(
+    name: str,
+    method: Builder,
+    recipe: "Weights",
+    folders: Mapping[str, Path],
+    prints: Mapping[str, str],
+    path: Path,
+) -> None:
+    """Build beside `path`, check, then rename: a folder under its name is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        start = time.perf_counter()
+        _write(name, method, recipe, folders, scratch)
+        done = {
+            "build_sec": time.perf_counter() - start,
+            "inputs": dict(prints),
+            "recipe": recipe.model_dump(mode="json"),
+        }
+        (scratch / DONE).write_text(json.dumps(done, indent=2), encoding="utf-8")
+        accept(scratch, path)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _write(
+    name: str, method: Builder, recipe: "Weights", folders: Mapping[str, Path], out: Path
+) -> None:
+    role = cast(StateBuilder, method).like(recipe) if hasattr(method, "tensors") else None
+    if role is None:
+        method.build(recipe, folders, out)
+        check_result(name, out)
+        return
+    tensors = cast(StateBuilder, method).tensors(recipe, folders)
+    write_state(checked_state(name, tensors, folders[role]), folders[role], out)
+
+
+def accept(scratch: Path, path: Path) -> None:
+    scratch.chmod(0o755)  # mkdtemp's folders are private; a cache may be shared.
+    if path.exists() and not is_complete(path):
+        shutil.rmtree(path)
+    try:
+        scratch.rename(path)
+    except OSError:
+        # Another process has built the same artifact meanwhile.
+        if not is_complete(path):
+            raise
+
+
+def check_result(name: str, path: Path) -> None:
+    from melange.harness.checkpoints.tensors import first_non_finite
+
+    info = inspect(path)
+    expected = expected_shapes(read_config(path)) or {}
+    for tensor, shape in expected.items():
+        if tensor not in info.shapes:
+            raise HarnessError(f"{name}: {tensor} is missing in the result; check the recipe.")
+        if info.shapes[tensor] != shape:
+            raise HarnessError(
+                f"{name}: {tensor} is {list(info.shapes[tensor])} in the result, its config.json "
+                f"needs {list(shape)}; check the recipe."
+            )
+    broken = first_non_finite(path)
+    if broken:
+        raise HarnessError(
+            f"{name}: {broken} holds NaN or infinity; merge with smaller weights or in float32."
+        )

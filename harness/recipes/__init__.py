@@ -1,0 +1,1 @@
+"""Kinds of recipe that several methods share."""

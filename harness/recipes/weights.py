@@ -1,0 +1,74 @@
+"""One checkpoint: of the zoo, or made from several of them."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from melange.harness.checkpoints.built import DONE, ensure
+from melange.harness.checkpoints.source import Checkpoints
+from melange.harness.jobs import Load, Making, Served
+from melange.harness.records import Description, Recipe
+
+
+class Weights(Recipe):
+    """A checkpoint of the zoo, or one that a method builds from several of them."""
+
+    kind: Literal["weights"] = "weights"
+    method: str
+    inputs: tuple[str, ...]
+    """Roles of the zoo, or absolute folders."""
+    options: dict[str, Any] = Field(default={})
+
+    @property
+    def plain_role(self) -> str:
+        return self.inputs[0] if len(self.inputs) == 1 and not self.options else ""
+
+    def check(self, checkpoints: Checkpoints) -> None:
+        checkpoints.check(self.method, self)
+
+    def served_roles(self, checkpoints: Checkpoints) -> Sequence[str]:
+        return [checkpoints.like(self.method, self) or self.inputs[0]]
+
+    def prepare(self, name: str, checkpoints: Checkpoints) -> Served:
+        """What has an input's shapes is built by the worker that first loads it; the engine can
+        be chosen before. The rest is built here."""
+        made = checkpoints.made(name, self.method, self)
+        if made.build is None:
+            return Served(Load(made.path), [made.path])
+        like = checkpoints.like(self.method, self)
+        if like is None:
+            ensure(made.path, made.build)
+            return Served(Load(made.path), [made.path])
+        folder = checkpoints.folder(like)
+        return Served(Load(made.path, making=Making(made.build, folder)), [folder])
+
+    def describe(self) -> Description:
+        options = [(name.replace("_", " "), _plain(value)) for name, value in self.options.items()]
+        return Description(
+            title=f"{self.method} of {', '.join(self.inputs)}",
+            parts=[("Inputs", ", ".join(self.inputs)), *options],
+            base=self._base(),
+        )
+
+    def _base(self) -> str:
+        """A checkpoint of role `small_math` starts from `small_base`; a merge from the base that
+        its options or its inputs name."""
+        named = [self.options.get(key) for key in ("base", "base_model")]
+        options = [role for role in named if isinstance(role, str)]
+        inputs = [role for role in self.inputs if role.split("@")[0].endswith("_base")]
+        size = self.inputs[0].partition("_")[0] if self.inputs else ""
+        return [*options, *inputs, f"{size}_base"][0].split("@")[0]
+
+    def export(self, name: str, checkpoints: Checkpoints, out: Path) -> None:
+        made = checkpoints.made(name, self.method, self)
+        if made.build is not None:
+            ensure(made.path, made.build)
+        shutil.copytree(made.path, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns(DONE))
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
