@@ -32,6 +32,7 @@ lint: env
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
+	@$(VENV)/bin/python tests/studies/limits.py
 
 env:
 	@cmp -s $(LOCK) $(INSTALLED) || $(MAKE) --no-print-directory install-$(ACCELERATOR)

@@ -8,7 +8,7 @@ from melange.harness.checkpoints.configs import common_config, declared, read_co
 from melange.harness.checkpoints.info import CheckpointInfo
 from melange.harness.checkpoints.quantization import unserved as unserved_weights
 from melange.harness.contracts import Zoo
-from melange.harness.engine_shapes import SHORT_CONTEXT, shape_of
+from melange.harness.engine_shapes import SHORT_CONTEXT, Work, shape_of
 from melange.harness.engines.limits import unserved
 from melange.harness.errors import HarnessError
 from melange.harness.jobs import Load
@@ -148,15 +148,10 @@ class EngineChoice(NamedTuple):
             HarnessError: only some of the models have weights, or the tasks' prompts are longer
                 than what the engine computes rightly.
         """
-        shape = shape_of(
-            served,
-            load.start,
-            self.device,
-            options,
-            longest=self.longest(load.tokenizer, served, options),
-            workloads=self.workloads,
-            memory_bytes=self.memory_bytes,
+        work = Work(
+            self.longest(load.tokenizer, served, options), self.workloads, self.memory_bytes
         )
+        shape = shape_of(served, load.start, self.device, options, work)
         if reason := beyond_limits(served, self.device, options, shape.max_model_len):
             raise HarnessError(reason)
         return shape

@@ -6,6 +6,7 @@ how many requests run at once. Plain arithmetic, so that a plan can ask.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from melange.harness.checkpoints.info import CheckpointInfo, inspect
 from melange.harness.engines.fused.folder import is_fused, read_folder
@@ -26,33 +27,37 @@ PACKED = 2
 """A CPU's kernels multiply with packed copies of the weights, beside those that were loaded."""
 
 
+class Work(NamedTuple):
+    """What an engine has to hold."""
+
+    longest: int | None = None
+    """Tokens of the tasks' longest request, output included; None where nobody measured, since the
+    models' contexts are short."""
+    workloads: Sequence[Workload] = ()
+    memory_bytes: int | None = None
+    """All that the device has."""
+
+
 def shape_of(
     served: Sequence[CheckpointInfo],
     checkpoint: Path,
     device: str,
     options: EngineOptions = EngineOptions(),  # noqa: B008 (frozen)
-    *,
-    longest: int | None = None,
-    workloads: Sequence[Workload] = (),
-    memory_bytes: int | None = None,
+    work: Work = Work(),  # noqa: B008
 ) -> EngineShape:
     """Of the engine that serves `checkpoint`, which holds these models, `as_computed`: one, or a
-    fused mix's.
-
-    `longest` is the longest request of the tasks in tokens, output included; None where nobody
-    measured, since the models' contexts are short. `memory_bytes` is all that the device has.
-    """
+    fused mix's."""
     parts = [one.signature for one in served] + [str(served[0].tokenizer)]
     length = served[0].context_length
     if is_fused(checkpoint):
         mix = read_folder(checkpoint)
         parts.append(mix.formula)
         length = mix.context_length
-    max_model_len = options.max_model_len or context(length, longest, workloads)
+    max_model_len = options.max_model_len or context(length, work.longest, work.workloads)
     per_token = sum(one.kv_bytes_per_token for one in served)
     kv_bytes = options.kv_cache_memory_bytes
     if kv_bytes is None and device == "cpu":
-        kv_bytes = kv_cache_bytes(per_token, max_model_len, workloads, memory_bytes)
+        kv_bytes = kv_cache_bytes(per_token, max_model_len, work.workloads, work.memory_bytes)
     return EngineShape(
         signature="-".join(parts),
         max_model_len=max_model_len,

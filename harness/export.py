@@ -4,11 +4,11 @@ from pathlib import Path
 
 from melange.harness.checkpoints.info import inspect
 from melange.harness.checkpoints.source import Checkpoints
-from melange.harness.engine_shapes import KV_SHARE, shape_of
+from melange.harness.engine_shapes import KV_SHARE, Work, shape_of
 from melange.harness.engines.fused.folder import is_fused, read_folder
 from melange.harness.errors import HarnessError
+from melange.harness.estimates import needed_roles
 from melange.harness.measure.memory import total_bytes
-from melange.harness.plan import needed_roles
 from melange.harness.records import Candidate, EngineShape
 
 
@@ -31,10 +31,10 @@ def served_shape(out: Path) -> EngineShape:
     folders = read_folder(out).members if is_fused(out) else (out,)
     infos = [inspect(folder) for folder in folders]
     memory_bytes = total_bytes("cpu")
-    whole = shape_of(infos, out, "cpu", memory_bytes=memory_bytes)
+    whole = shape_of(infos, out, "cpu", work=Work(memory_bytes=memory_bytes))
     if (whole.kv_cache_bytes or 0) <= KV_SHARE * memory_bytes:
         return whole
-    return shape_of(infos, out, "cpu", longest=0, memory_bytes=memory_bytes)
+    return shape_of(infos, out, "cpu", work=Work(0, memory_bytes=memory_bytes))
 
 
 def export(candidate: Candidate, checkpoints: Checkpoints, out: Path) -> None:

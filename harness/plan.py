@@ -1,6 +1,7 @@
 """Suite + zoo -> plan: every cell that will run, and why the others will not."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
@@ -13,16 +14,31 @@ from melange.harness.contracts import Zoo
 from melange.harness.engine_choice import one_request_bytes, requested, too_short, unfit
 from melange.harness.engine_shapes import as_computed
 from melange.harness.errors import HarnessError, unknown
+from melange.harness.estimates import served_bytes
 from melange.harness.records import Candidate, Cell, EngineOptions, Plan, Suite, Task
 from melange.harness.requests import Length
 
-SECONDS_PER_EXAMPLE = 0.0007
-SECONDS_PER_VISIT = 0.1
-SECONDS_PER_STEP = 0.003
-SECONDS_PER_ENGINE = 60.0
-"""Seen on two cores with models of a few million parameters; larger models take longer."""
-MIX_FACTOR = 2
-"""How much slower a candidate of three models was seen to be than its base."""
+
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    """What narrows a suite, and where it would run."""
+
+    only: Sequence[str] = ()
+    """Globs of candidates, by name or family; all if there are none."""
+    task_globs: Sequence[str] = ()
+    limit: int | None = None
+    seed: int | None = None
+    device: Literal["cpu", "cuda"] = "cpu"
+    device_bytes: int | None = None
+    """All the memory that the device has; None where nobody knows."""
+    done: Collection[tuple[str, str | None]] = ()
+    """Cells that the run's folder holds already."""
+    unavailable: Callable[[Task], str] = lambda task: ""
+    """Why a task cannot be had here; empty where it can."""
+    engine: EngineOptions = field(default_factory=EngineOptions)
+    """What the command line asks of every engine."""
+    lengths: Callable[[Path], Mapping[str, Length]] = lambda tokenizer: {}
+    """Counts the tasks' requests with a tokenizer, by task."""
 
 
 def make_plan(
@@ -30,72 +46,54 @@ def make_plan(
     candidates: Sequence[Candidate],
     checkpoints: Checkpoints,
     tasks: Mapping[str, Task],
-    *,
-    only: Sequence[str] = (),
-    task_globs: Sequence[str] = (),
-    limit: int | None = None,
-    seed: int | None = None,
-    device: Literal["cpu", "cuda"] = "cpu",
-    device_bytes: int | None = None,
-    done: Collection[tuple[str, str | None]] = (),
-    unavailable: Callable[[Task], str] = lambda task: "",
-    engine: EngineOptions = EngineOptions(),  # noqa: B008 (frozen)
-    lengths: Callable[[Path], Mapping[str, Length]] = lambda tokenizer: {},
+    options: PlanOptions = PlanOptions(),
 ) -> Plan:
-    """Decide every cell. `done` are the cells that the run's folder holds already.
-
-    `device_bytes` is all the memory that the device has; None where nobody knows. `engine` is what
-    the command line asks of every engine. `lengths` counts the tasks' requests, by task.
+    """Decide every cell.
 
     Raises:
         HarnessError: a name is unknown, or a checkpoint that is there is damaged or does not fit.
     """
     zoo = checkpoints.zoo
-    candidates = choose_candidates(candidates, only)
-    chosen = choose_tasks(suite, zoo.scale, tasks, task_globs)
-    reasons = {task.name: unavailable(task) for task in chosen}
+    candidates = choose_candidates(candidates, options.only)
+    chosen = choose_tasks(suite, zoo.scale, tasks, options.task_globs)
+    reasons = {task.name: options.unavailable(task) for task in chosen}
     cells: list[Cell] = []
     engines: dict[str, EngineOptions] = {}
-    for candidate in candidates:
-        asked, refusal = _asked(candidate, zoo, suite.engine, engine)
-        engines[candidate.name] = asked
-        refusal = (
-            refusal
-            or refuse(candidate, checkpoints)
-            or unserved(candidate, checkpoints, asked, device, device_bytes)
-        )
-        counted = {} if refusal else count_tokens(candidate, checkpoints, asked, lengths)
-        for task in [*chosen, None]:
-            name = task.name if task else None
-            reason = refusal or (
-                task
-                and (
-                    reasons[task.name]
-                    or rendered_twice(candidate, task)
-                    or too_short(task.name, counted, asked)
-                )
-            )
-            cells.append(
-                Cell(
-                    candidate=candidate.name,
-                    task=name,
-                    refused=reason or "",
-                    done=(candidate.name, name) in done,
-                )
-            )
+    for one in candidates:
+        asked, refusal = _asked(one, zoo, suite.engine, options.engine)
+        refusal = refusal or refuse(one, checkpoints) or unserved(one, checkpoints, asked, options)
+        counted = {} if refusal else count_tokens(one, checkpoints, asked, options.lengths)
+        refused = {
+            task.name: reasons[task.name]
+            or rendered_twice(one, task)
+            or too_short(task.name, counted, asked)
+            for task in chosen
+        }
+        cells += _cells(one, refused, refusal, options.done)
+        engines[one.name] = asked
+    limit = suite.limit if options.limit is None else options.limit
     return Plan(
-        suite=suite,
-        zoo=zoo.name,
-        scale=zoo.scale,
-        tasks=tuple(chosen),
-        candidates=tuple(candidates),
-        cells=tuple(cells),
-        limit=suite.limit if limit is None else limit,
-        seed=suite.seed if seed is None else seed,
-        device=device,
-        engine=engine.over(suite.engine),
-        engines=engines,
-    )
+        suite=suite, zoo=zoo.name, scale=zoo.scale, tasks=tuple(chosen),
+        candidates=tuple(candidates), cells=tuple(cells), limit=limit,
+        seed=suite.seed if options.seed is None else options.seed, device=options.device,
+        engine=options.engine.over(suite.engine), engines=engines,
+    )  # fmt: skip
+
+
+def _cells(
+    candidate: Candidate,
+    refused: Mapping[str, str],
+    refusal: str,
+    done: Collection[tuple[str, str | None]],
+) -> Iterator[Cell]:
+    """`refused` is by task; `refusal` holds for all that the candidate would do."""
+    for task in (*refused, None):
+        yield Cell(
+            candidate=candidate.name,
+            task=task,
+            refused=refusal or (refused[task] if task else ""),
+            done=(candidate.name, task) in done,
+        )
 
 
 def choose_candidates(candidates: Sequence[Candidate], only: Sequence[str]) -> list[Candidate]:
@@ -166,13 +164,13 @@ def unserved(
     candidate: Candidate,
     checkpoints: Checkpoints,
     asked: EngineOptions,
-    device: Literal["cpu", "cuda"],
-    device_bytes: int | None,
+    options: PlanOptions,
 ) -> str:
     """Why no engine can serve the candidate so; empty where one can, or nobody knows."""
     served = served_checkpoints(candidate, checkpoints, asked)
-    return unfit(asked, served, device) or too_large(
-        _served_bytes(candidate, checkpoints.zoo), one_request_bytes(asked, served), device_bytes
+    weights = served_bytes(candidate, checkpoints.zoo)
+    return unfit(asked, served, options.device) or too_large(
+        weights, one_request_bytes(asked, served), options.device_bytes
     )
 
 
@@ -216,66 +214,6 @@ def served_checkpoints(
     roles = candidate.recipe.served_roles(checkpoints)
     folders = checkpoints.known_folders(roles)
     return [as_computed(folders[role], asked) for role in roles if role in folders]
-
-
-def needed_roles(candidates: Iterable[Candidate]) -> list[str]:
-    """Roles of the zoo that the candidates are made from, each once."""
-    roles = dict.fromkeys(role for one in candidates for role in one.recipe.inputs)
-    return [role for role in roles if not Path(role).is_absolute()]
-
-
-def estimate_seconds(plan: Plan, zoo: Zoo) -> float:
-    """About how long the pending cells take, checkpoints included."""
-    running = [one for one in plan.candidates if plan.pending(one.name)]
-    seconds = zoo.wall_seconds(needed_roles(running))
-    for candidate in running:
-        for cell in plan.pending(candidate.name):
-            seconds += (
-                plan.suite.rounds * visit_seconds(plan, candidate)
-                if cell.task is None
-                else task_seconds(plan, candidate)
-            )
-    return seconds + (SECONDS_PER_ENGINE if running else 0)
-
-
-def task_seconds(plan: Plan, candidate: Candidate) -> float:
-    """About how long a candidate takes over a task."""
-    return _mix_factor(candidate) * (plan.limit or 500) * SECONDS_PER_EXAMPLE
-
-
-def visit_seconds(plan: Plan, candidate: Candidate) -> float:
-    """About how long one round of all workloads takes."""
-    steps = sum(one.output_tokens for one in plan.suite.workloads)
-    return _mix_factor(candidate) * (SECONDS_PER_VISIT + SECONDS_PER_STEP * steps)
-
-
-def _mix_factor(candidate: Candidate) -> int:
-    return MIX_FACTOR if candidate.recipe.num_models > 1 else 1
-
-
-def estimate_bytes(plan: Plan, zoo: Zoo) -> int:
-    """At most this many bytes of weights are in one engine at once; the engine comes on top."""
-    running = [one for one in plan.candidates if plan.pending(one.name)]
-    return max((_weights_bytes(one, zoo) for one in running), default=0)
-
-
-def estimate_disk_bytes(plan: Plan, checkpoints: Checkpoints) -> int:
-    """Of the checkpoints that are built for the run, at most."""
-    running = [one for one in plan.candidates if plan.pending(one.name)]
-    built = [one for one in running if checkpoints.builds(one.recipe.method)]
-    return sum(_weights_bytes(one, checkpoints.zoo) for one in built)
-
-
-def _weights_bytes(candidate: Candidate, zoo: Zoo) -> int:
-    """At most."""
-    known = [zoo.weights_bytes(role) or 0 for role in needed_roles([candidate])]
-    return sum(known) if candidate.family == "moe" else _served_bytes(candidate, zoo)
-
-
-def _served_bytes(candidate: Candidate, zoo: Zoo) -> int:
-    """At least: a mixture assembled from its inputs may hold more than the largest of them."""
-    known = [zoo.weights_bytes(role) or 0 for role in needed_roles([candidate])]
-    return candidate.recipe.served_bytes(known)
 
 
 def _matches(candidate: Candidate, globs: Sequence[str]) -> bool:

@@ -1,6 +1,7 @@
 """Candidates -> loads, and which of them share an engine."""
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -95,3 +96,15 @@ def num_slots(prepared: Sequence[Prepared], device: str) -> int:
     if device != "cpu" or largest > TINY_PARAMETERS:
         return 1
     return min(MAX_SLOTS, len(os.sched_getaffinity(0)))
+
+
+def by_family(members: Sequence[Prepared]) -> dict[str, set[str]]:
+    """Names of the candidates."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for one in members:
+        found[one.candidate.family].add(one.candidate.name)
+    return found
+
+
+def weights_bytes(member: Prepared) -> int:
+    return sum(info.weights_bytes for info in member.infos)

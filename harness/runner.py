@@ -1,7 +1,6 @@
 """Plan -> records: one worker process per engine shape, candidates one after the other."""
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,12 +12,20 @@ from melange.harness.engine_choice import EngineChoice
 from melange.harness.engine_pool import EnginePool, Queue
 from melange.harness.engine_process import EngineProcess, preload
 from melange.harness.engine_shapes import engine_bytes
+from melange.harness.estimates import needed_roles
 from melange.harness.jobs import Evaluate, Evaluated, Failed, Reply, Start
 from melange.harness.live_report import LiveReport
 from melange.harness.lost_causes import ENOUGH_ALIKE, LostCauses
 from melange.harness.machine import lacks_for
-from melange.harness.plan import needed_roles
-from melange.harness.prepare import Prepared, group_by_shape, in_order, num_slots, prepare
+from melange.harness.prepare import (
+    Prepared,
+    by_family,
+    group_by_shape,
+    in_order,
+    num_slots,
+    prepare,
+    weights_bytes,
+)
 from melange.harness.progress import Progress
 from melange.harness.prompt_lengths import TaskEntries
 from melange.harness.recorder import Recorder
@@ -109,8 +116,7 @@ class Runner:
         wanted = [*running, *self._reference_candidate(running)]
         roles = needed_roles(wanted)
         self.progress.doing(f"preparing {len(roles) or 'no'} checkpoints")
-        if wanted:
-            self.checkpoints.make_ready(roles)
+        self.checkpoints.make_ready(roles)
         prepared = []
         for candidate in wanted:
             self.progress.doing(f"preparing {candidate.name}")
@@ -146,15 +152,13 @@ class Runner:
     ) -> EnginePool:
         def start(shape: EngineShape, cores: tuple[int, ...]) -> Start:
             first, plan = groups[shape][0].load.start, self.plan
-            largest = max(map(_weights_bytes, groups[shape]))
+            largest = max(map(weights_bytes, groups[shape]))
             silence_sec = silence_limit(largest)
             return Start(shape, first, tasks, plan.limit, plan.seed, cores, silence_sec)
 
         members = [one for group in groups.values() for one in group]
         slots = num_slots(members, self.plan.device)
-        sizes = [
-            engine_bytes(shape, *map(_weights_bytes, group)) for shape, group in groups.items()
-        ]
+        sizes = [engine_bytes(shape, *map(weights_bytes, group)) for shape, group in groups.items()]
         all_bytes = sum(sizes) + slots * max(sizes, default=0)
         on_cpu = self.plan.device == "cpu"
         return EnginePool(start, self.folder.path / "engine.log", slots, all_bytes, on_cpu)
@@ -164,7 +168,7 @@ class Runner:
         start = time.perf_counter()
         members = [one for group in groups.values() for one in group if self._pending_tasks(one)]
         queue = Queue(in_order(members))
-        unfinished = _by_family(members)
+        unfinished = by_family(members)
         pool = self._pool(groups, self._task_entries(members))
 
         # An engine starts on its next candidate while the results of the last are written.
@@ -291,15 +295,3 @@ class Runner:
     @property
     def _speed_waits(self) -> bool:
         return any(cell.task is None and cell.pending for cell in self.plan.cells)
-
-
-def _weights_bytes(member: Prepared) -> int:
-    return sum(info.weights_bytes for info in member.infos)
-
-
-def _by_family(members: Sequence[Prepared]) -> dict[str, set[str]]:
-    """Names of the candidates."""
-    found: dict[str, set[str]] = defaultdict(set)
-    for one in members:
-        found[one.candidate.family].add(one.candidate.name)
-    return found

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from melange.harness.plan import task_seconds, visit_seconds
+from melange.harness.estimates import task_seconds, visit_seconds
 from melange.harness.records import Plan
 
 

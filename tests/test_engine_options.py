@@ -20,6 +20,7 @@ from melange.harness.engine_choice import requested, too_short, unfit
 from melange.harness.engine_shapes import (
     LEAST_KV_BYTES,
     SHORT_CONTEXT,
+    Work,
     as_computed,
     context,
     kv_cache_bytes,
@@ -127,7 +128,7 @@ def test_the_pocket_zoo_is_served_whole_with_the_least_cache(
     zoo_folders: Mapping[str, Path],
 ) -> None:
     folder = zoo_folders["large_base"]
-    shape = shape_of([inspect(folder)], folder, "cpu", longest=None, workloads=[LOAD])
+    shape = shape_of([inspect(folder)], folder, "cpu", work=Work(workloads=[LOAD]))
     assert (shape.max_model_len, shape.kv_cache_bytes) == (256, LEAST_KV_BYTES)
     assert shape_of([inspect(folder)], folder, "cuda").kv_cache_bytes is None
 

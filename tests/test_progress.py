@@ -15,8 +15,8 @@ from test_plan import SUITE, TASKS, unbuilt
 from test_report import text_of
 from zoo_of_folders import plan_of
 
+from melange.harness.estimates import MIX_FACTOR
 from melange.harness.live_report import LiveReport
-from melange.harness.plan import MIX_FACTOR
 from melange.harness.progress import Progress, spoken
 from melange.harness.records import Plan
 from melange.harness.store import RunFolder

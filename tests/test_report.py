@@ -323,7 +323,7 @@ def test_sections_keep_the_contract(section, run):
 
 def test_importing_the_renderer_loads_no_heavy_module():
     code = (
-        "import sys, reports.render\n"
+        "import sys, melange.reports.render\n"
         "heavy = {'torch', 'vllm', 'lm_eval', 'matplotlib', 'transformers'} & set(sys.modules)\n"
         "sys.exit(' '.join(heavy) or 0)"
     )

@@ -9,7 +9,7 @@ from melange.harness.checkpoints.built import ensure
 from melange.harness.checkpoints.checksums import folder_hash
 from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.contracts import Zoo
-from melange.harness.plan import make_plan
+from melange.harness.plan import PlanOptions, make_plan
 from melange.harness.records import Candidate, EngineOptions, Plan, Suite, Task
 
 
@@ -64,7 +64,8 @@ def made(
 
 def plan_of(suite: Suite, zoo: Zoo, tasks: Mapping[str, Task], **options: Any) -> Plan:
     candidates = candidates_of(suite.candidates, zoo.roles)
-    return make_plan(suite, candidates, Checkpoints(zoo, methods()), tasks, **options)
+    checkpoints = Checkpoints(zoo, methods())
+    return make_plan(suite, candidates, checkpoints, tasks, PlanOptions(**options))
 
 
 def candidates_of(entries: Sequence[Mapping[str, Any]], roles: Sequence[str]) -> list[Candidate]:

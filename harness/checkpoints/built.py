@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -97,52 +96,43 @@ def implementation(method: Method) -> str:
     return digest.hexdigest()
 
 
-def build(
-    name: str,
-    method: Builder,
-    recipe: "Weights",
-    folders: Mapping[str, Path],
-    prints: Mapping[str, str],
-) -> Build:
-    """Crosses processes: a worker may call it."""
-    return partial(_build, name, method, recipe, dict(folders), dict(prints))
+class Order(NamedTuple):
+    """What is to be built. Plain data and a method: it crosses processes."""
 
+    name: str
+    method: Builder
+    recipe: "Weights"
+    folders: Mapping[str, Path]
+    prints: Mapping[str, str]
+    """Fingerprints of the inputs, by role."""
 
-def _build(
-    name: str,
-    method: Builder,
-    recipe: "Weights",
-    folders: Mapping[str, Path],
-    prints: Mapping[str, str],
-    path: Path,
-) -> None:
-    """Build beside `path`, check, then rename: a folder under its name is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    try:
-        start = time.perf_counter()
-        _write(name, method, recipe, folders, scratch)
-        done = {
-            "build_sec": time.perf_counter() - start,
-            "inputs": dict(prints),
-            "recipe": recipe.model_dump(mode="json"),
-        }
-        (scratch / DONE).write_text(json.dumps(done, indent=2), encoding="utf-8")
-        accept(scratch, path)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    def build(self, path: Path) -> None:
+        """Beside `path`, then checked and renamed: a folder under its name is complete."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        try:
+            start = time.perf_counter()
+            self._write(scratch)
+            done = {
+                "build_sec": time.perf_counter() - start,
+                "inputs": dict(self.prints),
+                "recipe": self.recipe.model_dump(mode="json"),
+            }
+            (scratch / DONE).write_text(json.dumps(done, indent=2), encoding="utf-8")
+            accept(scratch, path)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
-
-def _write(
-    name: str, method: Builder, recipe: "Weights", folders: Mapping[str, Path], out: Path
-) -> None:
-    role = cast(StateBuilder, method).like(recipe) if hasattr(method, "tensors") else None
-    if role is None:
-        method.build(recipe, folders, out)
-        check_result(name, out)
-        return
-    tensors = cast(StateBuilder, method).tensors(recipe, folders)
-    write_state(checked_state(name, tensors, folders[role]), folders[role], out)
+    def _write(self, out: Path) -> None:
+        whole = cast(StateBuilder, self.method)
+        role = whole.like(self.recipe) if hasattr(whole, "tensors") else None
+        if role is None:
+            self.method.build(self.recipe, self.folders, out)
+            check_result(self.name, out)
+            return
+        tensors = whole.tensors(self.recipe, self.folders)
+        like = self.folders[role]
+        write_state(checked_state(self.name, tensors, like), like, out)
 
 
 def accept(scratch: Path, path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from melange.harness.cache import cache_dir
-from melange.harness.checkpoints.built import Made, artifact_name, build, is_complete, where
+from melange.harness.checkpoints.built import Made, Order, artifact_name, is_complete, where
 from melange.harness.checkpoints.checksums import folder_hash
 from melange.harness.contracts import Builder, Combiner, Method, StateBuilder, Zoo
 from melange.harness.errors import HarnessError, unknown
@@ -99,4 +99,4 @@ class Checkpoints:
         cached = where(cache_dir(), own_name)
         keep = self.artifacts is None or is_complete(cached)
         path = cached if keep else where(cast(Path, self.artifacts), own_name)
-        return Made(path, build(name, builder, recipe, folders, prints))
+        return Made(path, Order(name, builder, recipe, folders, prints).build)

@@ -199,12 +199,33 @@ class Session:
 def _start(checkpoint: Path, shape: EngineShape) -> Any:
     from vllm import LLM
 
-    from melange.harness.engines.cpu_kernels import use_cpu_kernels
     from melange.harness.engines.fused.plugin import register
-    from melange.harness.engines.mix_processor import LogitMixing
 
     register()
-    options: dict[str, Any] = {
+    options = _options(shape)
+    forget_process_groups()
+    gc.freeze()  # vLLM collects garbage while it starts: what is imported need not be looked at
+    # A batch keeps tens of thousands of objects alive; every 700 new ones is too often to look.
+    gc.set_threshold(GARBAGE_THRESHOLD)
+    llm = LLM(str(checkpoint), **options)
+    # Requests keep their timings. Prometheus counters, which nobody reads, are a tenth of the time.
+    llm.llm_engine.logger_manager = None
+    if shape.device == "cpu":
+        release_process_groups()
+    return llm
+
+
+def _options(shape: EngineShape) -> dict[str, Any]:
+    """By vLLM's names."""
+    from melange.harness.engines.mix_processor import LogitMixing
+
+    asked = {
+        "kv_cache_memory_bytes": shape.kv_cache_bytes,
+        "kv_cache_dtype": shape.kv_cache_dtype,
+        "quantization": shape.quantization,
+        "gpu_memory_utilization": shape.gpu_memory_utilization,
+    }
+    return {
         "dtype": shape.dtype,
         "load_format": shape.load_format,
         "max_model_len": shape.max_model_len,
@@ -216,34 +237,23 @@ def _start(checkpoint: Path, shape: EngineShape) -> Any:
         "async_scheduling": False,
         "disable_log_stats": False,
         "enable_prefix_caching": True,
+        **{name: value for name, value in asked.items() if value is not None},
+        **(_cpu_options() if shape.device == "cpu" else {}),
     }
-    asked = {
-        "kv_cache_memory_bytes": shape.kv_cache_bytes,
-        "kv_cache_dtype": shape.kv_cache_dtype,
-        "quantization": shape.quantization,
-        "gpu_memory_utilization": shape.gpu_memory_utilization,
+
+
+def _cpu_options() -> dict[str, Any]:
+    from melange.harness.engines.cpu_kernels import use_cpu_kernels
+
+    _ask_for_matrix_tiles()
+    return {
+        "enforce_eager": True,
+        "distributed_executor_backend": "uni",
+        # Contexts are shared in whole blocks; vLLM's own choice for a CPU is 128 tokens, of which a
+        # short context fills none. The CPU's attention takes multiples of 32.
+        "block_size": 32,
+        **use_cpu_kernels(),
     }
-    options |= {name: value for name, value in asked.items() if value is not None}
-    if shape.device == "cpu":
-        _ask_for_matrix_tiles()
-        options |= {
-            "enforce_eager": True,
-            "distributed_executor_backend": "uni",
-            # Contexts are shared in whole blocks; vLLM's own choice for a CPU is 128 tokens, of
-            # which a short context fills none. The CPU's attention takes multiples of 32.
-            "block_size": 32,
-            **use_cpu_kernels(),
-        }
-    forget_process_groups()
-    gc.freeze()  # vLLM collects garbage while it starts: what is imported need not be looked at
-    # A batch keeps tens of thousands of objects alive; every 700 new ones is too often to look.
-    gc.set_threshold(GARBAGE_THRESHOLD)
-    llm = LLM(str(checkpoint), **options)
-    # Requests keep their timings. Prometheus counters, which nobody reads, are a tenth of the time.
-    llm.llm_engine.logger_manager = None
-    if shape.device == "cpu":
-        release_process_groups()
-    return llm
 
 
 def _ask_for_matrix_tiles() -> None:

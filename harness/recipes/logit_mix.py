@@ -18,8 +18,8 @@ from melange.harness.engines.fused.checks import can_fuse
 from melange.harness.engines.member_checks import unfit_member
 from melange.harness.errors import HarnessError
 from melange.harness.jobs import Load, Served
+from melange.harness.recipe import Description, Recipe, Record
 from melange.harness.recipes.weights import Weights
-from melange.harness.records import Description, Recipe, Record
 
 ADAPTER = "adapter"
 """The method that merges a PEFT adapter into its base."""

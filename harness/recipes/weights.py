@@ -11,7 +11,7 @@ from pydantic import Field
 from melange.harness.checkpoints.built import DONE, ensure
 from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.jobs import Load, Making, Served
-from melange.harness.records import Description, Recipe
+from melange.harness.recipe import Description, Recipe
 
 
 class Weights(Recipe):

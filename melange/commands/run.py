@@ -26,7 +26,7 @@ from melange.harness.checkpoints.built import deleted_at_the_end
 from melange.harness.engine_choice import EngineChoice
 from melange.harness.errors import HarnessError
 from melange.harness.live_report import LiveReport
-from melange.harness.manifest import make_manifest
+from melange.harness.manifest import RunState, make_manifest
 from melange.harness.measure.memory import total_bytes
 from melange.harness.outline import describe
 from melange.harness.progress import Progress
@@ -129,21 +129,18 @@ def measure(study: Study, planned: Planned, progress: Progress, extent: Extent, 
     )
 
     def write_manifest(finished: datetime | None = None) -> None:
-        folder.write_manifest(
-            make_manifest(
-                plan,
-                before=extent.before,
-                command=_as_typed(prog),
-                fingerprints=fingerprints(plan, study.zoo),
-                definitions=definitions(plan),
-                timings=asdict(runner.spent),
-                started=started,
-                finished=finished,
-                engines=runner.shapes,
-                num_checks=extent.num_checks,
-                checks=folder.checks(),
-            )
+        state = RunState(
+            command=_as_typed(prog),
+            fingerprints=fingerprints(plan, study.zoo),
+            definitions=definitions(plan),
+            timings=asdict(runner.spent),
+            started=started,
+            finished=finished,
+            engines=runner.shapes,
+            num_checks=extent.num_checks,
+            checks=folder.checks(),
         )
+        folder.write_manifest(make_manifest(plan, extent.before, state))
 
     with folder.claimed(), deleted_at_the_end(folder.path), closing(live_report):
         write_manifest()

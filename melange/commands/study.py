@@ -12,9 +12,10 @@ from melange.harness.cache import cache_dir
 from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.contracts import Zoo
 from melange.harness.errors import HarnessError
+from melange.harness.estimates import needed_roles
 from melange.harness.manifest import check_resumable
 from melange.harness.measure.memory import total_bytes
-from melange.harness.plan import choose_tasks, make_plan, needed_roles
+from melange.harness.plan import PlanOptions, choose_tasks, make_plan
 from melange.harness.prompt_lengths import PromptLengths, TaskEntries
 from melange.harness.records import EngineOptions, Plan, Suite, Task
 from melange.harness.store import RunFolder
@@ -72,16 +73,18 @@ def make_study_plan(study: Study, options: Namespace) -> Planned:
         expand(study.suite.candidates, study.zoo.roles, where=str(study.path)),
         study.checkpoints,
         tasks,
-        only=options.only,
-        task_globs=options.tasks,
-        limit=options.limit,
-        seed=options.seed,
-        device=study.device,
-        device_bytes=total_bytes(study.device),
-        done=study.folder.completed(),
-        unavailable=availability,
-        engine=engine_options(options),
-        lengths=lengths.of,
+        PlanOptions(
+            only=options.only,
+            task_globs=options.tasks,
+            limit=options.limit,
+            seed=options.seed,
+            device=study.device,
+            device_bytes=total_bytes(study.device),
+            done=study.folder.completed(),
+            unavailable=availability,
+            engine=engine_options(options),
+            lengths=lengths.of,
+        ),
     )
     return Planned(plan, lengths)
 

@@ -1,0 +1,76 @@
+"""How long a plan would take, and how many bytes."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from melange.harness.checkpoints.source import Checkpoints
+from melange.harness.contracts import Zoo
+from melange.harness.records import Candidate, Plan
+
+SECONDS_PER_EXAMPLE = 0.0007
+SECONDS_PER_VISIT = 0.1
+SECONDS_PER_STEP = 0.003
+SECONDS_PER_ENGINE = 60.0
+"""Seen on two cores with models of a few million parameters; larger models take longer."""
+MIX_FACTOR = 2
+"""How much slower a candidate of three models was seen to be than its base."""
+
+
+def needed_roles(candidates: Iterable[Candidate]) -> list[str]:
+    """Roles of the zoo that the candidates are made from, each once."""
+    roles = dict.fromkeys(role for one in candidates for role in one.recipe.inputs)
+    return [role for role in roles if not Path(role).is_absolute()]
+
+
+def estimate_seconds(plan: Plan, zoo: Zoo) -> float:
+    """About how long the pending cells take, checkpoints included."""
+    running = [one for one in plan.candidates if plan.pending(one.name)]
+    seconds = zoo.wall_seconds(needed_roles(running))
+    for candidate in running:
+        for cell in plan.pending(candidate.name):
+            seconds += (
+                plan.suite.rounds * visit_seconds(plan, candidate)
+                if cell.task is None
+                else task_seconds(plan, candidate)
+            )
+    return seconds + (SECONDS_PER_ENGINE if running else 0)
+
+
+def task_seconds(plan: Plan, candidate: Candidate) -> float:
+    """About how long a candidate takes over a task."""
+    return _mix_factor(candidate) * (plan.limit or 500) * SECONDS_PER_EXAMPLE
+
+
+def visit_seconds(plan: Plan, candidate: Candidate) -> float:
+    """About how long one round of all workloads takes."""
+    steps = sum(one.output_tokens for one in plan.suite.workloads)
+    return _mix_factor(candidate) * (SECONDS_PER_VISIT + SECONDS_PER_STEP * steps)
+
+
+def _mix_factor(candidate: Candidate) -> int:
+    return MIX_FACTOR if candidate.recipe.num_models > 1 else 1
+
+
+def estimate_bytes(plan: Plan, zoo: Zoo) -> int:
+    """At most this many bytes of weights are in one engine at once; the engine comes on top."""
+    running = [one for one in plan.candidates if plan.pending(one.name)]
+    return max((_weights_bytes(one, zoo) for one in running), default=0)
+
+
+def estimate_disk_bytes(plan: Plan, checkpoints: Checkpoints) -> int:
+    """Of the checkpoints that are built for the run, at most."""
+    running = [one for one in plan.candidates if plan.pending(one.name)]
+    built = [one for one in running if checkpoints.builds(one.recipe.method)]
+    return sum(_weights_bytes(one, checkpoints.zoo) for one in built)
+
+
+def _weights_bytes(candidate: Candidate, zoo: Zoo) -> int:
+    """At most."""
+    known = [zoo.weights_bytes(role) or 0 for role in needed_roles([candidate])]
+    return sum(known) if candidate.family == "moe" else served_bytes(candidate, zoo)
+
+
+def served_bytes(candidate: Candidate, zoo: Zoo) -> int:
+    """At least: a mixture assembled from its inputs may hold more than the largest of them."""
+    known = [zoo.weights_bytes(role) or 0 for role in needed_roles([candidate])]
+    return candidate.recipe.served_bytes(known)
