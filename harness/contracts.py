@@ -123,3 +123,17 @@ class Session(Protocol):
     def score(self, requests: Sequence[Request]) -> list[Score]: ...
 
     def generate(self, generations: Sequence[Generation]) -> list[Completion]: ...
+
+
+class TimedSession(Session, Protocol):
+    """One that workloads are put to."""
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of token ids that the embedding knows."""
+
+    def forget_prefixes(self) -> None:
+        """Compute the next prompts in full, whatever was served before."""
+
+    def clock(self) -> float:
+        """Seconds by which it is timed."""

@@ -106,7 +106,7 @@ def static_records(member: Prepared) -> list[Measurement]:
         "kv_bytes_per_token": (sum(info.kv_bytes_per_token for info in infos), "bytes"),
         "total_params": (sum(info.num_parameters for info in infos), "parameters"),
         "active_params": (sum(info.num_active_parameters for info in infos), "parameters"),
-        "build_sec": (build_seconds(member.load.checkpoint), "s"),
+        "build_sec": (None if member.load.seats else build_seconds(member.load.checkpoint), "s"),
     }
     return [
         _cost(member.candidate, metric, value, unit)
@@ -138,6 +138,8 @@ def memory_records(member: Prepared, timed: Sequence[Timed]) -> list[Measurement
 
     Of activations, the lowest: what an engine makes in its first rounds and keeps is none.
     """
+    if member.load.seats:
+        return [_no_peak(member.candidate)]
     footprints = [one.memory for one in timed]
     records = []
     for metric, read, of_rounds in (
@@ -151,6 +153,18 @@ def memory_records(member: Prepared, timed: Sequence[Timed]) -> list[Measurement
             value = of_rounds(known)
             records.append(_cost(member.candidate, metric, value, "bytes", n=len(known)))
     return records
+
+
+def _no_peak(candidate: Candidate) -> Measurement:
+    return Measurement(
+        candidate=candidate.name,
+        family=candidate.family,
+        metric="peak_memory_bytes",
+        unit="bytes",
+        higher_is_better=False,
+        outcome=Outcome.SKIPPED,
+        reason="its parts are served in turn: no process holds all of them",
+    )
 
 
 def _cost(

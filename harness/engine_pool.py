@@ -62,7 +62,7 @@ class EnginePool:
     def start_together(self, members: Sequence[Prepared]) -> list[Failed | None]:
         """Start the engines of these side by side."""
         engines = [self.home_engine(one.shape) for one in members]
-        checkpoints = [one.load.checkpoint for one in members]
+        checkpoints = [one.load.start for one in members]
         with ThreadPoolExecutor(self.num_slots) as threads:
             return list(threads.map(EngineProcess.start, engines, checkpoints))
 

@@ -52,7 +52,7 @@ class EngineProcess:
 
         An engine that has to start does so with the candidate's own weights: others may be broken.
         """
-        return self.start(job.load.checkpoint) or self._exchange(job)
+        return self.start(job.load.start) or self._exchange(job)
 
     def serves(self, start: Start) -> bool:
         """That engine runs here, or is the next to."""

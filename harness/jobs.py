@@ -11,6 +11,7 @@ from melange.harness.silence import FLOOR_SEC
 if TYPE_CHECKING:
     from melange.harness.measure.memory import Footprint
     from melange.harness.measure.speed import Round
+    from melange.harness.recipes.composite import Composite
     from melange.harness.recipes.logit_mix import LogitMix
 
 
@@ -27,6 +28,10 @@ class Load(NamedTuple):
     base: Path | None = None
     """Of a fused mix, whose config.json is ours: the folder whose tokenizer encodes prompts."""
 
+    panel: "Composite | None" = None
+    """What makes one answer of those of `seats`."""
+    seats: "Sequence[Seat]" = ()
+
     @property
     def start(self) -> Path:
         """A checkpoint of its shapes that is there."""
@@ -35,6 +40,13 @@ class Load(NamedTuple):
     @property
     def tokenizer(self) -> Path:
         return self.base or self.start
+
+
+class Seat(NamedTuple):
+    """A part of a panel, and its engine."""
+
+    load: Load
+    shape: EngineShape
 
 
 class Making(NamedTuple):
@@ -50,6 +62,8 @@ class Served(NamedTuple):
     load: Load
     folders: Sequence[Path]
     """Checkpoints with the shapes of every model that serves at once, the base first."""
+    parts: "Sequence[Served]" = ()
+    """Of a composite, in the order in which they are asked; the rest is the first one's."""
 
 
 class Start(NamedTuple):

@@ -15,6 +15,7 @@ from melange.harness.engine_choice import one_request_bytes, requested, too_shor
 from melange.harness.engine_shapes import as_computed
 from melange.harness.errors import HarnessError, unknown
 from melange.harness.estimates import served_bytes
+from melange.harness.recipe import Ability
 from melange.harness.records import Candidate, Cell, EngineOptions, Plan, Suite, Task
 from melange.harness.requests import Length
 
@@ -65,6 +66,7 @@ def make_plan(
         counted = {} if refusal else count_tokens(one, checkpoints, asked, options.lengths)
         refused = {
             task.name: reasons[task.name]
+            or unable(one, task)
             or rendered_twice(one, task)
             or too_short(task.name, counted, asked)
             for task in chosen
@@ -191,6 +193,15 @@ def count_tokens(
     """By task, where a context was asked for that could be too short."""
     served = served_checkpoints(candidate, checkpoints, asked)
     return lengths(served[0].path) if asked.max_model_len and served else {}
+
+
+def unable(candidate: Candidate, task: Task) -> str:
+    """Why the candidate cannot be asked what the task asks; empty where it can."""
+    needed = task.needed_ability
+    if needed in candidate.recipe.abilities:
+        return ""
+    asked = {Ability.SCORE: "log-probabilities", Ability.CHOOSE: "a choice"}.get(needed, "a text")
+    return f"{task.name} asks for {asked}, which a {candidate.recipe.kind} does not give"
 
 
 def rendered_twice(candidate: Candidate, task: Task) -> str:

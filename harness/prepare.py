@@ -9,7 +9,7 @@ from melange.harness.checkpoints.info import CheckpointInfo
 from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.engine_shapes import as_computed
 from melange.harness.engines.fused.folder import is_fused
-from melange.harness.jobs import Load
+from melange.harness.jobs import Load, Seat, Served
 from melange.harness.records import Candidate, EngineOptions, EngineShape
 
 TINY_PARAMETERS = 20_000_000
@@ -26,7 +26,7 @@ class Prepared(NamedTuple):
     load: Load
     shape: EngineShape
     infos: Sequence[CheckpointInfo]
-    """Of every model that serves at once, the base first."""
+    """Of every model that takes part, the base first."""
 
 
 def prepare(
@@ -39,10 +39,18 @@ def prepare(
     Raises:
         HarnessError: a checkpoint is missing, damaged, or does not fit the others.
     """
-    load, folders = candidate.recipe.prepare(candidate.name, checkpoints)
-    infos = [as_computed(path, options) for path in folders]
-    served = infos if is_fused(load.checkpoint) else infos[:1]
-    return Prepared(candidate, load, shape_of(served, load, options), infos)
+    served = candidate.recipe.prepare(candidate.name, checkpoints)
+    seats = [_seat(one, options, shape_of) for one in served.parts or [served]]
+    folders = dict.fromkeys(folder for one in served.parts or [served] for folder in one.folders)
+    infos = [as_computed(folder, options) for folder in folders]
+    load = served.load._replace(seats=seats) if served.parts else served.load
+    return Prepared(candidate, load, seats[0].shape, infos)
+
+
+def _seat(served: Served, options: EngineOptions, shape_of: ShapeOf) -> Seat:
+    infos = [as_computed(folder, options) for folder in served.folders]
+    alone = infos if is_fused(served.load.start) else infos[:1]
+    return Seat(served.load, shape_of(alone, served.load, options))
 
 
 def group_by_shape(

@@ -1,6 +1,7 @@
 """What a recipe is: how a candidate is made of checkpoints and served. Kinds: harness/recipes/."""
 
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -17,6 +18,16 @@ class Record(BaseModel):
     """Frozen; unknown keys are refused, so that a misspelt key cannot pass unseen."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Ability(StrEnum):
+    """What a candidate can be asked for."""
+
+    GENERATE = "generate"
+    CHOOSE = "choose"
+    """The likeliest of several continuations of one context."""
+    SCORE = "score"
+    """Log-probabilities of continuations."""
 
 
 class Description(NamedTuple):
@@ -38,6 +49,8 @@ class Recipe(Record):
     harness/recipes/; nobody asks which kind a recipe is. Its JSON is its identity."""
 
     kinds: ClassVar[dict[str, type["Recipe"]]] = {}
+
+    abilities: ClassVar[frozenset[Ability]] = frozenset(Ability)
 
     kind: str
     method: str

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
-from melange.harness.recipe import Recipe, known_recipe
+from melange.harness.recipe import Ability, Recipe, known_recipe
 from melange.harness.recipe import Record as Record
 
 SCHEMA_VERSION = 1
@@ -59,9 +59,19 @@ class Task(Record):
     unsafe_code: bool = False
     """Scoring executes what the model wrote."""
 
+    sums_probabilities: bool = False
+    """Its metric needs the choices' probabilities, not only the likeliest one."""
+
     @property
     def likelihood(self) -> bool:
         return self.output_type != "generate_until"
+
+    @property
+    def needed_ability(self) -> Ability:
+        if not self.likelihood:
+            return Ability.GENERATE
+        ranks = self.output_type == "multiple_choice" and not self.sums_probabilities
+        return Ability.CHOOSE if ranks else Ability.SCORE
 
 
 class Workload(Record):

@@ -59,3 +59,5 @@ class Completion(NamedTuple):
     text: str
     token_ids: Tokens
     timing: Timing | None = None
+    ballots: tuple[str, ...] = ()
+    """The texts that were voted on, if it was elected."""

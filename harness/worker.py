@@ -35,7 +35,8 @@ from melange.harness.measure.energy import EnergyMeter, spent
 from melange.harness.measure.memory import Gauge
 from melange.harness.measure.speed import Round, requests_of, time_workload
 from melange.harness.measure.yardstick import yardstick_sec
-from melange.harness.records import Workload
+from melange.harness.panel import Panel
+from melange.harness.records import EngineShape, Workload
 from melange.harness.requests import Completion, Generation, Request, Score
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ class Worker:
         self._stage: Stage = "start"
         self._last_sign = 0.0
         self._start_job: Start | None = None
-        self._session: Session | None = None
+        self._sessions: dict[EngineShape, Session] = {}
+        """One, or those of a panel's parts."""
         self._examination: Examination | None = None
         self._warm = False
         self.broken = False
@@ -102,8 +104,8 @@ class Worker:
 
     def leave(self) -> None:
         """Before the process ends, which frees the rest."""
-        if self._session is not None:
-            self._session.leave()
+        for session in self._sessions.values():
+            session.leave()
 
     def alive(self) -> None:
         """It gets on."""
@@ -127,12 +129,14 @@ class Worker:
         self._enter("start")
         watch_steps(done=self.alive, failed=self._break)
         start = time.perf_counter()
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+        self._close_all()
         self._start_job, self._warm = job, False
-        self._session = Session(job.checkpoint, job.shape)
+        self._sessions[job.shape] = Session(job.checkpoint, job.shape)
         return Ready(time.perf_counter() - start)
+
+    def _close_all(self, but: EngineShape | None = None) -> None:
+        for shape in [one for one in self._sessions if one != but]:
+            self._sessions.pop(shape).close()
 
     def _evaluate(self, job: Evaluate) -> Evaluated:
         session = self._load(job.load)
@@ -156,7 +160,8 @@ class Worker:
     def _time(self, job: Time) -> Timed:
         session = self._load(job.load)
         self._enter("work")
-        device = session.shape.device
+        assert self._start_job is not None
+        device = self._start_job.shape.device
         if not self._warm:
             shortened = [_shortened(one) for one in job.workloads]
             _run_all(session, shortened, seed=job.seed, meter=EnergyMeter(device))
@@ -165,13 +170,26 @@ class Worker:
         beside = yardstick_sec(device)
         gauge = Gauge(device)
         rounds = _run_all(session, job.workloads, seed=job.seed, meter=meter)
-        footprint = gauge.read(session.kv_pool_bytes)
+        pools = [one.kv_pool_bytes for one in self._sessions.values()]
+        footprint = gauge.read(sum(pools))
         return Timed(rounds, footprint, beside, meter.missing)
 
-    def _load(self, load: Load) -> "Session":
-        """The engine with the candidate's weights, which are built where they are not there yet."""
-        session = self._session
-        assert session is not None
+    def _load(self, load: Load) -> "Session | Panel":
+        """What answers for the candidate."""
+        if load.panel is not None:
+            return Panel(load, self._serve)
+        assert self._start_job is not None
+        self._close_all(but=self._start_job.shape)
+        return self._serve(load, self._start_job.shape)
+
+    def _serve(self, load: Load, shape: EngineShape) -> "Session":
+        """An engine with these weights, which are built where they are not there yet."""
+        from melange.harness.engines.session import Session
+
+        if shape not in self._sessions:
+            self._enter("start")
+            self._sessions[shape] = Session(load.start, shape)
+        session = self._sessions[shape]
         self._enter("load")
         if load.making is not None:
             ensure(load.checkpoint, load.making.build)
@@ -189,7 +207,7 @@ class ClockedSession:
     """A session that adds up the seconds spent inside the engine."""
 
     def __init__(
-        self, session: "Session", enter: Callable[[Stage], None] = lambda stage: None
+        self, session: "Session | Panel", enter: Callable[[Stage], None] = lambda stage: None
     ) -> None:
         self._session = session
         self._enter = enter
@@ -219,7 +237,7 @@ class ClockedSession:
 
 
 def _run_all(
-    session: "Session", workloads: Sequence[Workload], *, seed: int, meter: EnergyMeter
+    session: "Session | Panel", workloads: Sequence[Workload], *, seed: int, meter: EnergyMeter
 ) -> dict[str, Round]:
     rounds = {}
     for workload in workloads:

@@ -56,6 +56,7 @@ class PublicEntry(Record):
     source: str = ""
     cluster_by: str = ""
     unsafe_code: bool = False
+    sums_probabilities: bool = False
     needs: tuple[str, ...] = ()
     """What lm-eval's scorer imports beyond lm-eval: a module, or `nltk:<resource>`."""
 

@@ -85,7 +85,7 @@ def prepared(name: str, family: str, shape: str, parameters: int = 1) -> Prepare
     recipe = Weights(method="checkpoint", inputs=(name,))
     candidate = Candidate(name=name, family=family, recipe=recipe)
     infos: list[Any] = [Info(parameters)]
-    return Prepared(candidate, Load(Path(name)), shaped(shape), infos, None)
+    return Prepared(candidate, Load(Path(name)), shaped(shape), infos)
 
 
 def test_families_are_through_one_after_the_other_and_no_shape_is_taken_up_twice() -> None:

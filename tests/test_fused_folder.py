@@ -164,7 +164,7 @@ def test_planning_needs_neither_torch_nor_vllm() -> None:
     import sys
 
     code = (
-        "import sys, harness.engines.fused.folder;"
+        "import sys, melange.harness.engines.fused.folder;"
         "print([name for name in ('torch', 'vllm', 'transformers') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -127,7 +127,8 @@ def test_the_names_of_kv_caches_are_vllms() -> None:
 
 def test_a_plan_needs_no_torch_to_ask() -> None:
     code = (
-        "import sys, harness.engines.limits; print('torch' in sys.modules, 'vllm' in sys.modules)"
+        "import sys, melange.harness.engines.limits;"
+        "print('torch' in sys.modules, 'vllm' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]

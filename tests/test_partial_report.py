@@ -126,8 +126,8 @@ def test_two_processes_do_not_measure_into_one_folder(tmp_path: Path) -> None:
 def test_a_process_that_is_killed_leaves_a_run_that_has_stopped(tmp_path: Path) -> None:
     folder = partial(tmp_path / "run", PARTS["nothing"])
     code = (
-        "import sys, time, pathlib, harness.store\n"
-        "with harness.store.RunFolder(pathlib.Path(sys.argv[1])).claimed():\n"
+        "import sys, time, pathlib, melange.harness.store\n"
+        "with melange.harness.store.RunFolder(pathlib.Path(sys.argv[1])).claimed():\n"
         "    print('claimed', flush=True)\n"
         "    time.sleep(60)\n"
     )

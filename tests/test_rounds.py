@@ -123,7 +123,7 @@ def test_a_line_that_is_no_round_is_named(
 def prepared(name: str) -> Prepared:
     weights = Weights(method="checkpoint", inputs=(name,))
     candidate = Candidate(name=name, family="single", recipe=weights)
-    return Prepared(candidate, Load(Path()), EngineShape(signature="s", max_model_len=8), (), None)
+    return Prepared(candidate, Load(Path()), EngineShape(signature="s", max_model_len=8), ())
 
 
 def timed(wall_sec: float) -> Timed:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-import run_all
+from melange.cli import parse
 from melange.harness.suite import find_suite, read_suite
 
 ROOT = Path(__file__).parent.parent
@@ -95,7 +95,8 @@ def test_make_nightly_compares_prunes_and_draws_trends() -> None:
         assert part in re.sub(r"\s+", " ", night)
     assert pruned == 'prune "my nights" --keep 7'
     assert drawn == 'trends "my nights"'
-    options = run_all.parse(["--suite", "nightly", "--compare", "previous", "--fail-on-regression"])
+    asked = ["--suite", "nightly", "--compare", "previous", "--fail-on-regression"]
+    options = parse(asked, "run_all.py")
     assert read_suite(find_suite(options.suite)).name == "nightly"
 
 

@@ -84,6 +84,8 @@ def _alone(recipe: "Weights", subject: Subject, scratch: Path, device: str) -> R
 def _made(recipe: "Weights", subject: Subject, scratch: Path, device: str) -> Made:
     if recipe.method in MAKERS:
         return MAKERS[recipe.method](recipe, subject, scratch, device)
+    if subject.built is None:
+        raise UncheckableError(f"there is no other way to make what {recipe.method} makes")
     return Made(load_model(subject.built, device=device), subject.built, "the folder built for it")
 
 

@@ -14,7 +14,7 @@ class Subject(NamedTuple):
     candidate: Candidate
     paths: Mapping[str, Path]
     """Folders of the zoo's roles."""
-    built: Path
+    built: Path | None
     """The folder that was built for it, where no formula says what it must hold."""
     dtype: str
     """What the engine computes in."""

@@ -7,6 +7,7 @@ import copy
 import gc
 import math
 import operator
+import time
 from collections.abc import Hashable, Sequence
 from functools import partial
 from pathlib import Path
@@ -72,6 +73,9 @@ class Session:
     def kv_pool_bytes(self) -> int:
         """What the engine has set aside for keys and values."""
         return pool_bytes(self._llm)
+
+    def clock(self) -> float:
+        return time.perf_counter()
 
     def forget_prefixes(self) -> None:
         """Compute the next prompts in full, whatever was served before."""
@@ -199,9 +203,11 @@ class Session:
 def _start(checkpoint: Path, shape: EngineShape) -> Any:
     from vllm import LLM
 
+    from melange.harness.engines.corrections import correct
     from melange.harness.engines.fused.plugin import register
 
     register()
+    correct(checkpoint, shape.device)
     options = _options(shape)
     forget_process_groups()
     gc.freeze()  # vLLM collects garbage while it starts: what is imported need not be looked at

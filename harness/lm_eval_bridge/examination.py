@@ -53,6 +53,7 @@ class Examination:
         """Score the named tasks, all requests of one kind in one call to the engine."""
         self._lm.engine = engine
         self._lm.cut.clear()
+        self._lm.ballots.clear()
         instances: dict[str, list[Instance]] = defaultdict(list)
         for name in names:
             for part in self._tasks[name].parts:
@@ -62,7 +63,7 @@ class Examination:
         for request_type, batch in instances.items():
             self._respond(request_type, batch)
         for name in names:
-            yield self._tasks[name].result(self._alive, self._lm.cut)
+            yield self._tasks[name].result(self._alive, self._lm.cut, self._lm.ballots)
 
     def _respond(self, request_type: str, instances: Sequence[Instance]) -> None:
         repeated = [one for one in instances for _ in range(one.repeats or 1)]

@@ -1,8 +1,9 @@
 """What lm-eval makes of a candidate's responses to a task."""
 
 import functools
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from lm_eval.api.instance import Instance
@@ -32,15 +33,20 @@ class ScoredTask:
         self.entry = entry
         self.parts = parts
 
-    def result(self, alive: Callable[[], None], cut: Collection[int]) -> TaskResult:
+    def result(
+        self,
+        alive: Callable[[], None],
+        cut: Collection[int],
+        ballots: Mapping[int, Sequence[str]] = MappingProxyType({}),
+    ) -> TaskResult:
         """What lm-eval makes of the responses.
 
         `alive` is called after each example: scoring may run what a model wrote. `cut`: ids of the
-        instances whose prompt lost its beginning.
+        instances whose prompt lost its beginning. `ballots`: by instance, what was voted on.
         """
         task, values = self.entry, defaultdict[str, list[float]](list)
         rows: list[tuple[Any, ...]] = []
-        for example, name, responses, metrics in self._scored():
+        for example, name, responses, metrics in self._scored(ballots):
             alive()
             for metric, value in metrics.items():
                 key = metric if name == task.filter else f"{metric},{name}"
@@ -56,11 +62,13 @@ class ScoredTask:
             for example in examples
         )
 
-    def _scored(self) -> Iterator[tuple[_Example, str, Sequence[Any], dict[str, float]]]:
+    def _scored(
+        self, ballots: Mapping[int, Sequence[str]]
+    ) -> Iterator[tuple[_Example, str, Sequence[Any], dict[str, float]]]:
         """Each example with each filter: what the filter left of the responses, and the metrics
         that are numbers."""
         for part, examples in zip(self.parts, self._examples, strict=True):
-            part.apply_filters()
+            apply_filters(part, ballots)
             for example in examples:
                 for name in example.instances[0].filtered_resps:
                     responses = [one.filtered_resps[name] for one in example.instances]
@@ -87,6 +95,29 @@ class ScoredTask:
             choices=[str(choice) for choice in choices],
             cluster=_cluster(self.entry, doc),
         )
+
+
+def apply_filters(part: LmEvalTask, ballots: Mapping[int, Sequence[str]]) -> None:
+    """What the task extracts from each response; of those that were voted on, what most voters'
+    responses come to: chains of thought are seldom alike, their answers are."""
+    voted = [one for one in part.instances if id(one) in ballots and len(one.resps) == 1]
+    counts: dict[int, dict[str, Counter[str]]] = {id(one): defaultdict(Counter) for one in voted}
+    first: dict[tuple[int, str, str], tuple[Any, str]] = {}
+    for number in range(max((len(ballots[id(one)]) for one in voted), default=0)):
+        for one in voted:
+            one.resps = [ballots[id(one)][number]]
+        part.apply_filters()
+        for one in voted:
+            for name, extracted in one.filtered_resps.items():
+                key = str(extracted).strip()
+                counts[id(one)][name][key] += 1
+                first.setdefault((id(one), name, key), (extracted, one.resps[0]))
+    if len(voted) < len(part.instances):
+        part.apply_filters()
+    for one in voted:
+        for name, votes in counts[id(one)].items():
+            winner = votes.most_common(1)[0][0]
+            one.filtered_resps[name], one.resps[0] = first[id(one), name, winner]
 
 
 def _cluster(task: Task, doc: Mapping[str, Any]) -> str:

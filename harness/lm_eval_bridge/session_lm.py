@@ -48,6 +48,8 @@ class SessionLM(TemplateLM):
         self._settings: dict[tuple[str, int], Generation] = {}
         self.cut: set[int] = set()
         """Ids of the instances whose prompt lost its beginning, since this was last cleared."""
+        self.ballots: dict[int, list[str]] = {}
+        """By the instance's id: what was voted on, where an answer was elected."""
 
     @property
     def eot_token_id(self) -> int:
@@ -186,8 +188,11 @@ class SessionLM(TemplateLM):
             self._generation(request, draw=draw) for draw, request in enumerate(requests)
         ]
         completions = self.engine.generate(generations)
+        for request, asked, found in zip(requests, generations, completions, strict=True):
+            if found.ballots:
+                self.ballots[id(request)] = [_text(one, asked) for one in found.ballots]
         return [
-            postprocess_generated_text(completion.text, list(generation.stop), None)
+            _text(completion.text, generation)
             for completion, generation in zip(completions, generations, strict=True)
         ]
 
@@ -239,6 +244,10 @@ class SessionLM(TemplateLM):
             seed=self.seed * 1_000_003 if kwargs.get("do_sample") else None,
             **_sampling(kwargs),
         )
+
+
+def _text(text: str, asked: Generation) -> str:
+    return postprocess_generated_text(text, list(asked.stop), None)
 
 
 def _sampling(kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,12 +2,11 @@
 
 import random
 import statistics
-import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from melange.harness.contracts import Session
+from melange.harness.contracts import TimedSession
 from melange.harness.records import Measurement, Workload
 from melange.harness.requests import Generation, Timing
 from melange.harness.stats import mean_interval, quantile, ratio_interval
@@ -108,12 +107,12 @@ def requests_of(workload: Workload, *, vocabulary: int, seed: int) -> list[Gener
     return generations
 
 
-def time_workload(session: Session, generations: Sequence[Generation]) -> Round:
+def time_workload(session: TimedSession, generations: Sequence[Generation]) -> Round:
     """Send all requests at once and wait for the last."""
     started = datetime.now(UTC).isoformat(timespec="milliseconds")
-    start = time.perf_counter()
+    start = session.clock()
     completions = session.generate(generations)
-    wall_sec = time.perf_counter() - start
+    wall_sec = session.clock() - start
     lengths = [len(completion.token_ids) for completion in completions]
     return Round(
         started=started,

@@ -1,0 +1,1 @@
+"""Combining whole responses: voting and blending."""

@@ -1,0 +1,90 @@
+"""Majority voting over the answers of several models; one model several times is self-consistency.
+
+The foil of weight averaging: M models, M times the cost.
+Source: Wang et al. 2022, https://arxiv.org/abs/2203.11171, for several answers of one model.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from melange.harness.recipe import Ability
+from melange.harness.recipes.composite import Composite, sampled
+from melange.harness.recipes.weights import Weights
+from melange.harness.records import Candidate, Record
+from melange.harness.requests import Completion, Generation, Request, Score
+
+if TYPE_CHECKING:
+    from melange.harness.panel import Panel
+
+DEFEATED = -1e6
+"""In place of a log-probability, which a vote has not."""
+
+
+class Vote(Composite):
+    """Votes are counted on the answers that a task extracts; of equally many, the earliest wins."""
+
+    kind: Literal["vote"] = "vote"
+    temperature: float = 0.0
+
+    abilities: ClassVar[frozenset[Ability]] = frozenset({Ability.GENERATE, Ability.CHOOSE})
+
+    def generate(self, panel: "Panel", batch: Sequence[Generation]) -> list[Completion]:
+        rounds = [
+            part.generate(sampled(batch, self.temperature, draw)) for draw, part in enumerate(panel)
+        ]
+        return [elected(answers) for answers in zip(*rounds, strict=True)]
+
+    def score(self, panel: "Panel", batch: Sequence[Request]) -> list[Score]:
+        """0 for the continuation that most parts find likeliest among those of its context."""
+        rounds = [part.score(batch) for part in panel]
+        found: list[Score] = []
+        for _, places in groupby(range(len(batch)), key=lambda at: batch[at].context):
+            choices = list(places)
+            votes = Counter(max(choices, key=lambda at: own[at].logprob) for own in rounds)
+            winner = votes.most_common(1)[0][0]
+            found += [Score(0.0 if at == winner else DEFEATED, at == winner) for at in choices]
+        return found
+
+
+def elected(answers: Sequence[Completion]) -> Completion:
+    """The first answer with the commonest text; who extracts answers counts `ballots` instead."""
+    winner = Counter(one.text.strip() for one in answers).most_common(1)[0][0]
+    chosen = next(one for one in answers if one.text.strip() == winner)
+    return chosen._replace(ballots=tuple(one.text for one in answers))
+
+
+class VoteOptions(Record):
+    models: Annotated[tuple[str, ...], Field(min_length=1)]
+    draws: int = Field(default=1, ge=1)
+    """Votes of each model."""
+    temperature: float = Field(default=0.0, ge=0)
+    name: str | None = None
+
+
+class Voting:
+    name = "vote"
+    family = "ensemble"
+    source = "https://arxiv.org/abs/2203.11171"
+    options = VoteOptions
+
+    def candidates(self, options: VoteOptions, roles: Sequence[str]) -> Iterator[Candidate]:
+        parts = tuple(
+            Weights(method="checkpoint", inputs=(role,))
+            for role in options.models
+            for _ in range(options.draws)
+        )
+        each = f"{options.draws} answers each of " if options.draws > 1 else ""
+        yield Candidate(
+            name=options.name or f"vote-{len(parts)}",
+            family=self.family,
+            recipe=Vote(method=self.name, parts=parts, temperature=options.temperature),
+            summary=f"majority of {each}{', '.join(options.models)}",
+            source=self.source,
+        )
+
+
+METHOD = Voting()

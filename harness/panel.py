@@ -1,0 +1,79 @@
+"""A session over sessions: the parts of a composite, asked in turn."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from melange.harness.contracts import TimedSession
+from melange.harness.jobs import Load
+from melange.harness.records import EngineShape
+from melange.harness.requests import Completion, Generation, Request, Score, Timing
+
+Serve = Callable[[Load, EngineShape], TimedSession]
+"""The engine of this shape with these weights; it ends what was served before."""
+
+
+class Panel:
+    """Seconds count inside engines alone: a deployment would keep all of them loaded."""
+
+    def __init__(self, load: Load, serve: Serve) -> None:
+        assert load.panel is not None
+        self._recipe, self._seats, self._serve = load.panel, load.seats, serve
+        self._forgets = False
+        self.busy_sec = 0.0
+        self.max_model_len = min(seat.shape.max_model_len for seat in load.seats)
+
+    def __len__(self) -> int:
+        return len(self._seats)
+
+    def seat(self, at: int) -> "Clocked":
+        """The part, with its weights in an engine until the next one is asked for."""
+        seat = self._seats[at]
+        session = self._serve(seat.load, seat.shape)
+        if self._forgets:
+            session.forget_prefixes()
+        return Clocked(session, self)
+
+    def __iter__(self) -> Iterator["Clocked"]:
+        return (self.seat(at) for at in range(len(self._seats)))
+
+    def generate(self, generations: Sequence[Generation]) -> list[Completion]:
+        before = self.busy_sec
+        found = self._recipe.generate(self, generations)
+        spent = self.busy_sec - before
+        # No answer is known before the last part has spoken.
+        return [one._replace(timing=Timing(spent, spent)) for one in found]
+
+    def score(self, requests: Sequence[Request]) -> list[Score]:
+        return self._recipe.score(self, requests)
+
+    # What a workload asks beside that.
+
+    def clock(self) -> float:
+        return self.busy_sec
+
+    @property
+    def vocabulary(self) -> int:
+        return min(one.session.vocabulary for one in self)
+
+    def forget_prefixes(self) -> None:
+        """Each part does, whenever it is asked."""
+        self._forgets = True
+
+
+class Clocked:
+    """A part's session; the panel's clock goes while it works."""
+
+    def __init__(self, session: TimedSession, panel: Panel) -> None:
+        self.session, self._panel = session, panel
+
+    def generate(self, generations: Sequence[Generation]) -> list[Completion]:
+        start = time.perf_counter()
+        found = self.session.generate(generations)
+        self._panel.busy_sec += time.perf_counter() - start
+        return found
+
+    def score(self, requests: Sequence[Request]) -> list[Score]:
+        start = time.perf_counter()
+        found = self.session.score(requests)
+        self._panel.busy_sec += time.perf_counter() - start
+        return found

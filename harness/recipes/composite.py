@@ -1,0 +1,97 @@
+"""Recipes whose parts are recipes: what several candidates answer becomes one answer."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+from zlib import crc32
+
+from pydantic import BeforeValidator, Field, SerializeAsAny
+
+from melange.harness.checkpoints.info import inspect
+from melange.harness.checkpoints.source import Checkpoints
+from melange.harness.errors import HarnessError
+from melange.harness.jobs import Served
+from melange.harness.recipe import Description, Recipe, known_recipe
+from melange.harness.requests import Completion, Generation, Request, Score
+
+if TYPE_CHECKING:
+    from melange.harness.panel import Panel
+
+Part = Annotated[SerializeAsAny[Recipe], BeforeValidator(known_recipe)]
+
+
+class Composite(Recipe):
+    """A subclass combines its parts' answers."""
+
+    parts: tuple[Part, ...] = Field(min_length=1)
+    """In the order in which they are asked; the first one's tokenizer encodes prompts."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(role for part in self.parts for role in part.inputs))
+
+    @property
+    def num_models(self) -> int:
+        return sum(part.num_models for part in self.parts)
+
+    @property
+    def own_prompts(self) -> bool:
+        return any(part.own_prompts for part in self.parts)
+
+    def generate(self, panel: "Panel", batch: Sequence[Generation]) -> list[Completion]:
+        """One answer to each prompt."""
+        raise NotImplementedError
+
+    def score(self, panel: "Panel", batch: Sequence[Request]) -> list[Score]:
+        """Of each continuation."""
+        raise NotImplementedError
+
+    def check(self, checkpoints: Checkpoints) -> None:
+        """
+        Raises:
+            HarnessError: a part's inputs do not fit, or two parts have different tokenizers.
+        """
+        for part in self.parts:
+            part.check(checkpoints)
+        tokenizers: dict[str | None, str] = {}
+        for role in (part.served_roles(checkpoints)[0] for part in self.parts):
+            if folder := checkpoints.known(role):
+                tokenizers.setdefault(inspect(folder).tokenizer, role)
+        if len(tokenizers) > 1:
+            raise HarnessError(
+                f"{' and '.join(tokenizers.values())} have different tokenizers, and prompts are "
+                "tokens; use models of one tokenizer"
+            )
+
+    def served_roles(self, checkpoints: Checkpoints) -> Sequence[str]:
+        roles = (role for part in self.parts for role in part.served_roles(checkpoints))
+        return list(dict.fromkeys(roles))
+
+    def served_as(self, checkpoints: Checkpoints) -> str:
+        return f"{len(self.parts)} answers, one model after the other"
+
+    def prepare(self, name: str, checkpoints: Checkpoints) -> Served:
+        parts = [
+            part.prepare(f"{name}-{at}", checkpoints) for at, part in enumerate(self.parts, start=1)
+        ]
+        return Served(parts[0].load._replace(panel=self), parts[0].folders, parts)
+
+    def describe(self) -> Description:
+        told = [part.describe() for part in self.parts]
+        numbered = [(f"Part {at}", one.title) for at, one in enumerate(told, start=1)]
+        return Description(
+            title=f"{self.method} of {', '.join(dict.fromkeys(one.title for one in told))}",
+            parts=numbered,
+            base=told[0].base,
+        )
+
+
+def sampled(batch: Sequence[Generation], temperature: float, draw: int) -> list[Generation]:
+    """The batch with the seeds of this draw, which hang on the prompt alone; as it is where nothing
+    is sampled."""
+    if not temperature:
+        return list(batch)
+    return [one._replace(temperature=temperature, seed=_seed(one, draw)) for one in batch]
+
+
+def _seed(asked: Generation, draw: int) -> int:
+    return crc32(repr((asked.prompt, asked.seed, draw)).encode())
