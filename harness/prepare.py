@@ -41,8 +41,9 @@ def prepare(
     """
     served = candidate.recipe.prepare(candidate.name, checkpoints)
     seats = [_seat(one, options, shape_of) for one in served.parts or [served]]
-    folders = dict.fromkeys(folder for one in served.parts or [served] for folder in one.folders)
-    infos = [as_computed(folder, options) for folder in folders]
+    # A model that is asked several times is there once.
+    apart = {one.load.checkpoint: one for one in served.parts or [served]}.values()
+    infos = [as_computed(folder, options) for one in apart for folder in one.folders]
     load = served.load._replace(seats=seats) if served.parts else served.load
     return Prepared(candidate, load, seats[0].shape, infos)
 

@@ -134,9 +134,9 @@ class Worker:
         self._sessions[job.shape] = Session(job.checkpoint, job.shape)
         return Ready(time.perf_counter() - start)
 
-    def _close_all(self, but: EngineShape | None = None) -> None:
-        for shape in [one for one in self._sessions if one != but]:
-            self._sessions.pop(shape).close()
+    def _close_all(self) -> None:
+        while self._sessions:
+            self._sessions.popitem()[1].close()
 
     def _evaluate(self, job: Evaluate) -> Evaluated:
         session = self._load(job.load)
@@ -179,7 +179,8 @@ class Worker:
         if load.panel is not None:
             return Panel(load, self._serve)
         assert self._start_job is not None
-        self._close_all(but=self._start_job.shape)
+        if len(self._sessions) > 1:  # one that ends takes the others' process groups with it
+            self._close_all()
         return self._serve(load, self._start_job.shape)
 
     def _serve(self, load: Load, shape: EngineShape) -> "Session":

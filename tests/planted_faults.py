@@ -124,7 +124,7 @@ def _answer(place: Place, number: int, label: str, folder: Path) -> None:
     if plant.dtype:
         shape = prepared.shape.model_copy(update={"dtype": plant.dtype})
         prepared = prepared._replace(shape=shape)
-    served = plant.served(Served(prepared.load.checkpoint, prepared), scratch)
+    served = plant.served(Served(prepared.load.start, prepared), scratch)
     tasks = in_chat(place.tasks) if plant.chat else place.tasks
     _WORKERS[:] = _WORKERS or [Worker()]
     with plant.code():
@@ -141,7 +141,7 @@ _WORKERS: list[Any] = []
 
 
 def on_a_cpu(served: Sequence[CheckpointInfo], load: Load, options: EngineOptions) -> EngineShape:
-    return shape_of(served, load.checkpoint, "cpu", options)
+    return shape_of(served, load.start, "cpu", options)
 
 
 def in_chat(tasks: Tasks) -> dict[str, tuple[Task, Sequence[Any]]]:

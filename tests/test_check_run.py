@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from command_line import run_here
 
 from melange.harness.records import Outcome
 from melange.harness.store import RunFolder
@@ -56,11 +57,14 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(folder: Path, script: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    options: Sequence[str] = ("--suite", str(folder / "suite.yaml"), "--zoo", "pocket",
-                              "--out", str(folder / "out"), "--limit", "30")  # fmt: skip
+def options(folder: Path) -> Sequence[str]:
+    named = ("--suite", str(folder / "suite.yaml"), "--zoo", "pocket")
+    return (*named, "--out", str(folder / "out"), "--limit", "30")
+
+
+def start(folder: Path, script: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(script), *options, *more],
+        [sys.executable, str(script), *options(folder)],
         capture_output=True, text=True, check=False, cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
@@ -114,5 +118,5 @@ def test_the_same_command_measures_what_is_disputed_again_and_checks_it_again(
     lines = [json.loads(line) for line in (workplace / "out" / "checks.jsonl").open()]
     of_base = [one for one in lines if one["candidate"] == "large_base"]
     assert len(of_base) == len([one for one in before if one.candidate == "large_base"])
-    again = start(workplace, ROOT / "run_all.py")
+    again = run_here(*options(workplace))
     assert again.stdout.startswith("everything is measured")

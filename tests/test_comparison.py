@@ -164,7 +164,7 @@ def test_what_all_candidates_share_is_no_ones_change(rows, drift):
     assert again.engine.value == pytest.approx(0.0, abs=1e-9)
 
 
-@pytest.mark.parametrize("num_candidates", [11, 15, 41])
+@pytest.mark.parametrize("num_candidates", [11, 41])
 def test_a_candidates_p_is_as_rare_as_it_says(num_candidates):
     rng = np.random.default_rng(0)
     p_values = []

@@ -14,7 +14,6 @@ import pytest
 import torch
 from fused_models import TOKENIZER, draw_prompts, same_shapes
 from runner_v2 import allow_async_scheduling, use_v2_on_a_cpu
-from session_process import SessionProcess
 from test_fused import OPTIONS, Answer, answer_of, counted, engine, greedy, member_logits
 from torch import Tensor
 from torch.testing import assert_close
@@ -22,7 +21,7 @@ from torch.testing import assert_close
 import melange.harness.engines.environment  # noqa: F401 (before vllm)
 from melange.harness.recipes.logit_mix import LogitMix, Member
 from melange.harness.records import EngineShape
-from melange.harness.requests import Generation, Request
+from melange.harness.requests import Completion, Generation, Request, Score
 
 pytestmark = pytest.mark.slow
 
@@ -401,13 +400,13 @@ def serve(
 
 
 @on_a_cpu
-@pytest.mark.parametrize("is_async", [False, True], ids=["waiting", "async"])
 @pytest.mark.parametrize(
-    "options",
+    ("options", "is_async"),
     [
-        pytest.param({}, id="together"),
-        pytest.param({"max_num_batched_tokens": 32, "max_num_seqs": 6}, id="chunks"),
-        pytest.param({"num_gpu_blocks_override": 8}, id="preemption"),
+        pytest.param({}, False, id="waiting"),
+        pytest.param({}, True, id="together"),
+        pytest.param({"max_num_batched_tokens": 32, "max_num_seqs": 6}, True, id="chunks"),
+        pytest.param({"num_gpu_blocks_override": 8}, True, id="preemption"),
     ],
 )
 def test_model_runner_v2_serves_what_the_loop_says(
@@ -431,9 +430,21 @@ def test_model_runner_v2_serves_what_the_loop_says(
         assert_close(torch.tensor(answer.logprobs).double(), chosen, atol=1e-3, rtol=0)
 
 
+def answer_in_a_session(
+    mix: LogitMix, members: list[Path], requests: list[Request], asked: Generation
+) -> tuple[list[Score], Completion]:
+    from melange.harness.engines.session import Session
+
+    session = Session(members[0], EngineShape(signature="v2", max_model_len=CONTEXT))
+    session.load(members[0], mix, members)
+    scores, (said,) = session.score(requests), session.generate([asked])
+    session.close()
+    return scores, said
+
+
 @on_a_cpu
 def test_a_session_scores_through_model_runner_v2(
-    members: list[Path], prompts: list[list[int]]
+    v2_process: ProcessPoolExecutor, members: list[Path], prompts: list[list[int]]
 ) -> None:
     """Log-probabilities of wanted tokens, of as many as each request wants, are the mix's."""
     alpha = 0.8
@@ -445,18 +456,14 @@ def test_a_session_scores_through_model_runner_v2(
         method="proxy",
         members=tuple(Member(role=str(one), coefficient=weight) for one, weight in parts),
     )
-    session = SessionProcess(
-        members[0], EngineShape(signature="v2", max_model_len=CONTEXT), use_v2_on_a_cpu
-    )
-    session.load(members[0], asked, members)
     requests = [
         Request(tuple(prompt), tuple(choice))
         for number, prompt in enumerate(prompts)
         for choice in draw_prompts(number, 1 + number % 4, tokens=(1, 3))
     ]
-    scores = session.score(requests)
-    (said,) = session.generate([Generation(tuple(prompts[0]), NEW_TOKENS, ignore_eos=True)])
-    session.close()
+    generation = Generation(tuple(prompts[0]), NEW_TOKENS, ignore_eos=True)
+    answered = v2_process.submit(answer_in_a_session, asked, members, requests, generation)
+    scores, said = answered.result()
     output = list(said.token_ids)
     assert logits_of(members[0], mix, prompts[0], output)[:-1].argmax(-1).tolist() == output
     for request, score in zip(requests, scores, strict=True):

@@ -165,7 +165,7 @@ def test_what_does_not_fit_on_the_device_is_refused_with_both_sizes() -> None:
 
 
 def on_a_gpu(served: Sequence[CheckpointInfo], load: Load, options: EngineOptions) -> EngineShape:
-    return shape_of(served, load.checkpoint, "cuda", options)
+    return shape_of(served, load.start, "cuda", options)
 
 
 def test_shapes_are_served_in_their_dtype_with_random_weights() -> None:
@@ -207,8 +207,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     folder = tmp_path_factory.mktemp("shapes")
     suite = yaml.safe_load(find_suite("gpu-check").read_text())
     for load in suite["workloads"]:
-        load |= {"num_requests": min(4, load["num_requests"])}
-        load |= {key: min(16, load[key]) for key in ("prompt_tokens", "output_tokens")}
+        load |= {"num_requests": min(2, load["num_requests"])}
+        load |= {key: min(8, load[key]) for key in ("prompt_tokens", "output_tokens")}
     (folder / "suite.yaml").write_text(json.dumps(suite))
     command = [sys.executable, str(ROOT / "run_all.py"), "--device", "cpu"]
     command += ["--suite", str(folder / "suite.yaml"), "--zoo", zoo_file(folder, ZOO)]

@@ -1,6 +1,7 @@
 """What a round's timings amount to, and what is said of several rounds."""
 
 import statistics
+import time
 from itertools import pairwise
 
 import pytest
@@ -76,6 +77,9 @@ class Echo:
     """Answers each prompt with as many tokens as were asked for."""
 
     max_model_len = 64
+
+    def clock(self) -> float:
+        return time.perf_counter()
 
     def generate(self, generations: list[Generation]) -> list[Completion]:
         return [Completion("", (7,) * one.max_tokens, Timing(0.1, 0.5)) for one in generations]

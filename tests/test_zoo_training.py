@@ -20,6 +20,7 @@ from melange.baselines.zoo.recipe import Recipe, parse_recipe, read_recipe
 from melange.baselines.zoo.ship import ship
 from melange.baselines.zoo.shipped import ShippedZoo
 from melange.baselines.zoo.train import TrainedZoo, open_trained
+from melange.baselines.zoo.workers import Workers
 from melange.harness.errors import HarnessError
 
 RECIPES = Path(__file__).resolve().parents[1] / "baselines" / "zoo"
@@ -82,6 +83,19 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TrainedZoo:
     return train(parse_recipe(TINY), tmp_path_factory.mktemp("cache"))
 
 
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings spare what a process takes to import; `tiny` is trained in processes."""
+
+    def run(workers: Workers, role: str, job: Any, folder: Path, claim: object) -> None:
+        done = fit.fit(Job(**job))
+        (folder / "fit.json").write_text(json.dumps(done))
+        steps = done["steps"]
+        workers.on_progress(Progress(role=role, step=steps, steps=steps, loss=done["loss"]))
+
+    monkeypatch.setattr(Workers, "run", run)
+
+
 def test_every_role_is_there_once_built(tiny: TrainedZoo) -> None:
     assert set(tiny.roles) == {
         "small_base",
@@ -102,6 +116,7 @@ def test_what_is_built_is_not_built_again(tiny: TrainedZoo) -> None:
     assert tiny.wall_seconds(tiny.roles) == 0.0
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_half_written_folder_is_trained_again(tiny: TrainedZoo) -> None:
     (tiny.path("small_mix") / "done.json").unlink()
     (tiny.path("small_mix") / "model.safetensors").write_bytes(b"half")
@@ -111,6 +126,7 @@ def test_a_half_written_folder_is_trained_again(tiny: TrainedZoo) -> None:
     assert (tiny.path("small_mix") / "model.safetensors").stat().st_size > 1000
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_another_seed_gives_other_weights_of_the_same_world(
     tiny: TrainedZoo, tmp_path: Path
 ) -> None:
@@ -151,6 +167,7 @@ def test_a_training_killed_again_and_again_ends_with_the_same_weights(
     assert (done["loss"], done["tokens"]) == (recorded["loss"], recorded["tokens"])
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_child_is_tuned_from_the_shipped_base(tiny: TrainedZoo, tmp_path: Path) -> None:
     shipped = ShippedZoo(tiny.recipe, tmp_path / "shipped")
     shipped.root.mkdir()

@@ -1,6 +1,7 @@
 """Recipes whose parts are recipes: what several candidates answer becomes one answer."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from zlib import crc32
 
@@ -8,6 +9,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from melange.harness.checkpoints.info import inspect
 from melange.harness.checkpoints.source import Checkpoints
+from melange.harness.checkpoints.weight_files import read_json
 from melange.harness.errors import HarnessError
 from melange.harness.jobs import Served
 from melange.harness.recipe import Description, Recipe, known_recipe
@@ -52,10 +54,10 @@ class Composite(Recipe):
         """
         for part in self.parts:
             part.check(checkpoints)
-        tokenizers: dict[str | None, str] = {}
+        tokenizers: dict[object, str] = {}
         for role in (part.served_roles(checkpoints)[0] for part in self.parts):
             if folder := checkpoints.known(role):
-                tokenizers.setdefault(inspect(folder).tokenizer, role)
+                tokenizers.setdefault(_tokenizer(folder), role)
         if len(tokenizers) > 1:
             raise HarnessError(
                 f"{' and '.join(tokenizers.values())} have different tokenizers, and prompts are "
@@ -83,6 +85,13 @@ class Composite(Recipe):
             parts=numbered,
             base=told[0].base,
         )
+
+
+def _tokenizer(folder: Path) -> object:
+    """Equal vocabularies may be split into by different classes."""
+    settings = folder / "tokenizer_config.json"
+    named = read_json(settings).get("tokenizer_class") if settings.is_file() else None
+    return inspect(folder).tokenizer, named
 
 
 def sampled(batch: Sequence[Generation], temperature: float, draw: int) -> list[Generation]:
