@@ -6,13 +6,14 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from melange.harness.errors import HarnessError
+from melange.harness.identity import Cell, withdrawn
 from melange.harness.records import SCHEMA_VERSION, Measurement, Outcome, Record, RoundLine
 from melange.harness.samples import SampleColumns
 from melange.harness.verdicts import FILE as CHECKS
@@ -137,6 +138,14 @@ class RunFolder:
             cell = (one.candidate, one.task)
             latest[cell] = one.outcome is Outcome.COMPLETED
         return {cell for cell, completed in latest.items() if completed}
+
+    def withdraw(self, cells: Mapping[Cell, str], workloads: Collection[str]) -> None:
+        """Take back what is stored of these cells, with the reason: it is of something else.
+
+        `workloads` are those that the suite has now.
+        """
+        if cells:
+            self.append(withdrawn(self.measurements(), cells, workloads))
 
     def write_samples(self, candidate: str, task: str, samples: SampleColumns) -> None:
         import pyarrow as pa

@@ -24,7 +24,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def execute(options: Namespace) -> int:
     study = open_study(options)
-    plan, _ = make_study_plan(study, options)
+    plan = make_study_plan(study, options).plan
     name, names = options.candidate, [one.name for one in plan.candidates]
     if name not in names:
         raise unknown("candidate", name, names)

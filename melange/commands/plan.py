@@ -18,7 +18,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def execute(options: Namespace) -> int:
     study = open_study(options)
-    plan, _ = make_study_plan(study, options)
+    plan = make_study_plan(study, options).plan
     check_folder(study, plan)
     print(describe(plan, study.checkpoints, study.folder))
     return ALL_DONE

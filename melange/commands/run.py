@@ -143,6 +143,8 @@ def measure(study: Study, planned: Planned, progress: Progress, extent: Extent, 
         folder.write_manifest(make_manifest(plan, extent.before, state))
 
     with folder.claimed(), deleted_at_the_end(folder.path), closing(live_report):
+        # Before the manifest names what they are now.
+        folder.withdraw(planned.changed, [one.name for one in plan.suite.workloads])
         write_manifest()
         try:
             runner.run()

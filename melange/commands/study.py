@@ -1,7 +1,7 @@
 """A suite on a zoo, as the command line names them, and its plan."""
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -13,6 +13,7 @@ from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.contracts import Zoo
 from melange.harness.errors import HarnessError
 from melange.harness.estimates import needed_roles
+from melange.harness.identity import Cell, changed_cells
 from melange.harness.manifest import check_resumable
 from melange.harness.measure.memory import total_bytes
 from melange.harness.plan import PlanOptions, choose_tasks, make_plan
@@ -45,6 +46,8 @@ class Study(NamedTuple):
 class Planned(NamedTuple):
     plan: Plan
     lengths: PromptLengths
+    changed: Mapping[Cell, str]
+    """What the folder holds as something else, and why."""
 
 
 def open_study(options: Namespace) -> Study:
@@ -68,9 +71,11 @@ def make_study_plan(study: Study, options: Namespace) -> Planned:
     lengths = PromptLengths(
         lambda: task_entries(chosen, study.zoo), limit=study.limit, seed=study.seed
     )
+    candidates = expand(study.suite.candidates, study.zoo.roles, where=str(study.path))
+    changed = changed_cells(study.folder.manifest() or {}, study.suite, candidates)
     plan = make_plan(
         study.suite,
-        expand(study.suite.candidates, study.zoo.roles, where=str(study.path)),
+        candidates,
         study.checkpoints,
         tasks,
         PlanOptions(
@@ -80,13 +85,13 @@ def make_study_plan(study: Study, options: Namespace) -> Planned:
             seed=options.seed,
             device=study.device,
             device_bytes=total_bytes(study.device),
-            done=study.folder.completed(),
+            done=study.folder.completed() - changed.keys(),
             unavailable=availability,
             engine=engine_options(options),
             lengths=lengths.of,
         ),
     )
-    return Planned(plan, lengths)
+    return Planned(plan, lengths, changed)
 
 
 def check_folder(study: Study, plan: Plan) -> dict[str, Any] | None:

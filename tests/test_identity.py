@@ -1,0 +1,127 @@
+"""What has changed since it was measured is measured again, and never relabelled."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from command_line import run_here
+
+from melange.harness.identity import GONE, RECIPE, WORKLOADS, changed_cells
+from melange.harness.records import Measurement, Outcome, Suite
+from melange.harness.store import RunFolder
+from melange.reports.lines import current
+
+SUITE: dict[str, Any] = {
+    "title": "T",
+    "tasks": {"pocket": ["pocket_mc_trade"]},
+    "reference": "large_base",
+    "candidates": [
+        {"method": "checkpoint", "roles": ["large_base"]},
+        {"method": "swa", "run": "large_base", "name": "mean"},
+    ],
+    "workloads": [
+        {"name": "short", "prompt_tokens": 8, "output_tokens": 8, "num_requests": 2},
+        {"name": "other", "prompt_tokens": 8, "output_tokens": 8, "num_requests": 1},
+    ],
+}
+LONG = {"name": "long", "prompt_tokens": 64, "output_tokens": 8, "num_requests": 2}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A run of the suite that is complete, as far as its records say."""
+    from melange.commands.study import definitions
+    from melange.harness.manifest import make_manifest
+
+    write(tmp_path, SUITE)
+    folder = RunFolder(tmp_path / "out")
+    folder.prepare()
+    folder.append(lines())
+    plan, state = planned(tmp_path)
+    state = {**state, "definitions": definitions(plan)}
+    from melange.harness.manifest import RunState
+
+    folder.write_manifest(make_manifest(plan, None, RunState(**state)))
+    return tmp_path
+
+
+def lines() -> list[Measurement]:
+    found = []
+    for name in ("large_base", "mean"):
+        common: dict[str, Any] = {"candidate": name, "family": "single"}
+        found.append(Measurement(**common, task="pocket_mc_trade", metric="acc", value=0.5))
+        found += [
+            Measurement(**common, workload=one, metric="total_tokens_per_sec", value=9.0)
+            for one in ("short", "other")
+        ]
+    return found
+
+
+def planned(folder: Path) -> tuple[Any, dict[str, Any]]:
+    from datetime import UTC, datetime
+
+    from zoo_of_folders import plan_of
+
+    from melange.baselines.zoo.catalog import open_zoo
+    from melange.harness.suite import read_suite
+    from melange.tasks.registry import load_tasks
+
+    plan = plan_of(read_suite(folder / "suite.yaml"), open_zoo("pocket"), load_tasks())
+    return plan, {
+        "command": [], "fingerprints": {}, "timings": {}, "started": datetime.now(UTC),
+        "finished": None, "engines": {},
+    }  # fmt: skip
+
+
+def write(folder: Path, suite: dict[str, Any]) -> None:
+    (folder / "suite.yaml").write_text(yaml.safe_dump(suite))
+
+
+def to_do(folder: Path) -> str:
+    done = run_here("plan", "--suite", folder / "suite.yaml", "--zoo", "pocket",
+                    "--out", folder / "out")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_what_is_the_same_is_done(place: Path) -> None:
+    assert "0 cells of 0 candidates" in to_do(place)
+
+
+def test_a_workload_that_is_added_or_changed_times_every_candidate_again(place: Path) -> None:
+    write(place, SUITE | {"workloads": [*SUITE["workloads"], LONG]})
+    assert "2 cells of 2 candidates" in to_do(place)
+    write(place, SUITE | {"workloads": [{**SUITE["workloads"][0], "prompt_tokens": 100}]})
+    assert "2 cells of 2 candidates" in to_do(place)
+
+
+def test_a_recipe_that_is_edited_is_measured_again_whole(place: Path) -> None:
+    edited = {**SUITE["candidates"][1], "start": 0.75}
+    write(place, SUITE | {"candidates": [SUITE["candidates"][0], edited]})
+    said = to_do(place)
+    assert "2 cells of 1 candidates" in said
+    assert "mean: 2 cells" in said
+
+
+def test_what_was_of_something_else_loses_its_value_before_it_is_measured(place: Path) -> None:
+    folder = RunFolder(place / "out")
+    suite = Suite(name="s", **{**SUITE, "workloads": [{**SUITE["workloads"][0], "mixed": True}]})
+    cells = changed_cells(folder.manifest() or {}, suite, ())
+    assert cells == dict.fromkeys([("large_base", None), ("mean", None)], WORKLOADS)
+    folder.withdraw(cells | {("mean", "pocket_mc_trade"): RECIPE}, ["short"])
+    held = {
+        (one.candidate, one.task or one.workload): one for one in current(folder.measurements())
+    }
+    assert held["large_base", "pocket_mc_trade"].value == 0.5
+    for key, reason in {("large_base", "short"): WORKLOADS, ("large_base", "other"): GONE,
+                        ("mean", "pocket_mc_trade"): RECIPE}.items():  # fmt: skip
+        assert (held[key].value, held[key].outcome) == (None, Outcome.SKIPPED)
+        assert held[key].reason == reason
+    before = (place / "out" / "measurements.jsonl").read_text()
+    folder.withdraw(cells, ["short"])
+    assert (place / "out" / "measurements.jsonl").read_text() == before
+    assert json.loads(before.splitlines()[0])["value"] == 0.5
+    folder.append([one.model_copy(update={"value": 7.0}) for one in lines()[1:2]])
+    assert ("large_base", None) in folder.completed()
