@@ -1,4 +1,4 @@
-"""Render a run's report in a process of its own: `python -m reports runs/mine`."""
+"""Render a run's report in a process of its own: `python -m melange.reports runs/mine`."""
 
 import sys
 from pathlib import Path

@@ -1,0 +1,121 @@
+"""The examples of docs/extending.md do what the page says."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from checkpoint_makers import make_llama
+from safetensors.torch import load_file
+from test_responses import Seats
+from torch.testing import assert_close
+from zoo_of_folders import FolderZoo
+
+from melange.harness.checkpoints.built import ensure
+from melange.harness.checkpoints.source import Checkpoints
+from melange.harness.plan import make_plan
+from melange.harness.records import Candidate, Suite, Task
+from melange.harness.requests import Generation
+
+ROOT = Path(__file__).resolve().parents[1]
+BLOCK = re.compile(r"```(?:python|html)\n(?:# |<!-- )(\S+)(?: -->)?\n(.*?)```", re.DOTALL)
+EXAMPLES = dict(BLOCK.findall((ROOT / "docs" / "extending.md").read_text()))
+ROLES = ("large_base", "large_knowledge", "large_arithmetic")
+
+
+@pytest.fixture
+def method(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """METHOD of an example, imported as the module that it would be."""
+    name = f"melange.{request.param.removesuffix('.py').replace('/', '.')}"
+    file = tmp_path / "example.py"
+    file.write_text(EXAMPLES[request.param])
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    yield module.METHOD
+    del sys.modules[name]
+
+
+def candidate(method: Any, **options: Any) -> Candidate:
+    (found,) = method.candidates(method.options(**options), ROLES)
+    return found
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Mapping[str, Path]:
+    base = make_llama(tmp_path / "large_base", seed=0)
+    near = {role: make_llama(tmp_path / role, seed=seed, near=base)
+            for seed, role in enumerate(ROLES[1:], start=1)}  # fmt: skip
+    return {"large_base": base} | near
+
+
+@pytest.mark.parametrize("method", ["baselines/merging/farthest.py"], indirect=True)
+def test_a_merging_method_is_a_file(
+    method: Any, folders: Mapping[str, Path], tmp_path: Path
+) -> None:
+    found = candidate(method, base=ROLES[0], models=ROLES[1:])
+    zoo = Checkpoints(FolderZoo(folders), {"farthest": method}, tmp_path, dict(folders))
+    recipe: Any = found.recipe
+    made = zoo.made(found.name, recipe.method, recipe)
+    assert made.build is not None
+    state = load_file(ensure(made.path, made.build) / "model.safetensors")
+    base, one, other = (load_file(folders[role] / "model.safetensors") for role in ROLES)
+    for name, tensor in state.items():
+        moved = [one[name] - base[name], other[name] - base[name]]
+        expected = base[name] + torch.where(moved[0].abs() >= moved[1].abs(), *moved)
+        assert_close(tensor, expected)
+
+
+@pytest.mark.parametrize("method", ["baselines/responses/longest.py"], indirect=True)
+def test_a_kind_of_candidate_is_a_file(method: Any) -> None:
+    found = candidate(method, models=ROLES[1:])
+    recipe: Any = found.recipe
+    batch = [Generation((1,), 4), Generation((2,), 4)]
+    assert [one.text for one in recipe.generate(Seats(texts=["a", "abc", "ab"]), batch)] == [
+        "abc",
+        "abc",
+    ]
+    tasks = {
+        name: Task(name=name, lm_eval=name, scale="pocket", domain="quiz", output_type=kind,
+                   primary_metric="acc")
+        for name, kind in (("text", "generate_until"), ("choice", "multiple_choice"))
+    }  # fmt: skip
+    suite = Suite(name="s", tasks={"pocket": ("*",)}, candidates=())
+    zoo = Checkpoints(FolderZoo(dict.fromkeys(ROLES)), {"checkpoint": object()})  # type: ignore[dict-item]
+    refused = {cell.task: cell.refused for cell in make_plan(suite, [found], zoo, tasks).cells}
+    assert refused == {
+        "text": "",
+        "choice": "choice asks for a choice, which a longest does not give",
+        None: "",
+    }
+
+
+def test_a_section_of_a_page_is_two_files(tmp_path: Path) -> None:
+    """In a copy of the project."""
+    (tmp_path / "melange").mkdir()
+    for path in (ROOT / "melange").glob("*.py"):
+        shutil.copy(path, tmp_path / "melange")
+    for room in ("harness", "tasks", "baselines"):
+        (tmp_path / "melange" / room).symlink_to(ROOT / room)
+    shutil.copytree(ROOT / "reports", tmp_path / "reports")
+    (tmp_path / "melange" / "reports").symlink_to(tmp_path / "reports")
+    for name in ("reports/sections/sources.py", "reports/templates/sections/sources.html"):
+        (tmp_path / name).write_text(EXAMPLES[name])
+    run = shutil.copytree(ROOT / "tests" / "data" / "report", tmp_path / "run")
+    command = [sys.executable, "-m", "melange.reports", str(run)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False,
+                          env=os.environ | {"PYTHONPATH": str(tmp_path)})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    page = (run / "report" / "index.html").read_text()
+    assert "Sources" in page
+    assert re.search(r"<li>https://\S+</li>", page)
