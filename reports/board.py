@@ -18,7 +18,7 @@ class Standing:
     candidate: str
     family: str
     rank: int | None
-    """1 + the number of candidates that are better beyond doubt; None without all tasks."""
+    """1 + the number of candidates that are significantly better; None without all tasks."""
     last: int | None
     """The rank it would have if all that cannot be told apart from it were better."""
     unranked: str

@@ -102,7 +102,7 @@ class Evidence:
 
     @cached_property
     def ranks(self) -> dict[str, int]:
-        """1 + how many candidates are better beyond doubt; candidates of one rank are a group."""
+        """1 + how many candidates are significantly better; candidates of one rank are a group."""
         return dict(zip(self.ranked, rank_groups(self._field), strict=True)) if self.ranked else {}
 
     def alike(self, candidate: str) -> list[str]:

@@ -53,7 +53,7 @@ def gap_reading(means: Means, places: Mapping[str, int], candidate: str, ends: G
     # These three alone: means of others may be missing, and 0 times NaN is NaN.
     chosen = means.select([places[name] for name in (ends.base, ends.tuned, candidate)])
     found = gap_closed(chosen, base=0, tuned=1, candidate=2)
-    return _reading(found, f"{ends.tuned} is not better than {ends.base} beyond doubt")
+    return _reading(found, f"{ends.tuned} is not significantly better than {ends.base}")
 
 
 def retained_reading(
@@ -62,7 +62,7 @@ def retained_reading(
     """candidate / tuned."""
     chosen = means.select([places[name] for name in (ends.tuned, candidate)])
     found = retained(chosen, whole=0, candidate=1)
-    return _reading(found, f"{ends.tuned} is not above 0 beyond doubt")
+    return _reading(found, f"{ends.tuned} is not significantly above 0")
 
 
 def _reading(found: Interval | None, reason: str) -> Reading:

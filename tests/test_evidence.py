@@ -319,7 +319,7 @@ def test_an_adapter_is_an_expert_too(tmp_path):
 def test_tuning_that_gained_nothing_leaves_no_gap(tmp_path):
     scores = {"facts": draw(SKILLS | {"large_mix": 0.3})}
     found = evidence_of(write(tmp_path, scores)).gap_closed("proxy-mix")
-    assert found.reason == "large_mix is not better than large_base beyond doubt"
+    assert found.reason == "large_mix is not significantly better than large_base"
 
 
 def test_the_invented_run_of_the_reports_tests_has_evidence(tmp_path):

@@ -344,7 +344,7 @@ def test_nobody_outranks_the_best(seed: int) -> None:
     assert (np.diag(adjusted_KK) == 1).all()
 
 
-def test_ranks_count_those_that_are_better_beyond_doubt() -> None:
+def test_ranks_count_those_that_are_significantly_better() -> None:
     means = Means(
         values_K=np.array([0.5, 0.9, 0.51, 0.7]),
         covariance_KK=np.eye(4) * 1e-4,

@@ -183,10 +183,10 @@ def adjusted_pairs(means: Means) -> np.ndarray:
 
 
 def rank_groups(means: Means, alpha: float = 0.05) -> list[int]:
-    """Each candidate's rank: 1 + the number of candidates that are better beyond doubt.
+    """Each candidate's rank: 1 + the number of candidates that are significantly better.
 
     Beyond doubt: `adjusted_pairs` is at most alpha. Candidates of one rank may differ; those of
-    different ranks need not be a pair beyond doubt.
+    different ranks need not be a significantly different pair.
     """
     better_KK = means.values_K[:, None] > means.values_K[None]
     beaten_K = (better_KK & (adjusted_pairs(means) <= alpha)).sum(axis=0)
@@ -196,7 +196,7 @@ def rank_groups(means: Means, alpha: float = 0.05) -> list[int]:
 def gap_closed(means: Means, *, base: int, tuned: int, candidate: int) -> Interval | None:
     """(candidate - base) / (tuned - base): 0 is the base, 1 is tuning itself.
 
-    None where tuned - base is not beyond doubt positive: a share of nothing has no interval.
+    None where tuned - base is not significantly positive: a share of nothing has no interval.
     """
     return _ratio(means, _contrast(means, candidate, base), _contrast(means, tuned, base))
 
@@ -204,7 +204,7 @@ def gap_closed(means: Means, *, base: int, tuned: int, candidate: int) -> Interv
 def retained(means: Means, *, whole: int, candidate: int) -> Interval | None:
     """candidate / whole: the share of a model's accuracy that another keeps.
 
-    None where the whole is not beyond doubt above 0.
+    None where the whole is not significantly above 0.
     """
     return _ratio(means, _contrast(means, candidate), _contrast(means, whole))
 

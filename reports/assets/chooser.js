@@ -100,7 +100,7 @@
         ? element("p", "Cannot be told apart from it in accuracy: ",
           ...named(alike, (one) => one.accuracy), ".")
         : element("p", fitting.length === 1 ? "Nothing else fits."
-          : `The other ${fitting.length - 1} that fit are worse beyond doubt.`));
+          : `The other ${fitting.length - 1} that fit are significantly worse.`));
       parts.push(element("p", `${fitting.length} of ${data.candidates.length} candidates fit.`));
     }
     if (excluded.length) parts.push(element("ul", ...excluded));

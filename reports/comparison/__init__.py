@@ -1,4 +1,4 @@
-"""A run against an earlier one: what changed beyond doubt, and what could not be compared."""
+"""A run against an earlier one: what changed significantly, and what could not be compared."""
 
 from itertools import chain
 

@@ -25,7 +25,7 @@ class Verdict(StrEnum):
     WORSE = "worse"
     BETTER = "better"
     ALIKE = "alike"
-    """No difference beyond doubt, or none that matters."""
+    """No significant difference, or none that matters."""
     LOST = "lost"
     """The baseline has a result, this run has a failure."""
     UNJUDGED = "not judged"
