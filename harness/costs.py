@@ -10,9 +10,12 @@ import numpy as np
 from melange.harness.checkpoints.built import build_seconds
 from melange.harness.jobs import Timed
 from melange.harness.measure.speed import Round, summarize
+from melange.harness.metrics import BY_NAME, headline
 from melange.harness.prepare import Prepared
 from melange.harness.records import Candidate, Measurement, Outcome, RoundLine, Workload
 from melange.harness.stats import pace_error
+
+SERVED_IN_TURN = "its parts are served in turn: no process holds all of them"
 
 
 def cost_records(
@@ -29,7 +32,7 @@ def cost_records(
     # A skipped record must not come last: the last one says whether the cell is done.
     records = missing_energy(member, timed) + static_records(member) + memory_records(member, timed)
     yardstick_sec = statistics.median(one.yardstick_sec for one in timed)
-    records.append(_cost(member.candidate, "yardstick_sec", yardstick_sec, "s", n=len(timed)))
+    records.append(_cost(member.candidate, "yardstick_sec", yardstick_sec, n=len(timed)))
     for workload in workloads:
         records += summarize(
             member.candidate.name,
@@ -101,18 +104,15 @@ def _to_microseconds(seconds: Sequence[float]) -> tuple[float, ...]:
 def static_records(member: Prepared) -> list[Measurement]:
     """What follows from the checkpoints alone."""
     infos = member.infos
-    values: dict[str, tuple[float | None, str]] = {
-        "weights_bytes": (sum(info.weights_bytes for info in infos), "bytes"),
-        "kv_bytes_per_token": (sum(info.kv_bytes_per_token for info in infos), "bytes"),
-        "total_params": (sum(info.num_parameters for info in infos), "parameters"),
-        "active_params": (sum(info.num_active_parameters for info in infos), "parameters"),
-        "build_sec": (None if member.load.seats else build_seconds(member.load.checkpoint), "s"),
+    built = None if member.load.seats else build_seconds(member.load.checkpoint)
+    values = {
+        "weights_bytes": sum(info.weights_bytes for info in infos),
+        "kv_bytes_per_token": sum(info.kv_bytes_per_token for info in infos),
+        "total_params": sum(info.num_parameters for info in infos),
+        "active_params": sum(info.num_active_parameters for info in infos),
+        **({"build_sec": built} if built is not None else {}),
     }
-    return [
-        _cost(member.candidate, metric, value, unit)
-        for metric, (value, unit) in values.items()
-        if value is not None
-    ]
+    return [_cost(member.candidate, metric, value) for metric, value in values.items()]
 
 
 def missing_energy(member: Prepared, timed: Sequence[Timed]) -> list[Measurement]:
@@ -120,17 +120,8 @@ def missing_energy(member: Prepared, timed: Sequence[Timed]) -> list[Measurement
     reasons = {one.no_energy for one in timed if one.no_energy}
     if member.shape.device == "cpu" or not reasons:
         return []
-    return [
-        Measurement(
-            candidate=member.candidate.name,
-            family=member.candidate.family,
-            metric="joules_per_token",
-            unit="J/token",
-            higher_is_better=False,
-            outcome=Outcome.SKIPPED,
-            reason="; ".join(sorted(reasons)),
-        )
-    ]
+    why = "; ".join(sorted(reasons))
+    return [_cost(member.candidate, headline("energy"), None, reason=why)]
 
 
 def memory_records(member: Prepared, timed: Sequence[Timed]) -> list[Measurement]:
@@ -139,7 +130,7 @@ def memory_records(member: Prepared, timed: Sequence[Timed]) -> list[Measurement
     Of activations, the lowest: what an engine makes in its first rounds and keeps is none.
     """
     if member.load.seats:
-        return [_no_peak(member.candidate)]
+        return [_cost(member.candidate, headline("memory"), None, reason=SERVED_IN_TURN)]
     footprints = [one.memory for one in timed]
     records = []
     for metric, read, of_rounds in (
@@ -151,33 +142,25 @@ def memory_records(member: Prepared, timed: Sequence[Timed]) -> list[Measurement
         known = [value for one in footprints if (value := read(one)) is not None]
         if known:
             value = of_rounds(known)
-            records.append(_cost(member.candidate, metric, value, "bytes", n=len(known)))
+            records.append(_cost(member.candidate, metric, value, n=len(known)))
     return records
 
 
-def _no_peak(candidate: Candidate) -> Measurement:
-    return Measurement(
-        candidate=candidate.name,
-        family=candidate.family,
-        metric="peak_memory_bytes",
-        unit="bytes",
-        higher_is_better=False,
-        outcome=Outcome.SKIPPED,
-        reason="its parts are served in turn: no process holds all of them",
-    )
-
-
 def _cost(
-    candidate: Candidate, metric: str, value: float, unit: str, n: int | None = None
+    candidate: Candidate, metric: str, value: float | None, n: int | None = None, reason: str = ""
 ) -> Measurement:
+    """`reason`: why there is no value."""
+    declared = BY_NAME[metric]
     return Measurement(
         candidate=candidate.name,
         family=candidate.family,
         metric=metric,
         value=value,
-        unit=unit,
+        unit=declared.unit,
         n=n,
-        higher_is_better=False,
+        higher_is_better=declared.higher_is_better,
+        outcome=Outcome.SKIPPED if reason else Outcome.COMPLETED,
+        reason=reason,
     )
 
 

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 
+from melange.harness.metrics import headline
 from melange.reports.column import BoardCell, Column
 from melange.reports.load import Reading, Run
 from melange.reports.metrics import describe
 from melange.reports.units import RATIO, plural, scale_for, unit_kind
+
+PEAK = headline("memory")
 
 DECODE_WORKLOADS = ("8/512", "mixed", "8/8")
 PREFILL_WORKLOADS = ("512/8", "mixed", "8/8")
@@ -28,7 +31,7 @@ def cost_columns(run: Run) -> list[Column]:
         _cost_column(run, "relative_throughput", decoding),
         _cost_column(run, "prefill_tokens_per_sec", prefill),
         _cost_column(run, "latency_sec", latency),
-        _cost_column(run, "peak_memory_bytes"),
+        _cost_column(run, PEAK),
         _relative_memory(run),
         _cost_column(run, "weights_bytes"),
         _cost_column(run, "kv_bytes_per_token"),
@@ -57,7 +60,7 @@ def _cost_column(
 
 def _relative_memory(run: Run) -> Column:
     reference = run.reference
-    found = {c: _ratio_to(run, c, reference, "peak_memory_bytes") for c in run.families}
+    found = {c: _ratio_to(run, c, reference, PEAK) for c in run.families}
     return Column(
         key="relative_memory",
         label="Relative memory",

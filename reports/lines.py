@@ -10,20 +10,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from melange.harness.errors import HarnessError
+from melange.harness.metrics import of_group
 from melange.harness.records import SCHEMA_VERSION, Measurement, Outcome
 
 SPEED_FAILURE = "throughput"
 MEMORY_FAILURE = "memory"
-MEMORY_METRICS = frozenset(
-    {
-        MEMORY_FAILURE,
-        "peak_memory_bytes",
-        "activation_bytes",
-        "kv_pool_bytes",
-        "device_memory_bytes",
-        "kv_bytes_per_token",
-    }
-)
+MEMORY_METRICS = {MEMORY_FAILURE, *(one.name for one in of_group("memory"))} - {"weights_bytes"}
+"""What a failure to measure memory stands for; weights are known before."""
 Key = tuple[str, str | None, str | None, str]
 """Candidate, task, workload, metric."""
 Scope = tuple[str | None, ...]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from melange.harness.metrics import BY_NAME
 from melange.harness.records import Candidate, Measurement, Outcome, Task, Workload
 from melange.harness.verdicts import Check, by_candidate, read_checks
 from melange.reports.example_scores import Scores, read_scores
@@ -28,10 +29,6 @@ from melange.reports.manifest import Manifest, read_manifest
 NOT_MEASURED = "not measured in this run"
 PENDING = "still to come: the run is going on"
 STOPPED = "the run stopped before it came to it"
-UNNEEDED = {"build_sec": "nothing was built: it is served from checkpoints as they are"}
-"""Metrics that a candidate may lack without anything being wrong."""
-UNKNOWN_TO_CPU = {"joules_per_token": "energy is read from NVML, which knows no CPU"}
-"""Metrics that only a GPU has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,11 +196,19 @@ class Run:
         refused = self._refusals.get((candidate, task))
         if refused:
             return Reading(outcome=str(Outcome.SKIPPED), reason=refused)
-        if metric in UNNEEDED and (candidate, None, None, "weights_bytes") in self.index:
-            return Reading(outcome="unneeded", reason=UNNEEDED[metric])
-        if metric in UNKNOWN_TO_CPU and self.manifest.device == "cpu":
-            return Reading(outcome="unneeded", reason=UNKNOWN_TO_CPU[metric])
+        if reason := self._unneeded(candidate, metric):
+            return Reading(outcome="unneeded", reason=reason)
         return self.not_reached if (candidate, task) in self.waiting else Reading()
+
+    def _unneeded(self, candidate: str, metric: str) -> str:
+        """Why the candidate may lack the metric with nothing wrong."""
+        declared = BY_NAME.get(metric)
+        if declared is None:
+            return ""
+        served = (candidate, None, None, "weights_bytes") in self.index
+        not_built = declared.group == "build" and served
+        no_meter = declared.group == "energy" and self.manifest.device == "cpu"
+        return declared.absent if not_built or no_meter else ""
 
     @cached_property
     def waiting(self) -> frozenset[tuple[str, str | None]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from melange.harness.metrics import headline
 from melange.harness.records import Outcome
 from melange.reports.aggregate import Mean
 from melange.reports.board import Standing
@@ -11,6 +12,8 @@ from melange.reports.progress import Progress
 from melange.reports.report import Report
 from melange.reports.tables import markdown_text
 from melange.reports.units import PERCENT, Scale, grouped, plural, scale_for, unit_kind
+
+PEAK = headline("memory")
 
 TOP = 10
 """Candidates of the leaderboard that are shown."""
@@ -58,7 +61,7 @@ def _progress(progress: Progress) -> str:
 def _leaderboard(report: Report) -> str:
     """Mean accuracy, speed against the reference on the first workload, and memory."""
     workload = next(iter(report.run.workloads), None)
-    memory = scale_for(unit_kind("peak_memory_bytes", "bytes"), _peaks(report))
+    memory = scale_for(unit_kind(PEAK, "bytes"), _peaks(report))
     shown = report.standings[:TOP]
     titles = ["Rank", "Candidate", "Family", "Mean accuracy, % (95 %)", "n",
               f"Speed on {workload}, × reference" if workload else "Speed",
@@ -77,7 +80,7 @@ def _leaderboard(report: Report) -> str:
 
 def _row(report: Report, row: Standing, workload: str | None, memory: Scale) -> list[str]:
     speed = report.run.read(row.candidate, "relative_throughput", workload=workload)
-    peak = report.run.read(row.candidate, "peak_memory_bytes")
+    peak = report.run.read(row.candidate, PEAK)
     return [
         "" if row.rank is None else str(row.rank),
         row.candidate,
@@ -90,7 +93,7 @@ def _row(report: Report, row: Standing, workload: str | None, memory: Scale) -> 
 
 
 def _peaks(report: Report) -> list[float | None]:
-    return [report.run.read(name, "peak_memory_bytes").value for name in report.run.families]
+    return [report.run.read(name, PEAK).value for name in report.run.families]
 
 
 def _mean(mean: Mean | None) -> str:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from melange.harness.contracts import TimedSession
+from melange.harness.metrics import BY_NAME
 from melange.harness.records import Measurement, Workload
 from melange.harness.requests import Generation, Timing
 from melange.harness.stats import mean_interval, quantile, ratio_interval
@@ -132,15 +133,15 @@ def summarize(
 
     The reference ran in the same rounds, so a drift of the machine cancels in the ratio.
     """
-    series: Mapping[str, tuple[str, list[float | None]]] = {
-        "prefill_tokens_per_sec": ("tokens/s", [r.prefill_tokens_per_sec for r in rounds]),
-        "decode_tokens_per_sec": ("tokens/s", [r.decode_tokens_per_sec for r in rounds]),
-        "total_tokens_per_sec": ("tokens/s", [r.total_tokens_per_sec for r in rounds]),
-        "request_throughput": ("requests/s", [r.request_throughput for r in rounds]),
-        "joules_per_token": ("J/token", [r.joules_per_token for r in rounds]),
+    series: Mapping[str, list[float | None]] = {
+        "prefill_tokens_per_sec": [r.prefill_tokens_per_sec for r in rounds],
+        "decode_tokens_per_sec": [r.decode_tokens_per_sec for r in rounds],
+        "total_tokens_per_sec": [r.total_tokens_per_sec for r in rounds],
+        "request_throughput": [r.request_throughput for r in rounds],
+        "joules_per_token": [r.joules_per_token for r in rounds],
     }
     records = []
-    for metric, (unit, values) in series.items():
+    for metric, values in series.items():
         known = [value for value in values if value is not None]
         if known:
             low, high = mean_interval(known)
@@ -151,11 +152,11 @@ def summarize(
                     workload=workload,
                     metric=metric,
                     value=statistics.fmean(known),
-                    unit=unit,
+                    unit=BY_NAME[metric].unit,
                     n=len(known),
                     ci_low=None if low is None else max(0.0, low),  # of few rounds, it is wide
                     ci_high=high,
-                    higher_is_better=metric != "joules_per_token",
+                    higher_is_better=BY_NAME[metric].higher_is_better,
                 )
             )
     records += _latencies(candidate, family, workload, rounds)

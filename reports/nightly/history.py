@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from melange.harness.errors import HarnessError
+from melange.harness.metrics import METRICS
 from melange.harness.records import SCHEMA_VERSION, Measurement, Outcome
 from melange.reports.lines import read_measurements
 from melange.reports.manifest import Manifest, read_manifest
@@ -31,9 +32,8 @@ KEEP = "keep"
 """An empty file of this name in a run's folder marks a reference run."""
 REVISION = "git revision"
 ACCURACY = "accuracy"
-SPEEDS = ("relative_throughput", "total_tokens_per_sec", "decode_tokens_per_sec",
-          "prefill_tokens_per_sec", "ttft_sec")  # fmt: skip
-COSTS = ("peak_memory_bytes", "device_memory_bytes", "weights_bytes", "build_sec")
+SPEEDS = tuple(one.name for one in METRICS if one.tracked and one.scope == "workload")
+COSTS = tuple(one.name for one in METRICS if one.tracked and one.scope != "workload")
 TRACKED = frozenset((*SPEEDS, *COSTS))
 
 

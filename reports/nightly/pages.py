@@ -8,6 +8,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from melange.harness.errors import HarnessError
+from melange.harness.metrics import headline
 from melange.reports.nightly.charts import Charts
 from melange.reports.nightly.course import Course, TrendPage, label
 from melange.reports.nightly.history import ACCURACY, MANIFEST, PAGES, read_history
@@ -15,11 +16,13 @@ from melange.reports.render import asset, page_environment, replace_file
 from melange.reports.report import slugs
 from melange.reports.tables import to_csv
 
+PEAK = headline("memory")
+
 NEWEST_CHANGES = 20
 """Runs with steps in the table of a page; the others are in steps.csv."""
 RECENT = 14
 """Runs that the first sentence speaks of."""
-OVERVIEW = (ACCURACY, "total_tokens_per_sec", "relative_throughput", "peak_memory_bytes",
+OVERVIEW = (ACCURACY, "total_tokens_per_sec", "relative_throughput", PEAK,
             "build_sec")  # fmt: skip
 
 

@@ -5,6 +5,7 @@ The page's script does the choosing (assets/chooser.js); this gives it the numbe
 
 from typing import Any
 
+from melange.harness.metrics import METRICS
 from melange.reports.board import Standing
 from melange.reports.column import Column
 from melange.reports.load import Reading
@@ -12,13 +13,7 @@ from melange.reports.report import Report
 from melange.reports.sections import Block
 from melange.reports.units import LADDERS, PERCENT, unit_kind
 
-BOUNDS = {
-    "peak_memory_bytes": "Peak memory",
-    "weights_bytes": "Weights",
-    "decode_tokens_per_sec": "Decoding speed",
-    "latency_sec": "Latency",
-    "build_sec": "Build time",
-}
+BOUNDS = {one.name: one.bound for one in METRICS if one.bound}
 
 
 class Chooser:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from melange.harness.metrics import PEAK_TOLERANCE
 from melange.reports.comparison import Change, Kind, Verdict
-from melange.reports.comparison.costs import PEAK_TOLERANCE
 from melange.reports.metrics import describe
 from melange.reports.report import Report
 from melange.reports.sections import Block

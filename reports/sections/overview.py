@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from melange.harness.metrics import headline
 from melange.harness.records import Outcome
 from melange.reports.board import Standing
 from melange.reports.checks import run_sentence
@@ -13,6 +14,8 @@ from melange.reports.load import Reading
 from melange.reports.report import Report
 from melange.reports.sections import Block
 from melange.reports.units import plural
+
+PEAK = headline("memory")
 
 
 class Overview:
@@ -31,7 +34,7 @@ class Overview:
                 "lead": _lead(report, ranked),
                 "families": families,
                 "fastest": _extreme(report, ranked, "decode_tokens_per_sec", sign=-1),
-                "smallest": _extreme(report, ranked, "peak_memory_bytes", sign=1)
+                "smallest": _extreme(report, ranked, PEAK, sign=1)
                 or _extreme(report, ranked, "weights_bytes", sign=1),
                 "counts": counts(report),
                 "notes": [*report.run.notes, *_unlike_dtypes(report)],
@@ -93,7 +96,7 @@ def _family(report: Report, row: Standing) -> dict[str, Any]:
         "look": report.looks[row.family],
         "behind": report.evidence.against_leader[row.candidate],
         "decode": _cost(report, row.candidate, "decode_tokens_per_sec"),
-        "memory": _cost(report, row.candidate, "peak_memory_bytes"),
+        "memory": _cost(report, row.candidate, PEAK),
         "weights": _cost(report, row.candidate, "weights_bytes"),
     }
 
@@ -154,7 +157,7 @@ def _frame(families: list[dict[str, Any]]) -> pd.DataFrame:
             "n": f["row"].mean.examples,
             "tasks": f["row"].mean.tasks,
             "decode_tokens_per_sec": f["decode"]["reading"].value,
-            "peak_memory_bytes": f["memory"]["reading"].value,
+            PEAK: f["memory"]["reading"].value,
             "weights_bytes": f["weights"]["reading"].value,
         }
         for f in families

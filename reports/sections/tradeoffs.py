@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from melange.harness.metrics import METRICS
 from melange.reports.aggregate import pareto_front
 from melange.reports.board import Standing
 from melange.reports.column import Column
@@ -12,13 +13,7 @@ from melange.reports.scatter import Point, Scatter, draw_scatter
 from melange.reports.sections import Block
 from melange.reports.units import PERCENT, Scale
 
-COSTS = {
-    "decode_tokens_per_sec": "Accuracy against decoding speed",
-    "peak_memory_bytes": "Accuracy against peak memory",
-    "weights_bytes": "Accuracy against the weights’ size",
-    "active_params": "Accuracy against active parameters",
-    "build_sec": "Accuracy against build cost",
-}
+COSTS = {one.name: one.axis for one in METRICS if one.axis}
 
 
 class Tradeoffs:
