@@ -154,46 +154,55 @@ def test_a_kind_that_a_later_version_wrote_is_shown_and_not_run() -> None:
         found.recipe.check(checkpoints_of({}))
 
 
-@pytest.mark.slow
-def test_a_panel_answers_with_what_each_of_its_models_says_alone(
-    zoo_folders: Mapping[str, Path], pocket_rows: Path
-) -> None:
-    """A vote over two sizes, so that two engines are alive in one process: the answers that a task
-    extracts are counted, the chains of thought before them may differ."""
-    from melange.harness.engine_shapes import shape_of
-    from melange.harness.jobs import Evaluate, Evaluated, Load, Start, Time
-    from melange.harness.prepare import prepare
-    from melange.harness.records import Workload
-    from melange.harness.worker import Worker
+PANEL = ("small_mix", "large_mix", "large_base")
+"""Of two sizes, so that two engines are alive in one process."""
+ASKED = ("pocket_arithmetic", "pocket_mc_trade")
+
+
+@pytest.fixture(scope="module")
+def entries(pocket_rows: Path) -> Mapping[str, Any]:
     from melange.tasks.registry import load_tasks
     from melange.tasks.sources import task_sources
 
-    roles = ("small_mix", "large_mix", "large_base")
-    folders = {role: zoo_folders[role] for role in roles}
     known = load_tasks()
-    tasks = {name: known[name] for name in ("pocket_arithmetic", "pocket_mc_trade")}
-    sources = task_sources(tasks.values(), pocket_rows)
-    entries = {name: (task, sources[name]) for name, task in tasks.items()}
-    (vote,) = candidates_of([{"method": "vote", "models": list(roles)}], roles)
+    sources = task_sources([known[name] for name in ASKED], pocket_rows)
+    return {name: (known[name], sources[name]) for name in ASKED}
+
+
+@pytest.fixture(scope="module")
+def prepared(zoo_folders: Mapping[str, Path]) -> Any:
+    from melange.harness.engine_shapes import shape_of
+    from melange.harness.jobs import Load
+    from melange.harness.prepare import prepare
 
     def on_a_cpu(served: Any, load: Load, options: EngineOptions) -> Any:
         return shape_of(served, load.start, "cpu", options)
 
-    prepared = prepare(vote, checkpoints_of(folders), EngineOptions(), on_a_cpu)
+    (vote,) = candidates_of([{"method": "vote", "models": list(PANEL)}], PANEL)
+    folders = {role: zoo_folders[role] for role in PANEL}
+    return prepare(vote, checkpoints_of(folders), EngineOptions(), on_a_cpu)
+
+
+@pytest.mark.slow
+def test_a_panel_answers_with_what_each_of_its_models_says_alone(
+    prepared: Any, entries: Mapping[str, Any]
+) -> None:
+    """The answers that a task extracts are counted; the chains of thought before them differ."""
+    from melange.harness.jobs import Evaluate, Evaluated, Start, Time
+    from melange.harness.records import Workload
+    from melange.harness.worker import Worker
+
     assert len({seat.shape for seat in prepared.load.seats}) == 2
-    worker = Worker()
-    worker.do(Start(prepared.shape, prepared.load.start, entries, 20, 0))
-    alone = {}
-    for seat, role in zip(prepared.load.seats, roles, strict=True):
+    worker, alone = Worker(), {}
+    for seat, role in zip(prepared.load.seats, PANEL, strict=True):
         worker.do(Start(seat.shape, seat.load.start, entries, 20, 0))
-        alone[role] = answers(worker.do(Evaluate(seat.load, list(tasks))))
+        alone[role] = answers(worker.do(Evaluate(seat.load, ASKED)))
     worker.do(Start(prepared.shape, prepared.load.start, entries, 20, 0))
-    together = answers(worker.do(Evaluate(prepared.load, list(tasks))))
-    for task in tasks:
-        each = [alone[role][task] for role in roles]
-        expected = [elected([Completion(text, ()) for text in texts]).text.strip()
-                    for texts in zip(*each, strict=True)]  # fmt: skip
-        assert [text.strip() for text in together[task]] == expected
+    together = answers(worker.do(Evaluate(prepared.load, ASKED)))
+    for task in ASKED:
+        each = zip(*(alone[role][task] for role in PANEL), strict=True)
+        expected = [elected([Completion(text, ()) for text in texts]) for texts in each]
+        assert [text.strip() for text in together[task]] == [one.text.strip() for one in expected]
     load = Workload(name="w", prompt_tokens=8, output_tokens=8, num_requests=2)
     timed: Any = worker.do(Time(prepared.load, [load], 0))
     assert timed.rounds["w"].output_tokens == 16

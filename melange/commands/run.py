@@ -116,17 +116,12 @@ def measure(study: Study, planned: Planned, progress: Progress, extent: Extent, 
     plan, folder = planned.plan, study.folder
     started = datetime.now(UTC)
     live_report = LiveReport(folder, progress.say)
+    entries, memory = task_entries(plan.tasks, study.zoo), total_bytes(plan.device)
+    engines = EngineChoice(plan.device, plan.suite.workloads, planned.lengths, memory)
     runner = Runner(
-        plan,
-        study.checkpoints,
-        folder,
-        task_entries(plan.tasks, study.zoo),
-        EngineChoice(plan.device, plan.suite.workloads, planned.lengths, total_bytes(plan.device)),
-        progress,
-        live_report,
-        extent.num_checks,
-        extent.unchecked,
-    )
+        plan, study.checkpoints, folder, entries, engines, progress, live_report,
+        extent.num_checks, extent.unchecked,
+    )  # fmt: skip
 
     def write_manifest(finished: datetime | None = None) -> None:
         state = RunState(
