@@ -74,7 +74,7 @@ bench: env
 # make guard     the same harness, against the last time on this machine: slower by 15 % fails
 .PHONY: guard
 guard: env
-	@OMP_NUM_THREADS=1 $(VENV)/bin/python tests/bench/guard.py
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python tests/studies/guard.py
 
 # make nightly [ZOO=auto] [HISTORY=runs/nightly] [OUT=FOLDER] [KEEP=60]   tonight's run, against the
 #              night before; then the trends of all nights. docs/nightly.md
@@ -106,12 +106,12 @@ has-gpu:
 RUNS ?= runs/jan2024-pocket runs/jan2024-pocket-again
 .PHONY: gate-study
 gate-study: env
-	@$(VENV)/bin/python tests/gate_study.py $(RUNS)
+	@$(VENV)/bin/python tests/studies/gate.py $(RUNS)
 
 # make screenshots [RUN=FOLDER]   pictures of every kind of page of a run's report, to docs/images
 .PHONY: screenshots
 screenshots: env
-	@$(VENV)/bin/python tests/screenshots.py $(RUN)
+	@$(VENV)/bin/python tests/studies/screenshots.py $(RUN)
 
 # make zoo [ROLES="small_mix large_mix"] [SEED=0]   train the pocket zoo again, and ship what comes
 #                                                   out; another seed stays in the cache
@@ -126,10 +126,10 @@ zoo: env
 SEEDS ?= 1 2
 .PHONY: zoo-study processor-study
 zoo-study: env
-	@$(VENV)/bin/python tests/zoo_study.py $(SEEDS)
+	@$(VENV)/bin/python tests/studies/zoo.py $(SEEDS)
 
 processor-study: env
-	@$(VENV)/bin/python tests/processor_study.py
+	@$(VENV)/bin/python tests/studies/processor.py
 
 # make parity [ONLY="Gemma2 Phi*"] [ARGS=--wrong]   tiny checkpoints of every architecture against
 #               plain transformers; goes on where it stopped, then writes docs/architectures.md
@@ -141,4 +141,4 @@ parity: env
 # make check-study   how often the run's check of itself finds faults that are planted in the harness
 .PHONY: check-study
 check-study: env
-	@OMP_NUM_THREADS=1 $(VENV)/bin/python tests/check_study.py
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python tests/studies/check.py

@@ -1,10 +1,10 @@
 """The study of the gate: what it draws is noise, what it plants is what it says."""
 
-import gate_study
 import numpy as np
 import pytest
 from comparison_run import write_pair, write_rounds
-from gate_study import (
+from studies import gate as gate_study
+from studies.gate import (
     Material,
     draw_pair,
     forget,

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-SOURCE = Path(__file__).parent / "bench" / "guard.py"
+SOURCE = Path(__file__).parent / "studies" / "guard.py"
 
 
 @pytest.fixture(scope="module")

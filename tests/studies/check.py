@@ -1,6 +1,6 @@
 """How often the run's check of itself disputes a fault, and what it says where there is none.
 
-    python tests/check_study.py [--limit 60] [--seeds 1000] [--only GLOB] [--out FOLDER]
+    python tests/studies/check.py [--limit 60] [--seeds 1000] [--only GLOB] [--out FOLDER]
 
 Each fault is planted once in the harness and answered by the engine on every pocket task; the check
 then looks at all of the examples, so that what a run with any seed would have found is known
@@ -19,18 +19,18 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-import yaml
-from planted_faults import PLANTS, Engines, Place, Plant, examine, pocket_place
+import yaml  # noqa: E402
+from planted_faults import PLANTS, Engines, Place, Plant, examine, pocket_place  # noqa: E402
 
-from melange.harness.check.answers import prompt_lengths
-from melange.harness.check.sampling import choose
-from melange.harness.store import RunFolder
-from melange.harness.verdicts import Check, Verdict
-from melange.tasks.registry import load_tasks
+from melange.harness.check.answers import prompt_lengths  # noqa: E402
+from melange.harness.check.sampling import choose  # noqa: E402
+from melange.harness.store import RunFolder  # noqa: E402
+from melange.harness.verdicts import Check, Verdict  # noqa: E402
+from melange.tasks.registry import load_tasks  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[1]
 ENOUGH = 0.95
 
 

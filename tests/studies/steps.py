@@ -1,4 +1,4 @@
-"""How often a step is seen in noise, and how soon a real one: `python tests/steps_study.py`.
+"""How often a step is seen in noise, and how soon a real one: `python tests/studies/steps.py`.
 
 docs/decisions/step-detection.md keeps the table.
 """

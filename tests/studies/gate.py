@@ -1,7 +1,7 @@
 """How often the gate cries wolf, and how often it sees what it is for.
 
     make gate-study                                      two real runs of the same, below runs/
-    python tests/gate_study.py RUN AGAIN [MORE ...]      any runs that differ in noise only
+    python tests/studies/gate.py RUN AGAIN [MORE ...]      any runs that differ in noise only
 
 Comparisons are resampled from real samples and real rounds, judged by the gate's own code, and
 counted. The figures go into docs/gate.md.
@@ -25,8 +25,8 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from melange.harness.stats import QUIET, wilson_interval  # noqa: E402
 from melange.reports.comparison import Change, Kind, Verdict, compare  # noqa: E402

@@ -13,7 +13,7 @@ from itertools import combinations
 from pathlib import Path
 from statistics import mean
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from quality_runs import Apart, compare, measure  # noqa: E402

@@ -1,6 +1,6 @@
 """Pictures of every kind of page: `make screenshots`, or
 
-    python tests/screenshots.py [RUN] [DIR]
+    python tests/studies/screenshots.py [RUN] [DIR]
 
 Without RUN: runs/jan2024-pocket where it is there, else a run of invented numbers.
 """
@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from report_run import Shape, write_run  # noqa: E402
 from test_report_browser import ARGUMENTS, CHROMIUM  # noqa: E402
 
 from melange.reports.render import render  # noqa: E402
 
-ROOT = Path(__file__).parent.parent
 RUN, IMAGES = ROOT / "runs" / "jan2024-pocket", ROOT / "docs" / "images"
 TALLEST = 1560
 """Pixels of a page's height that a picture keeps: what is below repeats what is above."""

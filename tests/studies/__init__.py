@@ -1,0 +1,1 @@
+"""Tools that are no tests: each behind a target of the Makefile."""
