@@ -59,7 +59,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def options(folder: Path) -> Sequence[str]:
     named = ("--suite", str(folder / "suite.yaml"), "--zoo", "pocket")
-    return (*named, "--out", str(folder / "out"), "--limit", "30")
+    return (*named, "--out", str(folder / "out"), "--limit", "16")
 
 
 def start(folder: Path, script: Path) -> subprocess.CompletedProcess[str]:
