@@ -13,6 +13,9 @@ LOCK := locks/$(ACCELERATOR).txt
 INSTALLED := $(VENV)/installed-$(ACCELERATOR).txt
 PIP := $(VENV)/bin/python -m pip --quiet --quiet --disable-pip-version-check
 
+# Where Python is told to keep no bytecode, each process would compile half a million lines anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run test check lint lock clean env browser
 
 run: env
