@@ -15,6 +15,7 @@ from melange.harness.prepare import Prepared
 from melange.harness.records import Candidate, Measurement, Outcome, RoundLine, Workload
 from melange.harness.stats import pace_error
 
+KNOWN_AT_ONCE = "no token is known before the last of its parts has answered: see Total"
 SERVED_IN_TURN = "its parts are served in turn: no process holds all of them"
 
 
@@ -29,10 +30,7 @@ def cost_records(
     `reference` are the rounds of the reference candidate; without as many, there is no ratio.
     """
     comparable = reference if len(reference) == len(timed) else []
-    # A skipped record must not come last: the last one says whether the cell is done.
     records = missing_energy(member, timed) + static_records(member) + memory_records(member, timed)
-    yardstick_sec = statistics.median(one.yardstick_sec for one in timed)
-    records.append(_cost(member.candidate, "yardstick_sec", yardstick_sec, n=len(timed)))
     for workload in workloads:
         records += summarize(
             member.candidate.name,
@@ -41,6 +39,12 @@ def cost_records(
             _rounds(timed, workload),
             _rounds(comparable, workload),
         )
+        if member.load.seats:
+            decoding = _cost(member.candidate, headline("speed"), None, reason=KNOWN_AT_ONCE)
+            records.append(decoding.model_copy(update={"workload": workload.name}))
+    # A skipped record must not come last: the last one says whether the cell is done.
+    yardstick_sec = statistics.median(one.yardstick_sec for one in timed)
+    records.append(_cost(member.candidate, "yardstick_sec", yardstick_sec, n=len(timed)))
     return records
 
 

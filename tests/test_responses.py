@@ -16,8 +16,9 @@ from melange.baselines.responses.blending import drawn_part, mean_of_probabiliti
 from melange.baselines.responses.voting import elected
 from melange.harness.errors import HarnessError
 from melange.harness.recipe import Recipe, UnknownRecipe
-from melange.harness.records import Candidate, EngineOptions, Suite, Task
+from melange.harness.records import Candidate, EngineOptions, Outcome, Suite, Task
 from melange.harness.requests import Completion, Generation, Request, Score
+from melange.reports.lines import current
 
 ROLES = ("large_knowledge", "large_arithmetic", "large_instructions")
 VOTE = {"method": "vote", "models": list(ROLES)}
@@ -205,11 +206,24 @@ def test_a_panel_answers_with_what_each_of_its_models_says_alone(
         assert [text.strip() for text in together[task]] == [one.text.strip() for one in expected]
     load = Workload(name="w", prompt_tokens=8, output_tokens=8, num_requests=2)
     timed: Any = worker.do(Time(prepared.load, [load], 0))
+    assert_says_what_it_lacks(prepared, load, timed)
     assert timed.rounds["w"].output_tokens == 16
     assert set(timed.rounds["w"].latency_sec) == {timed.rounds["w"].wall_sec}
     reply = worker.do(Evaluate(prepared.load.seats[0].load, ["pocket_mc_trade"]))
     assert isinstance(reply, Evaluated)
     worker.leave()
+
+
+def assert_says_what_it_lacks(prepared: Any, load: Any, timed: Any) -> None:
+    from melange.harness.costs import cost_records
+
+    held = current(cost_records(prepared, [load], [timed], []))
+    skipped = {(one.metric, one.workload) for one in held if one.outcome is Outcome.SKIPPED}
+    assert skipped == {("decode_tokens_per_sec", "w"), ("peak_memory_bytes", None)}
+    assert held[-1].outcome is Outcome.COMPLETED, "or the cell would not be done"
+    values = {one.metric: one.value for one in held}
+    assert values["total_tokens_per_sec"]
+    assert "build_sec" not in values
 
 
 def answers(reply: Any) -> dict[str, list[str]]:
