@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 
 from melange.harness.contracts import TimedSession
 from melange.harness.jobs import Load
@@ -51,8 +52,9 @@ class Panel:
     def clock(self) -> float:
         return self.busy_sec
 
-    @property
+    @cached_property
     def vocabulary(self) -> int:
+        """Each part is loaded for it."""
         return min(one.session.vocabulary for one in self)
 
     def forget_prefixes(self) -> None:

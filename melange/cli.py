@@ -13,12 +13,34 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Protocol, cast
 
 from melange import __version__
-from melange.commands import COMMANDS, exits
+from melange.commands import exits, export, keep, listing, plan, prune, report, run, trends
 from melange.harness.errors import HarnessError
 
 ABOUT = ("-h", "--help", "--version")
+
+
+class Command(Protocol):
+    NAME: str
+    HELP: str
+    EXAMPLE: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def execute(self, options: argparse.Namespace) -> int:
+        """Returns the exit code.
+
+        Raises:
+            HarnessError: the user's mistake, in one line.
+        """
+        ...
+
+
+COMMANDS = tuple(
+    cast(Command, module) for module in (run, plan, listing, report, export, trends, prune, keep)
+)
 
 
 def main(arguments: Sequence[str], prog: str = "run_all.py") -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from command_line import run_here
 from safetensors.torch import load_file
 from torch.testing import assert_close
 from zoo_of_folders import made
@@ -113,3 +114,11 @@ def test_what_cannot_be_exported_is_told(zoo_folders: Mapping[str, Path], tmp_pa
     (tmp_path / "full" / "file").touch()
     with pytest.raises(HarnessError, match="not empty"):
         export(proxy(expert="small_mix"), Checkpoints(zoo, methods()), tmp_path / "full")
+
+
+def test_what_an_exported_mix_names_stays(tmp_path: Path) -> None:
+    """The command has ended by the time that somebody serves the folder."""
+    out = tmp_path / "served"
+    done = run_here("export", "proxy-lora_small_mix-a1.0", out, "--zoo", "pocket")
+    assert done.returncode == 0, done.stderr
+    assert all((folder / "model.safetensors").is_file() for folder in read_folder(out).members)

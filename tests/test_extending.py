@@ -66,7 +66,7 @@ def test_a_merging_method_is_a_file(
     found = candidate(method, base=ROLES[0], models=ROLES[1:])
     zoo = Checkpoints(FolderZoo(folders), {"farthest": method}, tmp_path, dict(folders))
     recipe: Any = found.recipe
-    made = zoo.made(found.name, recipe.method, recipe)
+    made = zoo.made(found.name, recipe)
     assert made.build is not None
     state = load_file(ensure(made.path, made.build) / "model.safetensors")
     base, one, other = (load_file(folders[role] / "model.safetensors") for role in ROLES)

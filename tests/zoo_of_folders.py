@@ -58,7 +58,7 @@ def made(
 ) -> Path:
     """The folder of a candidate that is one checkpoint, built where it is not there."""
     recipe: Any = candidate.recipe
-    found = checkpoints_of(folders, prints).made(candidate.name, recipe.method, recipe)
+    found = checkpoints_of(folders, prints).made(candidate.name, recipe)
     return found.path if found.build is None else ensure(found.path, found.build)
 
 

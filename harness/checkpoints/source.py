@@ -62,21 +62,21 @@ class Checkpoints:
             raise unknown("method", name, self.methods)
         return self.methods[name]
 
-    def check(self, method: str, recipe: "Weights") -> None:
+    def check(self, recipe: "Weights") -> None:
         """What building would refuse, of the inputs that are there already, from their headers
         alone.
 
         Raises:
             HarnessError: they do not fit each other or the method.
         """
-        found = self.method(method)
+        found = self.method(recipe.method)
         if hasattr(found, "check"):
             cast(Combiner, found).check(recipe, self.known_folders(recipe.inputs))
 
-    def like(self, method: str, recipe: "Weights") -> str | None:
+    def like(self, recipe: "Weights") -> str | None:
         """The input whose shapes, configuration and tokenizer the result has; None if it may have
         its own."""
-        found = self.method(method)
+        found = self.method(recipe.method)
         return cast(StateBuilder, found).like(recipe) if hasattr(found, "tensors") else None
 
     def builds(self, method: str) -> bool:
@@ -84,16 +84,16 @@ class Checkpoints:
         found = self.method(method)
         return hasattr(found, "build") or hasattr(found, "tensors")
 
-    def made(self, name: str, method: str, recipe: "Weights") -> Made:
+    def made(self, name: str, recipe: "Weights") -> Made:
         """The recipe's folder, and what builds it where it is not there yet.
 
         Raises:
             HarnessError: an input is missing.
         """
         folders = {role: self.folder(role) for role in recipe.inputs}
-        if not self.builds(method):
+        if not self.builds(recipe.method):
             return Made(folders[recipe.inputs[0]])
-        builder = cast(Builder, self.method(method))
+        builder = cast(Builder, self.method(recipe.method))
         prints = {role: self.fingerprint(role) for role in folders}
         own_name = artifact_name(name, recipe, prints, builder)
         cached = where(cache_dir(), own_name)

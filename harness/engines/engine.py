@@ -4,17 +4,13 @@ import gc
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest import mock
 
 from melange.harness.engines.reload import NamedTensors, reload_weights
 from melange.harness.engines.stale import spoilt
 
-if TYPE_CHECKING:
-    pass
-
 LOG = logging.getLogger(__name__)
-WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.gguf", "*.index.json")
 
 
 def shut_down(llm: Any) -> None:
@@ -32,7 +28,6 @@ class Engine:
 
     def __init__(self, start: Callable[[Path], Any], checkpoint: Path) -> None:
         self._start = start
-        self._companions = checkpoint
         self._reloads = self._whole = True
         self._loaded: Path | None = None
         self.llm: Any = None

@@ -175,6 +175,6 @@ def _member_folder(member: Member, checkpoints: Checkpoints) -> Path:
         return checkpoints.folder(member.role)
     recipe = Weights(method=ADAPTER, inputs=(member.role, member.adapter))
     name = f"{Path(member.role).name}+{Path(member.adapter).name}"
-    made = checkpoints.made(name, recipe.method, recipe)
+    made = checkpoints.made(name, recipe)
     assert made.build is not None
     return ensure(made.path, made.build)

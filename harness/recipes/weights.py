@@ -28,18 +28,18 @@ class Weights(Recipe):
         return self.inputs[0] if len(self.inputs) == 1 and not self.options else ""
 
     def check(self, checkpoints: Checkpoints) -> None:
-        checkpoints.check(self.method, self)
+        checkpoints.check(self)
 
     def served_roles(self, checkpoints: Checkpoints) -> Sequence[str]:
-        return [checkpoints.like(self.method, self) or self.inputs[0]]
+        return [checkpoints.like(self) or self.inputs[0]]
 
     def prepare(self, name: str, checkpoints: Checkpoints) -> Served:
         """What has an input's shapes is built by the worker that first loads it; the engine can
         be chosen before. The rest is built here."""
-        made = checkpoints.made(name, self.method, self)
+        made = checkpoints.made(name, self)
         if made.build is None:
             return Served(Load(made.path), [made.path])
-        like = checkpoints.like(self.method, self)
+        like = checkpoints.like(self)
         if like is None:
             ensure(made.path, made.build)
             return Served(Load(made.path), [made.path])
@@ -64,7 +64,7 @@ class Weights(Recipe):
         return [*options, *inputs, f"{size}_base"][0].split("@")[0]
 
     def export(self, name: str, checkpoints: Checkpoints, out: Path) -> None:
-        made = checkpoints.made(name, self.method, self)
+        made = checkpoints.made(name, self)
         if made.build is not None:
             ensure(made.path, made.build)
         shutil.copytree(made.path, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns(DONE))

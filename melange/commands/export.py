@@ -1,9 +1,7 @@
 """`export`: a candidate as a folder that plain vLLM serves."""
 
 from argparse import ArgumentParser, Namespace
-from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from melange.commands.arguments import add_study
 from melange.commands.exits import ALL_DONE
@@ -30,9 +28,7 @@ def execute(options: Namespace) -> int:
         raise unknown("candidate", name, names)
     if refused := next((cell.refused for cell in plan.cells if cell.candidate == name), ""):
         raise HarnessError(f"{name}: {refused}")
-    with TemporaryDirectory(prefix="melange-") as scratch:
-        checkpoints = replace(study.checkpoints, artifacts=Path(scratch))
-        export(plan.candidate(name), checkpoints, options.folder)
+    export(plan.candidate(name), study.checkpoints, options.folder)
     command = serving_command(options.folder, plan.device)
     print(f"{name}: {options.folder}; serve it with `{command}`")
     return ALL_DONE

@@ -25,7 +25,7 @@ def main(rows: str, limit: str, *tasks: str) -> None:
     shape = shape_of([inspect(base)], base, "cpu")
     worker.do(Start(shape, base, pocket_entries(Path(rows), *tasks), int(limit), 0))
     for name, recipe in merges().items():
-        made = checkpoints.made(name, recipe.method, recipe)
+        made = checkpoints.made(name, recipe)
         assert made.build is not None
         load = Load(made.path, making=Making(made.build, base))
         evaluated = worker.do(Evaluate(load, tasks))
