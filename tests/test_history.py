@@ -357,7 +357,7 @@ def test_trends_import_neither_torch_nor_vllm(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_year_renders_in_ten_seconds_and_growth_is_linear(tmp_path: Path) -> None:
+def test_a_year_of_trends_grows_linearly(tmp_path: Path) -> None:
     """Twice as much is the margin: what grew with the square would take four times as much."""
     seconds = {}
     for runs in (90, 365):
@@ -367,5 +367,4 @@ def test_a_year_renders_in_ten_seconds_and_growth_is_linear(tmp_path: Path) -> N
         index = render_trends(root)
         seconds[runs] = time.process_time() - start
         assert index.stat().st_size < 3_000_000
-    assert seconds[365] <= 10
     assert seconds[365] / seconds[90] <= 2 * 365 / 90

@@ -1,6 +1,7 @@
 """From a run's folder to pages: nothing is lost, nothing is invented, nothing is run as markup."""
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -344,21 +345,16 @@ def test_a_stored_run_renders_to_the_stored_leaderboard(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_large_run_renders_in_fifteen_seconds(tmp_path):
-    folder = write_run(tmp_path / "run", Shape(candidates=60, tasks=30, examples=500))
-    start = time.process_time()
-    index = render(folder)
-    assert time.process_time() - start < 15
-    assert index.stat().st_size < 3e6
-
-
-@pytest.mark.slow
 def test_twice_the_candidates_take_about_twice_the_time(tmp_path):
-    """Three times is the margin: what grew with the square would take four."""
-    spent = []
-    for number in (20, 40):
+    """Three times is the margin: what grew with the square would take four.
+
+    How long a large run takes is a benchmark (`make guard`): seconds say as much of the machine.
+    """
+    spent = {20: math.inf, 40: math.inf}
+    for number in (20, 40, 20, 40):
         folder = write_run(tmp_path / str(number), Shape(candidates=number, tasks=10, examples=20))
         start = time.process_time()
-        render(folder)
-        spent.append(time.process_time() - start)
-    assert spent[1] < 3 * spent[0]
+        index = render(folder)
+        spent[number] = min(spent[number], time.process_time() - start)
+        assert index.stat().st_size < 1e6
+    assert spent[40] < 3 * spent[20]

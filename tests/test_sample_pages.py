@@ -6,7 +6,6 @@ import math
 import re
 import struct
 import tempfile
-import time
 import zlib
 from html import unescape
 from pathlib import Path
@@ -28,7 +27,7 @@ from melange.reports.samples.pages import NOTHING, packed
 from melange.reports.samples.table import read_task
 from melange.reports.sections import discover
 from melange.reports.sections.samples import clipped, clipped_prompt
-from melange.reports.sections.samples_browser import SECTION, default_columns
+from melange.reports.sections.samples_browser import default_columns
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 ROW = st.fixed_dictionaries(
@@ -316,21 +315,3 @@ def test_prompts_that_candidates_share_are_kept_once(tmp_path):
         table = read_task(bare_run(tmp_path / "4"), "t", ["c0", f"c{at}"])
         assert table.answers[f"c{at}"].own_prompts_N is None
     assert table.prompts_N.nbytes < 2 * prompts
-
-
-@pytest.mark.slow
-def test_the_samples_of_sixty_candidates_on_thirty_tasks_take_eight_seconds(tmp_path):
-    candidates, tasks, examples = 60, 30, 500
-    folder = write_run(tmp_path / "run", Shape(candidates=candidates, tasks=tasks, examples=4))
-    rows = [pa.Table.from_pylist(long_rows(examples, seed)) for seed in range(8)]
-    run = load_run(folder)
-    for at, name in enumerate(run.families):
-        for task in run.tasks:
-            path = folder / "samples" / name / f"{task}.parquet"
-            path.parent.mkdir(exist_ok=True)
-            pq.write_table(rows[at % len(rows)], path)
-    report = Report(load_run(folder))
-    start = time.process_time()
-    for task in run.tasks:
-        assert len(SECTION.block(report, task).data["names"]) == candidates
-    assert time.process_time() - start < 8

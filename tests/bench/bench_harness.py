@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from nightly_runs import Nights, write_history
+from report_run import Shape, write_run
 from zoo_of_folders import plan_of
 
 from melange.harness.records import Measurement
@@ -49,6 +50,15 @@ def test_render_a_report(benchmark, tmp_path: Path) -> None:
     assert benchmark.pedantic(render, args=(run,), rounds=5, warmup_rounds=1).is_file()
 
 
+def test_render_sixty_candidates_on_thirty_tasks(benchmark, tmp_path: Path) -> None:
+    """15 s on an idle core of 3 GHz."""
+    from melange.reports.render import render
+
+    run = write_run(tmp_path / "run", Shape(candidates=60, tasks=30, examples=500))
+    index = benchmark.pedantic(render, args=(run,), rounds=2)
+    assert index.stat().st_size < 3e6
+
+
 def test_rank_sixty_candidates_on_thirty_tasks(benchmark) -> None:
     from melange.harness.stats import TaskScores, aggregate, rank_groups
 
@@ -70,6 +80,14 @@ def test_find_the_steps_of_a_year(benchmark) -> None:
     values_LN[:, 200:] += 5
     found = benchmark(find_steps, values_LN, np.full_like(values_LN, np.nan))
     assert all(abs(steps[0].at - 200) <= 1 for steps in found)
+
+
+def test_render_the_trends_of_a_year(benchmark, tmp_path: Path) -> None:
+    """10 s on an idle core of 3 GHz."""
+    from melange.reports.nightly.pages import render_trends
+
+    write_history(tmp_path, Nights(nights=365, candidates=12, tasks=12, workloads=4))
+    assert benchmark.pedantic(render_trends, args=(tmp_path,), rounds=2).is_file()
 
 
 def test_render_the_trends_of_a_month(benchmark, tmp_path: Path) -> None:
