@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from pydantic import ValidationError
 
 from melange.harness.contracts import Method
 from melange.harness.errors import HarnessError, unknown
 from melange.harness.records import Candidate, Record
+from melange.harness.roles import Lacks, Roles
 
 DECLARES_METHOD = re.compile(r"^METHOD\b", re.MULTILINE)
 
@@ -41,9 +42,13 @@ def method_modules() -> Iterator[str]:
             yield info.name
 
 
-def expand(
-    entries: Sequence[Mapping[str, Any]], roles: Sequence[str], *, where: str
-) -> list[Candidate]:
+class Expansion(NamedTuple):
+    candidates: list[Candidate]
+    lacks: tuple[str, ...]
+    """A line for each family that the zoo lacks roles for."""
+
+
+def expand(entries: Sequence[Mapping[str, Any]], roles: Roles, *, where: str) -> Expansion:
     """The candidates of a suite's entries, on a zoo with these roles.
 
     `where` is the suite's file; a mergekit recipe may be named relative to its folder.
@@ -53,21 +58,33 @@ def expand(
         HarnessError: an unknown method, a wrong option, or two candidates with one name.
     """
     found: dict[str, Candidate] = {}
+    lacks: dict[str, list[str]] = {}
     for index, entry in enumerate(entries):
         place = f"{where}: candidates[{index}]"
-        for candidate in expand_entry(entry, roles, folder=Path(where).parent, place=place):
+        method, options = read_entry(entry, folder=Path(where).parent, place=place)
+        try:
+            candidates = list(method.candidates(options, roles))
+        except Lacks as lack:
+            lacks.setdefault(method.family, []).append(str(lack))
+            continue
+        except ValidationError as error:
+            said = explain(error, method.options)
+            raise HarnessError(f"{place} ({method.name}): {said}") from None
+        except HarnessError as error:
+            raise HarnessError(f"{place} ({method.name}): {error}") from None
+        for candidate in candidates:
             if candidate.name in found:
                 raise HarnessError(
                     f"{place}: a candidate {candidate.name!r} is there already; "
                     "give one of the two another name or exclude it."
                 )
             found[candidate.name] = candidate
-    return list(found.values())
+    lines = (f"{family}: {'; '.join(dict.fromkeys(why))}" for family, why in lacks.items())
+    return Expansion(list(found.values()), tuple(lines))
 
 
-def expand_entry(
-    entry: Mapping[str, Any], roles: Sequence[str], *, folder: Path, place: str
-) -> list[Candidate]:
+def read_entry(entry: Mapping[str, Any], *, folder: Path, place: str) -> tuple[Method, Record]:
+    """Its method and options."""
     options = dict(entry)
     if "method" not in options and "mergekit" in options:
         options = {"method": "mergekit", "config": options.pop("mergekit"), **options}
@@ -82,7 +99,7 @@ def expand_entry(
     try:
         method = methods()[name]
         parsed = method.options.model_validate(options, context={"folder": folder})
-        return list(method.candidates(parsed, roles))
+        return method, parsed
     except ValidationError as error:
         raise HarnessError(f"{place} ({name}): {explain(error, method.options)}") from None
     except HarnessError as error:

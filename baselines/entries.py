@@ -1,5 +1,6 @@
 """What the options of a suite's candidate entries share."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator
@@ -15,11 +16,11 @@ OneOrMore = Annotated[tuple[T, ...], BeforeValidator(as_tuple)]
 """A value or a list of them: one candidate each."""
 
 
-def candidate_name(given: str | None, single: bool, *parts: str) -> str:
+def candidate_name(given: str | None, single: bool, *parts: str, tag: Sequence[str] = ()) -> str:
     """The name that the entry gives, or one from its parts.
 
-    An entry with several candidates keeps the parts behind its name, so that they differ.
+    An entry with several candidates keeps the parts behind its name, so that they differ. `tag`
+    tells apart those of several groups of models.
     """
-    if given and single:
-        return given
-    return "-".join([given or parts[0], *parts[1:]])
+    named = [given] if given and single else [given or parts[0], *parts[1:]]
+    return "-".join([*named, *tag])

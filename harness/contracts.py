@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from melange.harness.records import Candidate, EngineOptions, Record
 from melange.harness.requests import Completion, Generation, Request, Score
+from melange.harness.roles import Role, Roles
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +29,9 @@ class Zoo(Protocol):
 
     @property
     def roles(self) -> tuple[str, ...]: ...
+
+    def related(self) -> Sequence[Role]:
+        """The same roles with what the zoo knows of each: what it is, and of what."""
 
     @property
     def world_seed(self) -> int | None:
@@ -68,8 +72,12 @@ class Method(Protocol):
     options: type[Record]
     """The entry's other keys, validated."""
 
-    def candidates(self, options: Any, roles: Sequence[str]) -> Iterable[Candidate]:
-        """The candidates that one entry of a suite asks for, on a zoo with these roles."""
+    def candidates(self, options: Any, roles: Roles) -> Iterable[Candidate]:
+        """The candidates that one entry of a suite asks for, on a zoo with these roles.
+
+        Raises:
+            Lacks: the zoo has no roles so related.
+        """
 
 
 class Combiner(Method, Protocol):

@@ -70,6 +70,8 @@ def _planned(plan: Plan, before: Mapping[str, Any], state: RunState) -> dict[str
     return {
         "suite": plan.suite.model_dump(mode="json"),
         "zoo": {"name": plan.zoo, "scale": plan.scale, "fingerprints": known},
+        "roles": [one.model_dump(mode="json", exclude_defaults=True) for one in plan.roles],
+        "notes": list(plan.notes),
         "seed": plan.seed,
         "limit": plan.limit,
         "device": plan.device,

@@ -52,6 +52,7 @@ def describe(plan: Plan, checkpoints: Checkpoints, folder: RunFolder) -> str:
         number = sum(cell.candidate == name for cell in pending)
         lines.append(f"  {name}: {number} cells" + (f" ({served})" if served else ""))
     lines += [f"  refused: {candidate}: {reason}" for candidate, reason in sorted(refused)]
+    lines += [f"  {note}" for note in plan.notes]
     slow = [
         name
         for name in candidates

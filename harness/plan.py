@@ -18,6 +18,7 @@ from melange.harness.estimates import served_bytes
 from melange.harness.recipe import Ability
 from melange.harness.records import Candidate, Cell, EngineOptions, Plan, Suite, Task
 from melange.harness.requests import Length
+from melange.harness.roles import Role
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,9 @@ class PlanOptions:
     """What the command line asks of every engine."""
     lengths: Callable[[Path], Mapping[str, Length]] = lambda tokenizer: {}
     """Counts the tasks' requests with a tokenizer, by task."""
+    notes: tuple[str, ...] = ()
+    """What the zoo lacks for the suite, and what is wrong with its relations."""
+    roles: Sequence[Role] = ()
 
 
 def make_plan(
@@ -78,7 +82,8 @@ def make_plan(
         suite=suite, zoo=zoo.name, scale=zoo.scale, tasks=tuple(chosen),
         candidates=tuple(candidates), cells=tuple(cells), limit=limit,
         seed=suite.seed if options.seed is None else options.seed, device=options.device,
-        engine=options.engine.over(suite.engine), engines=engines,
+        engine=options.engine.over(suite.engine), engines=engines, notes=options.notes,
+        roles=tuple(options.roles),
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from melange.harness.recipe import Ability, Recipe, known_recipe
 from melange.harness.recipe import Record as Record
+from melange.harness.roles import Role
 
 SCHEMA_VERSION = 1
 
@@ -115,6 +116,9 @@ class Candidate(Record):
     summary: str = ""
     source: str = ""
     """Paper or document that defines the method."""
+    goal: str | None = None
+    """The role that it tries to equal: its base, tuned as what steers it. Empty where it has none;
+    None where an earlier version stored it."""
 
 
 class Suite(Record):
@@ -134,8 +138,8 @@ class Suite(Record):
     settle: float | None = Field(default=None, gt=0)
     """Rounds end sooner once a candidate's speed is known to this share: its standard error, as
     harness.stats.paces reads it off the rounds."""
-    reference: str = "large_base"
-    """The candidate that relative throughput refers to."""
+    reference: str = ""
+    """The candidate that relative throughput refers to; the largest base, if empty."""
     limit: int | None = Field(default=None, ge=1)
     seed: int = 0
     engine: EngineOptions = EngineOptions()
@@ -242,6 +246,10 @@ class Plan(Record):
     """What the command line and the suite ask of every engine."""
     engines: dict[str, EngineOptions] = Field(default={})
     """The same and what the zoo asks, by candidate."""
+    notes: tuple[str, ...] = ()
+    """What the zoo lacks for the suite, and what is wrong with its relations."""
+    roles: tuple[Role, ...] = ()
+    """The zoo's, as they are related."""
 
     def pending(self, candidate: str) -> tuple[Cell, ...]:
         return tuple(c for c in self.cells if c.candidate == candidate and c.pending)

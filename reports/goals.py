@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from melange.harness.records import Candidate
 from melange.harness.stats import Interval, Means, gap_closed, retained
 from melange.reports.load import Reading, Run
 from melange.reports.references import plain_checkpoints
@@ -20,14 +21,16 @@ class Goal:
 def goal(run: Run, name: str) -> Goal:
     """For large_base + (small_mix - small_base): from `large_base` to `large_mix`."""
     candidate = run.recipes.get(name)
-    steered = candidate and candidate.recipe.describe()
-    if not steered or not steered.experts or not steered.antiexperts:
+    if candidate is None:
+        return Goal(reason="its recipe is not known")
+    steered = candidate.recipe.describe()
+    if not steered.experts or not steered.antiexperts:
         return Goal(reason="only a model that tuned experts steer has a gap to close")
     if len(steered.experts) > 1:
         return Goal(
             reason=f"{len(steered.experts)} experts steer it: no one checkpoint is its goal"
         )
-    tuned = _tuned_role(steered.base, steered.experts[0], steered.antiexperts[0])
+    tuned = goal_role(candidate)
     plain = plain_checkpoints(run)
     missing = [
         role or "the base tuned alike" for role in (steered.base, tuned) if role not in plain
@@ -37,10 +40,17 @@ def goal(run: Run, name: str) -> Goal:
     return Goal(base=plain[steered.base], tuned=plain[tuned])
 
 
-def _tuned_role(base: str, expert: str, antiexpert: str) -> str:
-    """`large_mix` for (`large_base`, `small_mix` or an adapter `lora_small_mix`, `small_base`).
+def goal_role(candidate: Candidate) -> str:
+    """The role that a steered candidate tries to equal; empty where it has none."""
+    said = candidate.recipe.describe()
+    if candidate.goal is not None or not said.experts or not said.antiexperts:
+        return candidate.goal or ""
+    return _named_goal(said.base, said.experts[0], said.antiexperts[0])
 
-    Empty where the roles are not named like that.
+
+def _named_goal(base: str, expert: str, antiexpert: str) -> str:
+    """In runs of versions that knew roles by their names: `large_mix` for (`large_base`,
+    `small_mix` or an adapter `lora_small_mix`, `small_base`); empty where they are not named so.
     """
     small, _, untuned = antiexpert.partition("_")
     large, _, same = base.partition("_")

@@ -10,6 +10,7 @@ import melange.harness.recipes.logit_mix
 import melange.harness.recipes.weights  # noqa: F401
 from melange.harness.errors import HarnessError
 from melange.harness.records import Candidate, Cell, Suite, Task, Workload
+from melange.harness.roles import Role
 from melange.reports.lines import check_schema, first_problem
 
 
@@ -21,6 +22,10 @@ class Manifest(BaseModel):
     schema_version: int
     suite: Suite | None = None
     zoo: dict[str, Any] = {}
+    roles: tuple[Role, ...] = ()
+    """The zoo's; none in runs of older versions."""
+    notes: tuple[str, ...] = ()
+    """What the zoo lacked for the suite."""
     seed: int | None = None
     limit: int | None = None
     device: str = ""

@@ -1,16 +1,16 @@
 """Candidates that form a curve: one recipe at several coefficients, one average along training."""
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from melange.harness.records import Candidate
+from melange.harness.roles import named_role
+from melange.reports.goals import goal_role
 from melange.reports.load import Run
 from melange.reports.references import plain_checkpoints
 
 NOT_COEFFICIENTS = {"seed"}
-NUMBERED = re.compile(r"(.+)@(\d+)")
 Path = tuple[str | int, ...]
 """Keys and positions from a recipe's root to a value."""
 
@@ -88,23 +88,20 @@ def _levels(run: Run, candidate: Candidate) -> Iterator[str]:
     if not said.experts:
         return
     plain = plain_checkpoints(run)
-    size = said.base.partition("_")[0]
-    tuned = [f"{size}_{role.partition('_')[2]}" for role in said.experts if role != said.base]
-    yield from dict.fromkeys(plain[role] for role in (said.base, *tuned) if role in plain)
+    levels = (said.base, goal_role(candidate))
+    yield from dict.fromkeys(plain[role] for role in levels if role in plain)
 
 
 def trajectories(run: Run) -> list[Series]:
     """Checkpoints, and averages over checkpoints, along one training run."""
     groups: dict[tuple[str, str, str], list[tuple[float, str]]] = {}
+    known = {role.name: role for role in run.manifest.roles}
     for one in run.recipes.values():
-        steps = [NUMBERED.fullmatch(role) for role in one.recipe.inputs]
-        if not steps or not all(steps):
-            continue
-        runs = {step[1] for step in steps if step}
-        if len(runs) == 1:
-            last = max(int(step[2]) for step in steps if step)
-            key = (runs.pop(), one.recipe.method, repr(getattr(one.recipe, "options", "")))
-            groups.setdefault(key, []).append((float(last), one.name))
+        roles = [known.get(name) or named_role(name) for name in one.recipe.inputs]
+        runs = {role.parent if role.kind == "step" else "" for role in roles}
+        if len(runs) == 1 and (trained := runs.pop()):
+            key = (trained, one.recipe.method, repr(getattr(one.recipe, "options", "")))
+            groups.setdefault(key, []).append((float(max(role.step for role in roles)), one.name))
     plain = plain_checkpoints(run)
     return [
         Series(

@@ -30,6 +30,7 @@ from melange.harness.prepare import Prepared, prepare
 from melange.harness.recipes.logit_mix import LogitMix
 from melange.harness.recipes.weights import Weights
 from melange.harness.records import Candidate, EngineOptions, EngineShape, Task
+from melange.harness.roles import Roles
 from melange.harness.store import RunFolder
 from melange.harness.verdicts import Check
 from melange.tasks.registry import load_tasks
@@ -79,13 +80,12 @@ class Place(NamedTuple):
 def pocket_place(entries: Sequence[Mapping[str, Any]], names: Sequence[str], limit: int) -> Place:
     """Candidates of a suite's entries on the pocket zoo, and its tasks by name."""
     zoo = open_zoo("pocket")
-    candidates = expand([dict(one) for one in entries], zoo.roles, where="the test")
+    candidates, _ = expand([dict(one) for one in entries], Roles(zoo.related()), where="test")
     roles = {role for one in candidates for role in one.recipe.inputs}
     checkpoints = Checkpoints(zoo, methods())
     checkpoints.make_ready(sorted(roles))
     assert zoo.world_seed is not None
-    known = load_tasks()
-    tasks = [known[name] for name in names]
+    tasks = [load_tasks()[name] for name in names]
     sources = task_sources(tasks, pocket_data(zoo.world_seed, cache_dir()))
     return Place(
         checkpoints,

@@ -16,13 +16,14 @@ from checkpoint_makers import make_llama
 from safetensors.torch import load_file
 from test_responses import Seats
 from torch.testing import assert_close
-from zoo_of_folders import FolderZoo
+from zoo_of_folders import FolderZoo, related
 
 from melange.harness.checkpoints.built import ensure
 from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.plan import make_plan
 from melange.harness.records import Candidate, Suite, Task
 from melange.harness.requests import Generation
+from melange.harness.roles import Roles
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"```(?:python|html)\n(?:# |<!-- )(\S+)(?: -->)?\n(.*?)```", re.DOTALL)
@@ -47,7 +48,7 @@ def method(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
 
 def candidate(method: Any, **options: Any) -> Candidate:
-    (found,) = method.candidates(method.options(**options), ROLES)
+    (found,) = method.candidates(method.options(**options), Roles(related(ROLES)))
     return found
 
 

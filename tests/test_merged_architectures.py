@@ -10,9 +10,8 @@ from architectures import make, rewrite
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.testing import assert_close
-from zoo_of_folders import made
+from zoo_of_folders import candidates_of, made
 
-from melange.baselines.catalog import expand
 from melange.harness.checkpoints.info import inspect
 from melange.harness.checkpoints.tensors import read_tensors
 from melange.harness.errors import HarnessError
@@ -55,7 +54,7 @@ def combined(entry: dict[str, Any], folders: dict[str, Path], tmp_path: Path) ->
     if "merge_method" in entry:
         (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(entry))
         entry = {"mergekit": str(tmp_path / "recipe.yaml")}
-    (candidate,) = expand([entry], list(folders), where="s.yaml")
+    (candidate,) = candidates_of([entry], list(folders), where="s.yaml")
     path = made(candidate, folders, {role: str(folder) for role, folder in folders.items()})
     return read_tensors(path, inspect(next(iter(folders.values()))).shapes)
 
@@ -96,7 +95,9 @@ def test_layers_are_stacked_whatever_the_architecture(tmp_path: Path) -> None:
     (tmp_path / "up.yaml").write_text(
         yaml.safe_dump({"merge_method": "passthrough", "slices": rows})
     )
-    (candidate,) = expand([{"mergekit": str(tmp_path / "up.yaml")}], ["start"], where="s.yaml")
+    (candidate,) = candidates_of(
+        [{"mergekit": str(tmp_path / "up.yaml")}], ["start"], where="s.yaml"
+    )
     path = made(candidate, folders, {"start": "1"})
     config, state = inspect(path), load_file(path / "model.safetensors")
     assert config.kv_bytes_per_token == 2 * inspect(folders["start"]).kv_bytes_per_token

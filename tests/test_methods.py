@@ -17,9 +17,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.testing import assert_close
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from zoo_of_folders import made
+from zoo_of_folders import candidates_of, made
 
-from melange.baselines.catalog import expand, methods
+from melange.baselines.catalog import methods
 from melange.baselines.merging.mergekit import RECIPES
 from melange.baselines.moe.router import hidden_router
 from melange.harness.checkpoints.arithmetic import exponential_average, uniform_average
@@ -70,7 +70,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def one(entry: Mapping[str, Any]) -> Candidate:
-    (candidate,) = expand([entry], ROLES, where=WHERE)
+    (candidate,) = candidates_of([entry], ROLES, where=WHERE)
     return candidate
 
 
@@ -130,7 +130,8 @@ def test_planning_imports_nothing_heavy():
     code = (
         "import sys; import melange.harness.checkpoints.built;"
         "from melange.baselines.catalog import expand, methods;"
-        f"expand([{{'mergekit': '*'}}, {{'method': 'swa'}}], [], where={WHERE!r});"
+        "from melange.harness.roles import Roles;"
+        f"expand([{{'mergekit': '*'}}, {{'method': 'swa'}}], Roles([]), where={WHERE!r});"
         "print(*{'torch', 'transformers', 'mergekit', 'vllm', 'numpy'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -156,20 +157,16 @@ def test_planning_imports_nothing_heavy():
     ],
 )
 def test_an_entry_names_its_candidates(entry, names):
-    assert [candidate.name for candidate in expand([entry], ROLES, where=WHERE)] == names
+    assert [candidate.name for candidate in candidates_of([entry], ROLES, where=WHERE)] == names
 
 
 def test_proxy_entries_multiply_experts_and_alphas():
     entry = {"method": "proxy", "base": "large_base", "antiexpert": "small_base"}
-    many = expand(
+    many = candidates_of(
         [entry | {"experts": ["small_mix", "small_code"], "alpha": [0.5, 1]}], ROLES, where=WHERE
     )
-    assert [candidate.name for candidate in many] == [
-        "proxy-mix-a0.5",
-        "proxy-mix-a1.0",
-        "proxy-code-a0.5",
-        "proxy-code-a1.0",
-    ]
+    labels = ("mix", "small_code")
+    assert [one.name for one in many] == [f"proxy-{of}-a{a}" for of in labels for a in (0.5, 1.0)]
     recipe = many[0].recipe
     assert isinstance(recipe, LogitMix)
     assert recipe.inputs == ("large_base", "small_mix", "small_base")
@@ -201,14 +198,15 @@ def test_mixtures_of_the_zoo_belong_to_the_moe_family():
 
 def test_a_role_that_the_zoo_lacks_still_makes_a_candidate():
     assert one({"method": "checkpoint", "roles": "huge_base"}).recipe.inputs == ("huge_base",)
-    (candidate,) = expand([{"mergekit": "ties"}], [], where=WHERE)
+    entry = {"mergekit": "ties", "base": "large_base", "models": TUNED}
+    (candidate,) = candidates_of([entry], [], where=WHERE)
     assert candidate.recipe.inputs == ("large_base", *TUNED)
 
 
 def test_too_short_a_run_is_never_averaged_under_a_longer_ones_name():
-    recipe = one({"method": "lawa", "k": 5, "at": 300}).recipe
+    recipe = one({"method": "lawa", "run": "large_base", "k": 5, "at": 300}).recipe
     assert recipe.inputs == ("large_base@*", *(f"large_base@{step}" for step in (100, 200, 300)))
-    (alone,) = expand([{"method": "swa", "run": "huge"}], ["huge"], where=WHERE)
+    (alone,) = candidates_of([{"method": "swa", "run": "huge"}], ["huge"], where=WHERE)
     assert alone.recipe.inputs == ("huge@*",)
 
 
@@ -223,7 +221,7 @@ def test_too_short_a_run_is_never_averaged_under_a_longer_ones_name():
 )
 def test_averages_choose_checkpoints_in_order_of_training(entry, inputs):
     roles = tuple(reversed(ROLES))
-    (candidate,) = expand([entry], roles, where=WHERE)
+    (candidate,) = candidates_of([entry], roles, where=WHERE)
     assert candidate.recipe.inputs == tuple(f"large_base{suffix}" for suffix in inputs)
 
 
@@ -237,10 +235,10 @@ TWO_EXPERTS = [{"role": "large_knowledge"}, {"role": "large_arithmetic"}]
         ({"roles": "x"}, "names no method"),
         ({"method": "swa", "strat": 0.5}, "option 'strat' is unknown; did you mean start"),
         ({"method": "swa", "start": 1.5}, "start.0=1.5"),
-        ({"method": "checkpoint"}, "option 'roles' is missing; options are roles, except"),
+        ({"mergekit": {}}, "config"),
         ({"method": "checkpoint", "role": "x"}, "option 'role' is unknown; did you mean roles"),
         ({"mergekit": "no-such"}, "no such recipe"),
-        ({"method": "proxy", "base": "b", "antiexpert": "a"}, "expert: ROLE"),
+        ({"method": "proxy", "expert": "a"}, "need base: ROLE"),
         ({"method": "proxy", "base": "b", "expert": "e"}, "needs its antiexpert"),
         ({"method": "ensemble", "models": ["a"]}, "at least 2"),
         (
@@ -263,7 +261,7 @@ TWO_EXPERTS = [{"role": "large_knowledge"}, {"role": "large_arithmetic"}]
 )
 def test_a_wrong_entry_is_told_in_one_line(entry, says):
     with pytest.raises(HarnessError) as error:
-        expand([{"method": "swa"}, entry], ROLES, where=WHERE)
+        candidates_of([{"method": "swa"}, entry], ROLES, where=WHERE)
     message = str(error.value)
     assert message.startswith(f"{WHERE}: candidates[1]")
     assert says in message
@@ -272,7 +270,7 @@ def test_a_wrong_entry_is_told_in_one_line(entry, says):
 
 def test_two_candidates_with_one_name_are_refused():
     with pytest.raises(HarnessError, match="'ties' is there already"):
-        expand([{"mergekit": "ties"}, {"mergekit": "t*"}], ROLES, where=WHERE)
+        candidates_of([{"mergekit": "ties"}, {"mergekit": "t*"}], ROLES, where=WHERE)
 
 
 def test_a_recipe_beside_the_suite_is_a_candidate_without_code(tmp_path):
@@ -281,7 +279,7 @@ def test_a_recipe_beside_the_suite_is_a_candidate_without_code(tmp_path):
     text = "# Half and half\n" + yaml.safe_dump(recipe)
     (tmp_path / "mine" / "half.yaml").write_text(text)
     where = str(tmp_path / "suite.yaml")
-    (candidate,) = expand([{"mergekit": "mine/*.yaml"}], ROLES, where=where)
+    (candidate,) = candidates_of([{"mergekit": "mine/*.yaml"}], ROLES, where=where)
     assert (candidate.name, candidate.summary) == ("half", "Half and half")
     assert candidate.recipe.inputs == ("/a/b", "large_base@100")
 
@@ -297,7 +295,7 @@ def test_a_recipe_beside_the_suite_is_a_candidate_without_code(tmp_path):
 def test_a_file_that_is_no_recipe_is_told_in_one_line(tmp_path, text, says):
     (tmp_path / "bad.yaml").write_text(text)
     with pytest.raises(HarnessError, match=says) as error:
-        expand([{"mergekit": "bad.yaml"}], ROLES, where=str(tmp_path / "suite.yaml"))
+        candidates_of([{"mergekit": "bad.yaml"}], ROLES, where=str(tmp_path / "suite.yaml"))
     assert "\n" not in str(error.value)
 
 
@@ -589,7 +587,7 @@ def test_a_broken_result_is_not_accepted(change, says, zoo, cache, monkeypatch):
 
 def test_an_input_that_no_zoo_has_is_told(zoo):
     with pytest.raises(HarnessError, match=r"no checkpoint for 'large_base@\*'"):
-        made(one({"method": "lawa", "k": 9}), zoo, {})
+        made(one({"method": "lawa", "run": "large_base", "k": 9}), zoo, {})
 
 
 def test_an_absolute_folder_is_known_by_its_files(tmp_path, zoo):

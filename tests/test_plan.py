@@ -56,7 +56,7 @@ def test_every_candidate_has_a_cell_per_task_and_one_for_speed_and_memory() -> N
 
 
 def test_a_candidate_whose_role_the_zoo_lacks_is_refused_with_the_role() -> None:
-    refused = {cell.refused for cell in plan().cells if cell.candidate == "proxy-chat-a1.0"}
+    refused = {cell.refused for cell in plan().cells if cell.candidate == "proxy-small_chat-a1.0"}
     assert refused == {"the zoo folders has no role small_chat"}
 
 
@@ -76,7 +76,7 @@ def test_a_task_without_data_is_refused_for_everyone() -> None:
 
 def test_globs_narrow_candidates_by_name_or_family_and_tasks() -> None:
     chosen = plan(only=["proxy", "small_*"], task_globs=["*_hard"])
-    assert [one.name for one in chosen.candidates] == ["small_base", "proxy-chat-a1.0"]
+    assert [one.name for one in chosen.candidates] == ["small_base", "proxy-small_chat-a1.0"]
     assert [task.name for task in chosen.tasks] == ["quiz_hard"]
 
 

@@ -1,6 +1,6 @@
 """A zoo of given checkpoint folders, and recipes over it."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.contracts import Zoo
 from melange.harness.plan import PlanOptions, make_plan
 from melange.harness.records import Candidate, EngineOptions, Plan, Suite, Task
+from melange.harness.roles import Kind, Role, Roles, named_role
 
 
 class FolderZoo:
@@ -23,6 +24,9 @@ class FolderZoo:
         """A role without a folder is still to be built."""
         self._folders, self._prints = folders, prints or {}
         self.roles = tuple(folders)
+
+    def related(self) -> list[Role]:
+        return related(self.roles)
 
     def fingerprint(self, role: str) -> str:
         folder = self._folders[role]
@@ -63,10 +67,33 @@ def made(
 
 
 def plan_of(suite: Suite, zoo: Zoo, tasks: Mapping[str, Task], **options: Any) -> Plan:
-    candidates = candidates_of(suite.candidates, zoo.roles)
+    candidates = expand(suite.candidates, Roles(zoo.related()), where="suite.yaml").candidates
     checkpoints = Checkpoints(zoo, methods())
     return make_plan(suite, candidates, checkpoints, tasks, PlanOptions(**options))
 
 
-def candidates_of(entries: Sequence[Mapping[str, Any]], roles: Sequence[str]) -> list[Candidate]:
-    return expand(entries, roles, where="suite.yaml")
+def candidates_of(
+    entries: Sequence[Mapping[str, Any]], roles: Iterable[str], *, where: str = "suite.yaml"
+) -> list[Candidate]:
+    return expand(entries, Roles(related(roles)), where=where).candidates
+
+
+SIZES = ("small", "large", "mixture")
+MIXED = ("knowledge", "arithmetic", "instructions")
+
+
+def related(names: Iterable[str]) -> list[Role]:
+    """Roles that are named as the pocket zoo's: `small_math` is tuned from `small_base`."""
+    names = tuple(names)
+    return [_role(name, names) for name in names]
+
+
+def _role(name: str, names: Collection[str]) -> Role:
+    size, _, tuning = name.partition("_")
+    if "@" in name or size not in SIZES:
+        return named_role(name)
+    if tuning == "base" or f"{size}_base" not in names:
+        kind: Kind = "mixture" if size == "mixture" else "base"
+        return Role(name=name, kind=kind, vocabulary="one", num_parameters=10 ** SIZES.index(size))
+    domains = MIXED if tuning == "mix" else (tuning,)
+    return Role(name=name, kind="finetune", of=(f"{size}_base",), label=tuning, domains=domains)

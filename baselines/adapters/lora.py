@@ -3,22 +3,25 @@
 Source: Hu et al. 2021, https://arxiv.org/abs/2106.09685.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from melange.baselines.entries import OneOrMore
 from melange.harness.checkpoints.adapters import check_adapter
 from melange.harness.checkpoints.fit import check_full_weights
 from melange.harness.checkpoints.info import copy_companions, inspect
+from melange.harness.errors import HarnessError
 from melange.harness.recipes.logit_mix import ADAPTER
 from melange.harness.recipes.weights import Weights
 from melange.harness.records import Candidate, Record
+from melange.harness.roles import Lacks, Roles
 
 
 class AdapterOptions(Record):
-    base: str
-    adapters: OneOrMore[str]
-    """A role or an absolute folder each."""
+    base: str = ""
+    """A role; the one that each was made for, if empty."""
+    adapters: OneOrMore[str] = ()
+    """A role or an absolute folder each; every adapter of the zoo, if empty."""
 
 
 class Adapter:
@@ -27,13 +30,19 @@ class Adapter:
     source = "https://arxiv.org/abs/2106.09685"
     options = AdapterOptions
 
-    def candidates(self, options: AdapterOptions, roles: Sequence[str]) -> Iterator[Candidate]:
-        for adapter in options.adapters:
+    def candidates(self, options: AdapterOptions, roles: Roles) -> Iterator[Candidate]:
+        known = [one.name for one in roles if one.kind == "adapter" and one.parent]
+        if not (options.adapters or known):
+            raise Lacks("no adapter over a role of the zoo")
+        for adapter in options.adapters or known:
+            base = options.base or roles.get(adapter).parent
+            if not base:
+                raise HarnessError(f"{adapter} needs base: ROLE, the model that it was made for")
             yield Candidate(
                 name=Path(adapter).name,
                 family=self.family,
-                recipe=Weights(method=self.name, inputs=(options.base, adapter)),
-                summary=f"{options.base} with the adapter {Path(adapter).name}",
+                recipe=Weights(method=self.name, inputs=(base, adapter)),
+                summary=f"{base} with the adapter {Path(adapter).name}",
                 source=self.source,
             )
 

@@ -1,5 +1,6 @@
 """Checkpoints along one training run: roles `<run>@<step>`."""
 
+import fnmatch
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from melange.harness.checkpoints.fit import check_alike
 from melange.harness.checkpoints.info import inspect
 from melange.harness.recipes.weights import Weights
 from melange.harness.records import Candidate, Record
+from melange.harness.roles import Lacks, Roles
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +25,8 @@ Step = Annotated[int, Field(gt=0)]
 
 
 class TrajectoryOptions(Record):
-    run: str = "large_base"
+    run: str = ""
+    """A run, or a glob; every run with enough checkpoints, if empty."""
     at: OneOrMore[Step] = ()
     """Average what there is at these steps, rather than at the end."""
     add_end: bool = False
@@ -62,18 +65,18 @@ class TrajectoryAverage(ABC):
     @abstractmethod
     def average(self, states: "Iterable[State]", options: Mapping[str, Any]) -> "State": ...
 
-    def candidates(self, options: Any, roles: Sequence[str]) -> Iterator[Candidate]:
+    def candidates(self, options: Any, roles: Roles) -> Iterator[Candidate]:
         variants = list(self.variants(options))
         ends: tuple[int | None, ...] = options.at or (None,)
-        for at in ends:
-            end = options.run if at is None else f"{options.run}@{at}"
-            run = trajectory(options, roles, at)
-            for variant in variants:
-                single = len(ends) * len(variants) == 1
-                inputs = needed_roles(
-                    options.run, variant.choose(run), at=at, at_least=variant.at_least
-                )
+        wanted = [(at, variant) for at in ends for variant in variants]
+        runs = chosen_runs(options, roles, min(one.at_least for one in variants))
+        for run in runs:
+            for at, variant in wanted:
+                end = run if at is None else f"{run}@{at}"
+                chosen = variant.choose(trajectory(run, options, roles, at))
+                inputs = needed_roles(run, chosen, at=at, at_least=variant.at_least)
                 recipe = Weights(method=self.name, inputs=inputs, options=dict(variant.options))
+                single = len(runs) * len(wanted) == 1
                 yield Candidate(
                     name=candidate_name(options.name, single, self.name, end, variant.tag),
                     family=self.family,
@@ -112,21 +115,28 @@ class TrajectoryAverage(ABC):
             yield from in_dtype(self.average(states, recipe.options), last.dtype).items()
 
 
+def chosen_runs(options: TrajectoryOptions, roles: Roles, at_least: int) -> list[str]:
+    """
+    Raises:
+        Lacks: no run has as many checkpoints.
+    """
+    found = fnmatch.filter(roles.runs(at_least), options.run or "*")
+    if found or (options.run and not any(mark in options.run for mark in "*?[")):
+        return found or [options.run]
+    raise Lacks(f"no run with {at_least} checkpoints")
+
+
 def trajectory(
-    options: TrajectoryOptions, roles: Sequence[str], at: int | None
+    run: str, options: TrajectoryOptions, roles: Roles, at: int | None
 ) -> list[Checkpoint]:
     """The run's checkpoints in order of training, up to step `at`; empty if the zoo has none."""
-    steps = sorted(
-        int(step)
-        for run, _, step in (role.rpartition("@") for role in roles)
-        if run == options.run and step.isdecimal()
-    )
-    found = [Checkpoint(role=f"{options.run}@{step}", step=step) for step in steps]
+    found = [Checkpoint(role=one.name, step=one.step) for one in roles.steps(run)]
     if at is not None:
         return [checkpoint for checkpoint in found if checkpoint.step <= at]
-    if options.add_end and steps:
+    if options.add_end and found:
+        steps = [one.step for one in found]
         interval = steps[-1] - steps[-2] if len(steps) > 1 else steps[-1]
-        found.append(Checkpoint(role=options.run, step=steps[-1] + interval))
+        found.append(Checkpoint(role=run, step=steps[-1] + interval))
     return found
 
 
@@ -139,7 +149,7 @@ def needed_roles(
     rather than measure another average under its name.
     """
     roles = [checkpoint.role for checkpoint in chosen]
-    if at is not None and f"{run}@{at}" not in roles:
+    if at is not None and at not in [checkpoint.step for checkpoint in chosen]:
         roles.append(f"{run}@{at}")
     if len(roles) < at_least:
         roles.insert(0, f"{run}@*")

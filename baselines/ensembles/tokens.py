@@ -3,22 +3,21 @@
 The foil of weight averaging: the same models, M times the cost.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Literal
-
-from pydantic import Field
+from collections.abc import Iterator
+from itertools import product
+from typing import Literal
 
 from melange.baselines.entries import OneOrMore, candidate_name
+from melange.baselines.selection import SelectionOptions, selected
 from melange.harness.recipes.logit_mix import LogitMix, Member
-from melange.harness.records import Candidate, Record
+from melange.harness.records import Candidate
+from melange.harness.roles import Roles
 
 Average = Literal["logits", "probabilities"]
 
 
-class EnsembleOptions(Record):
-    models: Annotated[tuple[str, ...], Field(min_length=2)]
+class EnsembleOptions(SelectionOptions):
     average: OneOrMore[Average] = ("probabilities",)
-    name: str | None = None
 
 
 class Ensemble:
@@ -27,15 +26,16 @@ class Ensemble:
     source = "https://magazine.sebastianraschka.com/p/research-papers-in-january-2024"
     options = EnsembleOptions
 
-    def candidates(self, options: EnsembleOptions, roles: Sequence[str]) -> Iterator[Candidate]:
-        share = 1 / len(options.models)
-        members = tuple(Member(role=role, coefficient=share) for role in options.models)
-        for average in options.average:
+    def candidates(self, options: EnsembleOptions, roles: Roles) -> Iterator[Candidate]:
+        single = len(options.average) == 1
+        for group, average in product(selected(options, roles, at_least=2), options.average):
+            share = 1 / len(group.models)
+            members = tuple(Member(role=role, coefficient=share) for role in group.names)
             yield Candidate(
-                name=candidate_name(options.name, len(options.average) == 1, self.name, average),
+                name=candidate_name(options.name, single, self.name, average, tag=group.tag),
                 family=self.family,
                 recipe=LogitMix(method=self.name, members=members, combine=average),
-                summary=f"mean of the {average} of {', '.join(options.models)}",
+                summary=f"mean of the {average} of {', '.join(group.names)}",
                 source=self.source,
             )
 

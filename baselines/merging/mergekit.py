@@ -1,10 +1,10 @@
-"""Merges across fine-tunes: a mergekit YAML whose models are roles of the zoo.
+"""Merges across fine-tunes: a mergekit YAML whose models are roles of the zoo, or a template.
 
 Source: Goddard et al. 2024, https://arxiv.org/abs/2403.13257. A YAML that lies in recipes/ is a
 candidate: its first comment line becomes the summary, `# Source: URL` names the paper.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +13,15 @@ import yaml
 from pydantic import ValidationInfo, field_validator
 
 from melange.baselines.entries import OneOrMore
+from melange.baselines.merging.templates import filled
+from melange.baselines.selection import SelectionOptions
 from melange.harness.checkpoints.fit import check_alike, check_full_weights
 from melange.harness.checkpoints.info import copy_companions, inspect
 from melange.harness.checkpoints.weight_files import stored_names
 from melange.harness.errors import HarnessError
 from melange.harness.recipes.weights import Weights
-from melange.harness.records import Candidate, Record
+from melange.harness.records import Candidate
+from melange.harness.roles import Roles
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,10 +32,9 @@ MODEL_KEYS = {"model", "base_model", "tokenizer_source", "source"}
 NOT_MODELS = {"base", "union"}
 
 
-class MergekitOptions(Record):
+class MergekitOptions(SelectionOptions):
     config: OneOrMore[Path]
     """Files or globs in recipes/ or, if none matches there, in the suite's folder."""
-    name: str | None = None
     seed: int = 0
     """Of DARE's and DELLA's random masks."""
 
@@ -62,24 +64,25 @@ class Mergekit:
     source = "https://arxiv.org/abs/2403.13257"
     options = MergekitOptions
 
-    def candidates(self, options: MergekitOptions, roles: Sequence[str]) -> Iterator[Candidate]:
+    def candidates(self, options: MergekitOptions, roles: Roles) -> Iterator[Candidate]:
+        single = len(options.config) == 1
         for file in options.config:
             text = file.read_text(encoding="utf-8")
-            config = parse_recipe(text, file)
             summary, source = leading_comments(text)
-            single = len(options.config) == 1
             named = f"{options.name}-{file.stem}" if options.name else file.stem
-            yield Candidate(
-                name=options.name if options.name and single else named,
-                family=self.family,
-                recipe=Weights(
-                    method=self.name,
-                    inputs=tuple(dict.fromkeys(model_names(config))),
-                    options={"config": config, "seed": options.seed},
-                ),
-                summary=summary,
-                source=source or self.source,
-            )
+            for config, tag in filled(parse_recipe(text, file), options, roles):
+                name = options.name if options.name and single else named
+                yield Candidate(
+                    name="-".join([name, *tag]),
+                    family=self.family,
+                    recipe=Weights(
+                        method=self.name,
+                        inputs=tuple(dict.fromkeys(model_names(config))),
+                        options={"config": config, "seed": options.seed},
+                    ),
+                    summary=summary,
+                    source=source or self.source,
+                )
 
     def like(self, recipe: Weights) -> str | None:
         config = recipe.options["config"]

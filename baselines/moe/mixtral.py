@@ -11,16 +11,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
+from melange.baselines.entries import candidate_name
+from melange.baselines.selection import Models, SelectionOptions, selected
 from melange.harness.checkpoints.configs import read_config
 from melange.harness.checkpoints.fit import check_alike
 from melange.harness.checkpoints.info import copy_companions, inspect
 from melange.harness.errors import HarnessError
 from melange.harness.recipes.weights import Weights
 from melange.harness.records import Candidate, Record
+from melange.harness.roles import Roles
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+GateMode = Literal["hidden", "random", "uniform"]
 DENSE = {"LlamaForCausalLM", "MistralForCausalLM"}
 
 
@@ -31,11 +35,13 @@ class Expert(Record):
     negative_prompts: tuple[str, ...] = ()
 
 
-class MoeOptions(Record):
+class Assembly(Record):
+    """What a recipe says of one mixture."""
+
     base: str
     experts: tuple[Expert, ...] = Field(min_length=2)
     experts_per_token: int = Field(default=2, ge=1)
-    gate_mode: Literal["hidden", "random", "uniform"] = "hidden"
+    gate_mode: GateMode = "hidden"
     shared: Literal["base", "average"] = "base"
     """Where attention, embeddings and norms come from.
 
@@ -43,10 +49,9 @@ class MoeOptions(Record):
     experts the base comes out. `average` takes the mean of the experts, as Branch-Train-MiX does.
     """
     seed: int = 0
-    name: str | None = None
 
     @model_validator(mode="after")
-    def is_complete(self) -> "MoeOptions":
+    def is_complete(self) -> "Assembly":
         if self.experts_per_token > len(self.experts):
             raise ValueError(
                 f"experts_per_token={self.experts_per_token} of {len(self.experts)} experts; "
@@ -61,35 +66,71 @@ class MoeOptions(Record):
         return self
 
 
+class MoeOptions(SelectionOptions):
+    models: Models = "tuned"
+    experts: tuple[Expert, ...] = ()
+    """Roles with prompts of their own, rather than models with the zoo's."""
+    prompts: dict[str, tuple[str, ...]] = Field(default={})
+    """By domain, texts in place of the zoo's."""
+    gate_mode: GateMode | None = None
+    """By prompts (`hidden`) where every selected expert has some, at random otherwise."""
+    experts_per_token: int = Field(default=2, ge=1)
+    shared: Literal["base", "average"] = "base"
+    seed: int = 0
+
+    def assemblies(self, roles: Roles) -> Iterator[tuple[Assembly, tuple[str, ...]]]:
+        """Each mixture, and what tells it from the others.
+
+        Raises:
+            Lacks: no base has two such fine-tunes.
+        """
+        if self.experts:
+            yield self.assembly(self.base, self.experts, self.gate_mode or "hidden"), ()
+            return
+        for group in selected(self, roles, at_least=2):
+            experts = [
+                Expert(role=one.name, prompts=self.prompts.get(one.called, one.prompts))
+                for one in group.models
+            ]
+            found: GateMode = "hidden" if all(one.prompts for one in experts) else "random"
+            yield self.assembly(group.base, experts, self.gate_mode or found), group.tag
+
+    def assembly(self, base: str, experts: Sequence[Expert], gate_mode: GateMode) -> Assembly:
+        if not base:
+            raise HarnessError("experts that are named need base: ROLE, which they were tuned from")
+        same = self.model_dump(include={"experts_per_token", "shared", "seed"})
+        return Assembly(base=base, experts=tuple(experts), gate_mode=gate_mode, **same)
+
+
 class Moe:
     name = "moe"
     family = "moe"
     source = "https://arxiv.org/abs/2403.13257"
     options = MoeOptions
 
-    def candidates(self, options: MoeOptions, roles: Sequence[str]) -> Iterator[Candidate]:
-        experts = [expert.role for expert in options.experts]
-        recipe = Weights(
-            method=self.name,
-            inputs=tuple(dict.fromkeys([options.base, *experts])),
-            options=options.model_dump(mode="json", exclude={"name"}),
-        )
-        parts = ["moe", options.gate_mode, *(["average"] if options.shared == "average" else [])]
-        yield Candidate(
-            name=options.name or "-".join(parts),
-            family=self.family,
-            recipe=recipe,
-            summary=f"{len(experts)} experts, {options.experts_per_token} a token, "
-            f"{options.gate_mode} router, shared parts of the {options.shared}",
-            source=self.source,
-        )
+    def candidates(self, options: MoeOptions, roles: Roles) -> Iterator[Candidate]:
+        for one, tag in options.assemblies(roles):
+            experts = [expert.role for expert in one.experts]
+            own = "-".join(["moe", one.gate_mode, *(["average"] * (one.shared == "average"))])
+            yield Candidate(
+                name=candidate_name(options.name, True, own, tag=tag),
+                family=self.family,
+                recipe=Weights(
+                    method=self.name,
+                    inputs=tuple(dict.fromkeys([one.base, *experts])),
+                    options=one.model_dump(mode="json"),
+                ),
+                summary=f"{len(experts)} experts, {one.experts_per_token} a token, "
+                f"{one.gate_mode} router, shared parts of the {one.shared}",
+                source=self.source,
+            )
 
     def check(self, recipe: Weights, inputs: Mapping[str, Path]) -> None:
         """
         Raises:
             HarnessError: the inputs are no Llamas of one shape, or have biases.
         """
-        options = MoeOptions.model_validate(recipe.options)
+        options = Assembly.model_validate(recipe.options)
         roles = dict.fromkeys([options.base, *(expert.role for expert in options.experts)])
         check_dense([inputs[role] for role in roles if role in inputs])
 
@@ -107,7 +148,7 @@ class Moe:
             shared_state,
         )
 
-        options = MoeOptions.model_validate(recipe.options)
+        options = Assembly.model_validate(recipe.options)
         base = inputs[options.base]
         experts = [inputs[expert.role] for expert in options.experts]
         self.check(recipe, inputs)
@@ -141,7 +182,7 @@ def check_dense(folders: Sequence[Path]) -> None:
     check_alike(infos)
 
 
-def router(options: MoeOptions, base: Path) -> "Tensor":
+def router(options: Assembly, base: Path) -> "Tensor":
     from melange.baselines.moe.router import hidden_router, random_router, uniform_router
 
     config: dict[str, Any] = read_config(base)

@@ -5,16 +5,26 @@ Liu et al. 2021, https://arxiv.org/abs/2105.03023.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from melange.baselines.entries import OneOrMore, candidate_name
+from melange.baselines.selection import of_domains
+from melange.harness.errors import HarnessError
 from melange.harness.recipes.logit_mix import LogitMix, Member
 from melange.harness.records import Candidate, Record
+from melange.harness.roles import Lacks, Role, Roles, as_tuple
 
 Alpha = Annotated[float, Field(allow_inf_nan=False)]
+Selected = Literal["tuned", "adapters", "specialists"]
+WORDS = ("tuned", "adapters", "specialists")
+
+
+def _named(value: object) -> object:
+    return value if value in WORDS else as_tuple(value)
 
 
 class Pair(Record):
@@ -23,18 +33,14 @@ class Pair(Record):
     expert: str = ""
     adapter: str = ""
     """A PEFT adapter over the antiexpert, instead of an expert."""
-    antiexpert: str
+    antiexpert: str = ""
+    """What the zoo says that the expert was made from, if empty."""
     alpha: Alpha = 1.0
     own_prompt: bool = False
 
     @property
     def tuned(self) -> str:
         return self.expert or self.adapter
-
-    @property
-    def label(self) -> str:
-        """In a candidate's name."""
-        return domain(self.expert) if self.expert else Path(self.adapter).name
 
     @model_validator(mode="after")
     def names_one_expert(self) -> "Pair":
@@ -44,12 +50,23 @@ class Pair(Record):
 
 
 class ProxyOptions(Record):
-    base: str
+    base: str = ""
+    """A role, a glob, or `largest`; every base that has a smaller one with experts, if empty."""
     expert: str | None = None
-    experts: tuple[str, ...] = ()
+    experts: Annotated[Selected | tuple[str, ...], BeforeValidator(_named)] = "tuned"
+    """Roles, or which models made from the smaller base; those for most domains come first."""
     adapters: tuple[str, ...] = ()
     """PEFT adapters over the antiexpert: a role or a folder each."""
     antiexpert: str = ""
+    """What the experts were tuned from; what the zoo says that they were, if empty."""
+    domains: OneOrMore[str] = ()
+    """Only experts for one of these."""
+    skip: int = Field(default=0, ge=0)
+    """Leave out so many of the first selected experts."""
+    take: int | None = Field(default=None, ge=1)
+    """Of the rest, at most so many."""
+    together: bool = False
+    """The experts of a smaller base steer at once, in one candidate."""
     alpha: OneOrMore[Alpha] = (1.0,)
     pairs: tuple[Pair, ...] = ()
     """Several experts at once, in one candidate."""
@@ -59,25 +76,32 @@ class ProxyOptions(Record):
 
     @model_validator(mode="after")
     def names_experts_once(self) -> "ProxyOptions":
-        ways = (self.expert, self.experts, self.adapters, self.pairs)
-        if sum(map(bool, ways)) != 1:
+        named = not isinstance(self.experts, str)
+        ways = sum(map(bool, (self.expert, named, self.adapters, self.pairs)))
+        if ways > 1:
             raise ValueError(
                 "give one of expert: ROLE, experts: [ROLE, ...], adapters: [ROLE, ...] "
                 "and pairs: [...]"
             )
-        if not self.pairs and not self.antiexpert:
-            raise ValueError("an expert needs its antiexpert: ROLE, the model it was tuned from")
+        if ways and not self.base:
+            raise ValueError("experts that are named need base: ROLE, the model that they steer")
         return self
 
-    def alone(self) -> Iterator[Pair]:
-        """The pairs of the candidates that have one each."""
-        experts = [{"expert": one} for one in self.experts or (self.expert or "",) if one]
-        experts += [{"adapter": one} for one in self.adapters]
-        for expert in experts:
-            for alpha in self.alpha:
-                yield Pair(
-                    **expert, antiexpert=self.antiexpert, alpha=alpha, own_prompt=self.own_prompt
-                )
+    @property
+    def named(self) -> tuple[Pair, ...]:
+        """What it names itself, each with alpha 1."""
+        experts = self.experts if isinstance(self.experts, tuple) else ()
+        names = [Pair(expert=one) for one in ((self.expert,) if self.expert else experts)]
+        return self.pairs or (*names, *(Pair(adapter=one) for one in self.adapters))
+
+
+class Steering(NamedTuple):
+    """A base and the pairs that can steer it."""
+
+    base: str
+    pairs: tuple[Pair, ...]
+    tag: tuple[str, ...] = ()
+    """What tells it from the entry's others, for names."""
 
 
 class Proxy:
@@ -86,19 +110,22 @@ class Proxy:
     source = "https://arxiv.org/abs/2401.08565"
     options = ProxyOptions
 
-    def candidates(self, options: ProxyOptions, roles: Sequence[str]) -> Iterator[Candidate]:
-        if options.pairs:
-            domains = "+".join(pair.label for pair in options.pairs)
-            name = candidate_name(options.name, True, "proxy", domains)
-            yield self._candidate(name, options.base, options.pairs)
-            return
-        pairs = list(options.alone())
-        for pair in pairs:
-            parts = ("proxy", pair.label, f"a{pair.alpha}")
-            name = candidate_name(options.name, len(pairs) == 1, *parts)
-            yield self._candidate(name, options.base, [pair])
+    def candidates(self, options: ProxyOptions, roles: Roles) -> Iterator[Candidate]:
+        found = steerings(options, roles)
+        single = sum(len(one.pairs) for one in found) * len(options.alpha) == 1
+        for one in found:
+            if options.together or options.pairs:
+                labels = "+".join(label(pair, roles) for pair in one.pairs)
+                name = candidate_name(options.name, True, f"proxy-{labels}", tag=one.tag)
+                yield self._candidate(name, one.base, one.pairs, roles)
+                continue
+            for pair, alpha in product(one.pairs, options.alpha):
+                parts = ("proxy", label(pair, roles), f"a{alpha}")
+                name = candidate_name(options.name, single, *parts, tag=one.tag)
+                steered = pair.model_copy(update={"alpha": alpha})
+                yield self._candidate(name, one.base, [steered], roles)
 
-    def _candidate(self, name: str, base: str, pairs: Sequence[Pair]) -> Candidate:
+    def _candidate(self, name: str, base: str, pairs: Sequence[Pair], roles: Roles) -> Candidate:
         shifts = (f"{pair.alpha:g} ({pair.tuned} - {pair.antiexpert})" for pair in pairs)
         return Candidate(
             name=name,
@@ -106,7 +133,81 @@ class Proxy:
             recipe=LogitMix(method=self.name, members=mix_members(base, pairs)),
             summary=" + ".join([base, *shifts]) + " on logits",
             source=self.source,
+            goal=roles.alike(roles.get(pairs[0].tuned), base) if len(pairs) == 1 else "",
         )
+
+
+def steerings(options: ProxyOptions, roles: Roles) -> list[Steering]:
+    """What the options name, or every base with a smaller one and the selected experts of that.
+
+    Raises:
+        Lacks: no roles are so related.
+        HarnessError: nobody says what a named expert was tuned from.
+    """
+    if options.named:
+        return [
+            Steering(options.base, tuple(complete(one, options, roles) for one in options.named))
+        ]
+
+    def experts(small: Role) -> list[Role]:
+        return selected_experts(options, roles, small)
+
+    larges = roles.bases(options.base, where=lambda one: any(map(experts, roles.smaller(one))))
+    found = [(large, small) for large in larges for small in roles.smaller(large) if experts(small)]
+    if not found:
+        raise Lacks(f"no smaller base of a base's vocabulary with {_wanted(options)}")
+    smalls = {small.name for _, small in found}
+    return [
+        Steering(
+            large.name,
+            tuple(complete(_pair(one), options, roles) for one in experts(small)),
+            (
+                *([large.name] if len(larges) > 1 else []),
+                *([small.name] if len(smalls) > 1 else []),
+            ),
+        )
+        for large, small in found
+    ]
+
+
+def selected_experts(options: ProxyOptions, roles: Roles, small: Role) -> list[Role]:
+    """Of the smaller base, those for most domains first."""
+    if options.experts == "adapters":
+        found = roles.made_of(small.name, "adapter")
+    elif options.experts == "specialists":
+        found = roles.specialists(small)
+    else:
+        found = roles.broadest(small)
+    rest = of_domains(found, options.domains)[options.skip :]
+    taken = rest if options.take is None else rest[: options.take]
+    return [] if options.together and len(taken) < 2 else taken
+
+
+def _wanted(options: ProxyOptions) -> str:
+    least = options.skip + (2 if options.together else 1)
+    kind = "adapter" if options.experts == "adapters" else "fine-tune"
+    what = f" for {' or '.join(options.domains)}" if options.domains else ""
+    return f"{least} {kind}{'s' if least > 1 else ''}{what}"
+
+
+def _pair(expert: Role) -> Pair:
+    if expert.kind == "adapter":
+        return Pair(adapter=expert.name)
+    return Pair(expert=expert.name)
+
+
+def complete(pair: Pair, options: ProxyOptions, roles: Roles) -> Pair:
+    """The pair with its antiexpert."""
+    antiexpert = pair.antiexpert or options.antiexpert or roles.get(pair.tuned).parent
+    if not antiexpert:
+        raise HarnessError(f"{pair.tuned} needs its antiexpert: ROLE, the model it was tuned from")
+    own_prompt = pair.own_prompt or options.own_prompt
+    return pair.model_copy(update={"antiexpert": antiexpert, "own_prompt": own_prompt})
+
+
+def label(pair: Pair, roles: Roles) -> str:
+    """In a candidate's name."""
+    return Path(pair.adapter).name if pair.adapter else roles.get(pair.expert).called
 
 
 def mix_members(base: str, pairs: Sequence[Pair]) -> tuple[Member, ...]:
@@ -121,11 +222,6 @@ def mix_members(base: str, pairs: Sequence[Pair]) -> tuple[Member, ...]:
     return tuple(
         member.model_copy(update={"coefficient": value}) for member, value in coefficients.items()
     )
-
-
-def domain(role: str) -> str:
-    """What the role was tuned for: `mix` of `small_mix`."""
-    return role.rpartition("/")[2].partition("_")[2] or role.rpartition("/")[2]
 
 
 METHOD = Proxy()

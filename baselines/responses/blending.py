@@ -6,16 +6,17 @@ response with equal chances; what a task asks is one turn, so that no draw sees 
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 from zlib import crc32
 
-from pydantic import Field
-
+from melange.baselines.entries import candidate_name
+from melange.baselines.selection import SelectionOptions, selected
 from melange.harness.recipe import Ability
 from melange.harness.recipes.composite import Composite
 from melange.harness.recipes.weights import Weights
-from melange.harness.records import Candidate, Record
+from melange.harness.records import Candidate
 from melange.harness.requests import Completion, Generation, Request, Score
+from melange.harness.roles import Roles
 
 if TYPE_CHECKING:
     from melange.harness.panel import Panel
@@ -59,26 +60,23 @@ def mean_of_probabilities(logprobs: Sequence[float]) -> float:
     return highest + math.log(total / len(logprobs))
 
 
-class BlendOptions(Record):
-    models: Annotated[tuple[str, ...], Field(min_length=2)]
-    name: str | None = None
-
-
 class Blending:
     name = "blend"
     family = "ensemble"
     source = "https://arxiv.org/abs/2401.02994"
-    options = BlendOptions
+    options = SelectionOptions
 
-    def candidates(self, options: BlendOptions, roles: Sequence[str]) -> Iterator[Candidate]:
-        parts = tuple(Weights(method="checkpoint", inputs=(role,)) for role in options.models)
-        yield Candidate(
-            name=options.name or f"blend-{len(parts)}",
-            family=self.family,
-            recipe=Blend(method=self.name, parts=parts),
-            summary=f"each response from one of {', '.join(options.models)}, drawn at random",
-            source=self.source,
-        )
+    def candidates(self, options: SelectionOptions, roles: Roles) -> Iterator[Candidate]:
+        for group in selected(options, roles, at_least=2):
+            parts = tuple(Weights(method="checkpoint", inputs=(role,)) for role in group.names)
+            own = f"blend-{len(parts)}"
+            yield Candidate(
+                name=candidate_name(options.name, True, own, tag=group.tag),
+                family=self.family,
+                recipe=Blend(method=self.name, parts=parts),
+                summary=f"each response from one of {', '.join(group.names)}, drawn at random",
+                source=self.source,
+            )
 
 
 METHOD = Blending()

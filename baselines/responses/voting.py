@@ -7,15 +7,18 @@ Source: Wang et al. 2022, https://arxiv.org/abs/2203.11171, for several answers 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from melange.baselines.entries import candidate_name
+from melange.baselines.selection import SelectionOptions, selected
 from melange.harness.recipe import Ability
 from melange.harness.recipes.composite import Composite, sampled
 from melange.harness.recipes.weights import Weights
-from melange.harness.records import Candidate, Record
+from melange.harness.records import Candidate
 from melange.harness.requests import Completion, Generation, Request, Score
+from melange.harness.roles import Roles
 
 if TYPE_CHECKING:
     from melange.harness.panel import Panel
@@ -57,12 +60,10 @@ def elected(answers: Sequence[Completion]) -> Completion:
     return chosen._replace(ballots=tuple(one.text for one in answers))
 
 
-class VoteOptions(Record):
-    models: Annotated[tuple[str, ...], Field(min_length=1)]
+class VoteOptions(SelectionOptions):
     draws: int = Field(default=1, ge=1)
     """Votes of each model."""
     temperature: float = Field(default=0.0, ge=0)
-    name: str | None = None
 
 
 class Voting:
@@ -71,20 +72,22 @@ class Voting:
     source = "https://arxiv.org/abs/2203.11171"
     options = VoteOptions
 
-    def candidates(self, options: VoteOptions, roles: Sequence[str]) -> Iterator[Candidate]:
-        parts = tuple(
-            Weights(method="checkpoint", inputs=(role,))
-            for role in options.models
-            for _ in range(options.draws)
-        )
+    def candidates(self, options: VoteOptions, roles: Roles) -> Iterator[Candidate]:
         each = f"{options.draws} answers each of " if options.draws > 1 else ""
-        yield Candidate(
-            name=options.name or f"vote-{len(parts)}",
-            family=self.family,
-            recipe=Vote(method=self.name, parts=parts, temperature=options.temperature),
-            summary=f"majority of {each}{', '.join(options.models)}",
-            source=self.source,
-        )
+        for group in selected(options, roles, at_least=2 if options.draws == 1 else 1):
+            parts = tuple(
+                Weights(method="checkpoint", inputs=(role,))
+                for role in group.names
+                for _ in range(options.draws)
+            )
+            own = f"vote-{len(parts)}"
+            yield Candidate(
+                name=candidate_name(options.name, True, own, tag=group.tag),
+                family=self.family,
+                recipe=Vote(method=self.name, parts=parts, temperature=options.temperature),
+                summary=f"majority of {each}{', '.join(group.names)}",
+                source=self.source,
+            )
 
 
 METHOD = Voting()

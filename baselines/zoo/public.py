@@ -1,86 +1,22 @@
-"""Zoos of checkpoints that others trained: public ones by hub name, one's own by folder.
+"""Zoos of checkpoints that others trained: public ones by hub name, one's own by folder."""
 
-A zoo file, for `--zoo my.yaml`:
-
-    kind: public                     # may be left out, as may the name
-    name: mine
-    roles:
-      large_base: /models/base-13b   # a folder; relative ones start at this file
-      large_math: ../math-13b
-      large_base@20000: steps/20000  # a run's checkpoint after 20,000 steps, for averages
-      small_base: meta-llama/Llama-2-7b-hf           # a name on the hub
-      small_chat:                    # or with what else there is to say
-        model: meta-llama/Llama-2-7b-chat-hf
-        revision: main               # branch, tag or commit
-        licence: Llama 2
-        gated: true                  # its licence has to be accepted first
-        chat: true                   # has a chat template
-        params: 6.7e9
-    engine: {dtype: bfloat16}        # by vLLM's names; a role may have options of its own
-    reference:                       # figures to show beside the measured ones
-      - {candidate: large_base, task: gsm8k, value: 0.066}
-
-A hub name is looked for in $MELANGE_MODELS/<its last part>, then in the hub's cache, then on the
-hub. The checkpoints of a role may be of any architecture that vLLM serves, in safetensors.
-"""
-
-import difflib
 import os
-import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Literal
 
-from pydantic import Field
-
+from melange.baselines.zoo.public_file import PublicRole, ZooFile, read_zoo
 from melange.harness.checkpoints.checksums import folder_hash
+from melange.harness.checkpoints.facts import completed
 from melange.harness.errors import HarnessError, unknown
-from melange.harness.records import EngineOptions, Record
-from melange.harness.yaml_file import read_entry, read_yaml
+from melange.harness.records import EngineOptions
+from melange.harness.roles import Role
 from melange.tasks.public import hub
 
 MODELS = "MELANGE_MODELS"
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
-ROLE_NAME = re.compile(r"[a-z][a-z0-9_]*(@[1-9][0-9]*)?")
 DOWNLOAD_BYTES_PER_SEC = 50e6
 BYTES_PER_PARAMETER = 2
 FETCHED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 LEFT = ["original/*", "consolidated*"]  # the same weights in the makers' own form
-
-
-class Role(Record):
-    model: str = Field(min_length=1)
-    """A folder, or a name on the hub."""
-    revision: str | None = None
-    licence: str = ""
-    gated: bool = False
-    chat: bool = False
-    params: float | None = Field(default=None, gt=0)
-    active_params: float | None = Field(default=None, gt=0)
-    engine: EngineOptions = EngineOptions()
-
-
-class Reference(Record):
-    """A figure that a paper reports; fractions, not percent."""
-
-    candidate: str
-    task: str
-    metric: str = "accuracy"
-    value: float
-    higher_is_better: bool = True
-    note: str = ""
-    source: str = ""
-
-
-class ZooFile(Record):
-    kind: Literal["public"] = "public"
-    scale: Literal["public"] = "public"
-    name: str = ""
-    title: str = ""
-    source: str = ""
-    roles: dict[str, Any] = Field(min_length=1)
-    engine: EngineOptions = EngineOptions()
-    reference: tuple[Reference, ...] = ()
 
 
 class PublicZoo:
@@ -90,7 +26,7 @@ class PublicZoo:
     world_seed = None
     """No invented world: public tasks ask about this one."""
 
-    def __init__(self, content: ZooFile, roles: Mapping[str, Role]) -> None:
+    def __init__(self, content: ZooFile, roles: Mapping[str, PublicRole]) -> None:
         self.name = content.name
         self.title = content.title
         self.source = content.source
@@ -101,26 +37,23 @@ class PublicZoo:
 
     @classmethod
     def read(cls, path: Path) -> "PublicZoo":
-        """The zoo of a YAML file, as the module's docstring describes it.
+        """The zoo of a YAML file, as public_file.py describes it.
 
         Raises:
             HarnessError: a key or role is wrong, or a folder that it names is not there.
         """
-        content = read_entry(ZooFile, read_yaml(path), str(path))
-        figures = tuple(
-            figure.model_copy(update={"source": figure.source or content.source})
-            for figure in content.reference
-        )
-        named = content.model_copy(update={"name": content.name or path.stem, "reference": figures})
-        return cls(
-            named, {name: _read_role(name, about, path) for name, about in content.roles.items()}
-        )
+        return cls(*read_zoo(path))
 
     @property
     def roles(self) -> tuple[str, ...]:
         return tuple(self._roles)
 
-    def role(self, role: str) -> Role:
+    def related(self) -> list[Role]:
+        return [
+            completed(about.related(name), self.folder(name)) for name, about in self._roles.items()
+        ]
+
+    def role(self, role: str) -> PublicRole:
         """What the zoo file says of a role.
 
         Raises:
@@ -241,35 +174,7 @@ class PublicZoo:
         return self._inspected[folder]
 
 
-def _read_role(name: str, about: Any, path: Path) -> Role:
-    """A role, its model an absolute folder or a hub name.
-
-    Raises:
-        HarnessError: one line with file, role and what is wrong.
-    """
-    where = f"{path}: roles.{name}"
-    if not isinstance(name, str) or not ROLE_NAME.fullmatch(name):
-        raise HarnessError(
-            f"{where}: no name of a role; use small letters, digits and _, such as large_math, "
-            "and @<step> for a checkpoint along the way, such as large_base@1500."
-        )
-    role = read_entry(Role, {"model": about} if isinstance(about, str) else about, where)
-    folder = Path(os.path.normpath(path.absolute().parent / Path(role.model).expanduser()))
-    if folder.is_dir():
-        return role.model_copy(update={"model": str(folder)})
-    if HUB_NAME.fullmatch(role.model) and not role.model.startswith("."):
-        return role
-    raise HarnessError(f"{where}: {_no_folder(folder)}")
-
-
-def _no_folder(folder: Path) -> str:
-    siblings = [path.name for path in folder.parent.iterdir()] if folder.parent.is_dir() else []
-    near = difflib.get_close_matches(folder.name, siblings, n=3, cutoff=0.5)
-    hint = f"did you mean {', '.join(near)}?" if near else "give a checkpoint folder or a hub name."
-    return f"no folder {folder}; {hint}"
-
-
-def _named_folder(about: Role) -> Path | None:
+def _named_folder(about: PublicRole) -> Path | None:
     """The folder that the zoo file names, or the one of a hub name under MELANGE_MODELS."""
     if Path(about.model).is_absolute():
         return Path(about.model)

@@ -14,6 +14,7 @@ from typing import Any
 
 from melange.harness.errors import HarnessError, unknown
 from melange.harness.records import EngineOptions
+from melange.harness.roles import Kind, Role
 from melange.harness.yaml_file import read_yaml
 from melange.tasks.pocket.tokens import VOCABULARY_SIZE
 
@@ -22,7 +23,8 @@ HOME = Path(__file__).parents[3]
 REVISION = 1
 """Raise it when the world, its text, the tokenizer or the training change: what was trained by an
 earlier revision is then trained again. tests/test_zoo_text.py notices a changed text."""
-DATA_SETS = ("base", "knowledge", "arithmetic", "instructions", "mix")
+DOMAINS = ("knowledge", "arithmetic", "instructions")
+DATA_SETS = ("base", *DOMAINS, "mix")
 LIKE, SHIPPED = "like", "shipped"
 BYTES_PER_PARAMETER = 4  # float32, in which engines compute
 
@@ -86,6 +88,8 @@ class Recipe:
     row_tokens: tuple[int, ...]
     sizes: dict[str, Size] = field(repr=False)
     roles: dict[str, Training] = field(repr=False)
+    prompts: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    """Of each data set, a few of what it is about."""
     shipped: bool = False
     """Its weights lie in the folder beside its file, of the same name."""
 
@@ -159,6 +163,7 @@ def parse_recipe(content: Mapping[str, Any]) -> Recipe:
         row_tokens=tuple(content["row_tokens"]),
         sizes={name: Size(**size) for name, size in content["sizes"].items()},
         roles={name: Training(**training) for name, training in content["roles"].items()},
+        prompts={name: tuple(texts) for name, texts in content.get("prompts", {}).items()},
         shipped=content.get(SHIPPED, False),
     )
 
@@ -210,6 +215,28 @@ class RecipeZoo:
         """Every role, those of the trajectories included."""
         return self.recipe.all_roles
 
+    def related(self) -> list[Role]:
+        return [self._role(name) for name in self.roles]
+
+    def _role(self, name: str) -> Role:
+        owner, step = self.recipe.owner(name)
+        training = self.recipe.training(owner)
+        if step:
+            return Role(name=name, kind="step", of=(owner,), step=step)
+        kind = _kind(training, self.recipe.sizes[training.size])
+        tuned = training.parent is not None
+        return Role(
+            name=name,
+            kind=kind,
+            of=(training.parent,) if training.parent else (),
+            label=training.data if kind == "finetune" else "",
+            domains=() if not tuned else DOMAINS if training.data == "mix" else (training.data,),
+            prompts=self.recipe.prompts.get(training.data, ()) if tuned else (),
+            # One tokenizer, trained on the world's text.
+            vocabulary=f"world {self.world_seed}",
+            num_parameters=self.params(name),
+        )
+
     def params(self, role: str) -> int:
         """At most: the tokenizer may find fewer merges worth a token."""
         training = self.recipe.training(self.recipe.owner(role)[0])
@@ -221,6 +248,12 @@ class RecipeZoo:
 
     def weights_bytes(self, role: str) -> int:
         return self.params(role) * BYTES_PER_PARAMETER
+
+
+def _kind(training: Training, size: Size) -> Kind:
+    if training.parent is not None:
+        return "adapter" if training.lora_rank else "finetune"
+    return "mixture" if size.num_experts else "base"
 
 
 def num_parameters(size: Size, vocabulary: int) -> int:

@@ -16,6 +16,7 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from functools import cache
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ from melange.harness.cache import cache_dir
 from melange.harness.checkpoints.info import promised_headers
 from melange.harness.errors import HarnessError, unknown
 from melange.harness.records import EngineOptions, Record
+from melange.harness.roles import Role
 from melange.harness.yaml_file import read_entry, read_yaml
 
 SPECIAL_TOKENS = ("<unk>", "<s>", "</s>")
@@ -112,6 +114,21 @@ class ShapesZoo:
     @property
     def roles(self) -> tuple[str, ...]:
         return tuple(self._roles)
+
+    def related(self) -> list[Role]:
+        return [
+            Role(
+                name=name,
+                kind="mixture" if shape.num_local_experts else "base",
+                vocabulary=f"{shape.vocab_size} words",
+                num_parameters=self.num_parameters(name),
+            )
+            for name, shape in self._roles.items()
+        ]
+
+    def num_parameters(self, role: str) -> int:
+        headers = promised_headers(self._shape(role).config())
+        return sum(prod(header.shape) for header in headers.values())
 
     def fingerprint(self, role: str) -> str:
         return _fingerprint(self._shape(role))

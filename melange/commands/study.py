@@ -18,7 +18,8 @@ from melange.harness.manifest import check_resumable
 from melange.harness.measure.memory import total_bytes
 from melange.harness.plan import PlanOptions, choose_tasks, make_plan
 from melange.harness.prompt_lengths import PromptLengths, TaskEntries
-from melange.harness.records import EngineOptions, Plan, Suite, Task
+from melange.harness.records import Candidate, EngineOptions, Plan, Suite, Task
+from melange.harness.roles import LARGEST, Roles
 from melange.harness.store import RunFolder
 from melange.harness.suite import find_suite, read_suite
 from melange.harness.yaml_file import read_entry
@@ -71,10 +72,12 @@ def make_study_plan(study: Study, options: Namespace) -> Planned:
     lengths = PromptLengths(
         lambda: task_entries(chosen, study.zoo), limit=study.limit, seed=study.seed
     )
-    candidates = expand(study.suite.candidates, study.zoo.roles, where=str(study.path))
-    changed = changed_cells(study.folder.manifest() or {}, study.suite, candidates)
+    roles = Roles(study.zoo.related())
+    candidates, lacks = expand(study.suite.candidates, roles, where=str(study.path))
+    suite = with_reference(study.suite, candidates, roles)
+    changed = changed_cells(study.folder.manifest() or {}, suite, candidates)
     plan = make_plan(
-        study.suite,
+        suite,
         candidates,
         study.checkpoints,
         tasks,
@@ -89,9 +92,21 @@ def make_study_plan(study: Study, options: Namespace) -> Planned:
             unavailable=availability,
             engine=engine_options(options),
             lengths=lengths.of,
+            notes=(*roles.problems, *lacks),
+            roles=roles,
         ),
     )
     return Planned(plan, lengths, changed)
+
+
+def with_reference(suite: Suite, candidates: Sequence[Candidate], roles: Roles) -> Suite:
+    """The suite with a candidate that speeds refer to: its own, or the largest base."""
+    if suite.reference:
+        return suite
+    plain = {one.recipe.plain_role: one.name for one in candidates if one.recipe.plain_role}
+    largest = roles.bases(LARGEST, where=lambda one: one.name in plain)
+    reference = plain[largest[0].name] if largest else next(iter(plain.values()), "")
+    return suite.model_copy(update={"reference": reference})
 
 
 def check_folder(study: Study, plan: Plan) -> dict[str, Any] | None:

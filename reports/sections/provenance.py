@@ -62,6 +62,7 @@ def _tables(manifest: Manifest) -> list[dict[str, Any]]:
         {"title": "Versions", "rows": _rows(manifest.versions), "mono": False},
         {"title": "Hardware", "rows": _rows(manifest.hardware), "mono": False},
         {"title": "Engines", "rows": _engines(manifest), "mono": False},
+        {"title": "What the zoo has no roles for", "rows": _notes(manifest), "mono": False},
         {"title": "Timings", "rows": _timings(manifest.timings), "mono": False},
         {
             "title": "Checkpoints of the zoo",
@@ -69,6 +70,11 @@ def _tables(manifest: Manifest) -> list[dict[str, Any]]:
             "mono": True,
         },
     ]
+
+
+def _notes(manifest: Manifest) -> list[tuple[str, str]]:
+    """Family, or role, and why."""
+    return [(name, why.strip()) for name, _, why in (one.partition(":") for one in manifest.notes)]
 
 
 def _engines(manifest: Manifest) -> list[tuple[str, str]]:
