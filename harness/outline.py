@@ -1,5 +1,6 @@
 """What there is, and what a run would do, in lines for a terminal."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from melange.harness.checkpoints.source import Checkpoints
@@ -21,6 +22,15 @@ def listing(plan: Plan, zoos: Iterable[str]) -> str:
     return "\n".join(lines)
 
 
+def _refused(plan: Plan) -> list[tuple[str, str]]:
+    """Candidate and reason; `all` for what holds for every one."""
+    refused = {(cell.candidate, cell.refused) for cell in plan.cells if cell.refused}
+    times = Counter(reason for _, reason in refused)
+    everyone = {reason for reason, number in times.items() if number == len(plan.candidates) > 1}
+    rest = sorted((name, reason) for name, reason in refused if reason not in everyone)
+    return [("all", reason) for reason in sorted(everyone)] + rest
+
+
 SLOW_BFLOAT16 = (
     "computed in bfloat16, which takes 2 to 4 times as long as float32 on this processor; "
     "--dtype float32 computes all in that"
@@ -35,7 +45,6 @@ def _in_bfloat16(plan: Plan, checkpoints: Checkpoints, name: str) -> bool:
 def describe(plan: Plan, checkpoints: Checkpoints, folder: RunFolder) -> str:
     """What will run, how long it takes, and what will not run and why."""
     pending = [cell for cell in plan.cells if cell.pending]
-    refused = {(cell.candidate, cell.refused) for cell in plan.cells if cell.refused}
     candidates = {cell.candidate for cell in pending}
     minutes = estimate_seconds(plan, checkpoints.zoo) / 60
     disk = estimate_disk_bytes(plan, checkpoints) / 2**20
@@ -51,7 +60,7 @@ def describe(plan: Plan, checkpoints: Checkpoints, folder: RunFolder) -> str:
         served = plan.candidate(name).recipe.served_as(checkpoints)
         number = sum(cell.candidate == name for cell in pending)
         lines.append(f"  {name}: {number} cells" + (f" ({served})" if served else ""))
-    lines += [f"  refused: {candidate}: {reason}" for candidate, reason in sorted(refused)]
+    lines += [f"  refused: {who}: {reason}" for who, reason in _refused(plan)]
     lines += [f"  {note}" for note in plan.notes]
     slow = [
         name

@@ -16,7 +16,18 @@ from tempfile import NamedTemporaryFile
 from typing import Protocol, cast
 
 from melange import __version__
-from melange.commands import exits, export, keep, listing, plan, prune, report, run, trends
+from melange.commands import (
+    compare,
+    exits,
+    export,
+    keep,
+    listing,
+    plan,
+    prune,
+    report,
+    run,
+    trends,
+)
 from melange.harness.errors import HarnessError
 
 ABOUT = ("-h", "--help", "--version")
@@ -39,7 +50,8 @@ class Command(Protocol):
 
 
 COMMANDS = tuple(
-    cast(Command, module) for module in (run, plan, listing, report, export, trends, prune, keep)
+    cast(Command, module)
+    for module in (run, compare, plan, listing, report, export, trends, prune, keep)
 )
 
 

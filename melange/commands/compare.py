@@ -1,0 +1,83 @@
+"""`compare`: models that are named one by one, without a zoo file."""
+
+import os
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from melange.baselines.zoo.kinship import parents, role_names
+from melange.baselines.zoo.public import PublicZoo
+from melange.baselines.zoo.public_file import read_zoo
+from melange.commands import run
+from melange.harness.errors import HarnessError, unknown
+
+NAME = "compare"
+HELP = "measure these models and what can be made of them: how they are related is inferred"
+EXAMPLE = "models/base models/base-math models/base-code --limit 200"
+ZOO_FILE = "zoo.yaml"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="a folder, or a name on the hub")
+    parser.add_argument("--base", metavar="MODEL", help="which of them the others were made from")
+    run.add_arguments(parser)
+
+
+def execute(options: Namespace) -> int:
+    if options.zoo != "auto":
+        raise HarnessError("compare names its models; leave --zoo out, or use `run --zoo`")
+    options.zoo = str(write_zoo(options))
+    return run.execute(options)
+
+
+def write_zoo(options: Namespace) -> Path:
+    """The zoo of these models, in the run's folder; one that is there stays, for it may be edited.
+
+    Raises:
+        HarnessError: a model is not there, or two are one.
+    """
+    roles = role_names([_absolute(one) for one in dict.fromkeys(options.models)])
+    if len(roles) < 2:
+        raise HarnessError("give two models or more")
+    options.out = options.out or Path("runs") / f"compare-{'-'.join(roles)}"[:100]
+    path = options.out / ZOO_FILE
+    if path.is_file() and set(read_zoo(path)[1]) == set(roles):
+        print(f"roles as {path} has them")
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+    def write(roles: Mapping[str, Any]) -> None:
+        text = yaml.safe_dump({"name": path.parent.name, "roles": roles}, sort_keys=False)
+        path.write_text(text, encoding="utf-8")
+
+    write(roles)
+    folders = dict(PublicZoo.read(path).build(list(roles)))
+    base = _named_base(options.base, roles)
+    found = parents(folders, base)
+    content: dict[str, Any] = {
+        name: {"model": model, "of": found[name]} if found[name] else model
+        for name, model in roles.items()
+    }
+    write(content)
+    for name, parent in found.items():
+        print(f"{name}: {f'made from {parent}' if parent else 'a base'}")
+    print(f"edit {path} where that is wrong")
+    return path
+
+
+def _absolute(model: str) -> str:
+    """Folders as they are from anywhere; names on the hub as they are."""
+    folder = Path(model).expanduser()
+    return os.path.normpath(folder.absolute()) if folder.is_dir() else model
+
+
+def _named_base(base: str | None, roles: dict[str, str]) -> str:
+    if base is None:
+        return ""
+    names = {model: name for name, model in roles.items()}
+    if (given := _absolute(base)) not in names:
+        raise unknown("base", base, names)
+    return names[given]
