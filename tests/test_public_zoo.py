@@ -238,7 +238,7 @@ def test_roles_are_given_as_folders_relative_to_the_file(
         ("kind: public\nroles: {large_base: {modle: ./llama}}\n", "did you mean model?"),
         ("kind: public\nroles: {large_base: {model: ./llama, params: many}}\n", "params='many'"),
         ("kind: public\nroles: {large_base: [a, b]}\n", "roles.large_base: must hold"),
-        ("kind: public\nroles: {Large-Base: ./llama}\n", "no name of a role; use small letters"),
+        ("kind: public\nroles: {large base: ./llama}\n", "no name of a role; use letters"),
         ("kind: public\nroles: {large_base@last: ./llama}\n", "large_base@1500"),
     ],
 )

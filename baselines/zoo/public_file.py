@@ -121,7 +121,7 @@ def _read_role(name: str, about: Any, path: Path) -> PublicRole:
     where = f"{path}: roles.{name}"
     if not isinstance(name, str) or not ROLE_NAME.fullmatch(name):
         raise HarnessError(
-            f"{where}: no name of a role; use small letters, digits and _, such as large_math, "
+            f"{where}: no name of a role; use letters, digits, _, - and ., such as base-math, "
             "and @<step> for a checkpoint along the way, such as large_base@1500."
         )
     role = read_entry(PublicRole, {"model": about} if isinstance(about, str) else about, where)
