@@ -1,66 +1,6 @@
-"""What a run's manifest.json says."""
+"""What a run's manifest says, in words."""
 
-import json
-from pathlib import Path
 from typing import Any
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-import melange.harness.recipes.logit_mix
-import melange.harness.recipes.weights  # noqa: F401
-from melange.harness.errors import HarnessError
-from melange.harness.records import Candidate, Cell, Suite, Task, Workload
-from melange.reports.lines import check_schema, first_problem
-
-
-class Manifest(BaseModel):
-    """What was run, where and with what. Keys that this version does not know are kept."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    schema_version: int
-    suite: Suite | None = None
-    zoo: dict[str, Any] = {}
-    seed: int | None = None
-    limit: int | None = None
-    device: str = ""
-    engine: dict[str, Any] = {}
-    """Options that were asked of every engine."""
-    engines: dict[str, dict[str, Any]] = {}
-    """By candidate, how it was computed: dtype, context and so on, by vLLM's names."""
-    command: str | list[str] = ""
-    candidates: tuple[Candidate, ...] = ()
-    tasks: tuple[Task, ...] = ()
-    task_definitions: dict[str, str] = {}
-    """By task, a hash that changes when it would ask or score otherwise."""
-    workloads: tuple[Workload, ...] = ()
-    cells: tuple[Cell, ...] = ()
-    checks: dict[str, Any] = {}
-    """How many examples of each kind were to be checked; empty in runs of older versions."""
-    versions: dict[str, Any] = {}
-    hardware: dict[str, Any] = {}
-    git_revision: str | None = None
-    started: str | None = None
-    finished: str | None = None
-    timings: dict[str, Any] = Field(default={})
-
-
-def read_manifest(path: Path) -> Manifest:
-    """
-    Raises:
-        HarnessError: there is none, or it is malformed or of a newer schema.
-    """
-    if not path.is_file():
-        raise HarnessError(f"{path} does not exist, so {path.parent} is no run's folder; see --out")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise HarnessError(f"{path} is not JSON ({error}); run the suite again") from error
-    check_schema(path, content)
-    try:
-        return Manifest.model_validate(content)
-    except ValidationError as error:
-        raise HarnessError(f"{path}: {first_problem(error)}; run the suite again") from error
 
 
 def computing(settings: dict[str, Any]) -> str:

@@ -30,7 +30,7 @@ from melange.harness.prepare import Prepared, prepare
 from melange.harness.recipes.logit_mix import LogitMix
 from melange.harness.recipes.weights import Weights
 from melange.harness.records import Candidate, EngineOptions, EngineShape, Task
-from melange.harness.store import RunFolder
+from melange.harness.runs.writer import RunFolder
 from melange.harness.verdicts import Check
 from melange.tasks.registry import load_tasks
 from melange.tasks.sources import pocket_data, task_sources

@@ -13,17 +13,18 @@ from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.contracts import Zoo
 from melange.harness.errors import HarnessError
 from melange.harness.estimates import needed_roles
-from melange.harness.identity import Cell, changed_cells
-from melange.harness.manifest import check_resumable
 from melange.harness.measure.memory import total_bytes
 from melange.harness.plan import PlanOptions, choose_tasks, make_plan
 from melange.harness.prompt_lengths import PromptLengths, TaskEntries
 from melange.harness.records import EngineOptions, Plan, Suite, Task
-from melange.harness.store import RunFolder
+from melange.harness.runs.current import Cell
+from melange.harness.runs.identity import changed_cells, check_resumable, to_do_again
+from melange.harness.runs.manifest import Inputs, Manifest
+from melange.harness.runs.writer import RunFolder
 from melange.harness.suite import find_suite, read_suite
 from melange.harness.yaml_file import read_entry
 from melange.tasks.registry import load_tasks
-from melange.tasks.sources import definition_hash, pocket_data, task_sources
+from melange.tasks.sources import definition_hash, pocket_data, rows_hash, task_sources
 
 Device = Literal["cpu", "cuda"]
 
@@ -72,7 +73,6 @@ def make_study_plan(study: Study, options: Namespace) -> Planned:
         lambda: task_entries(chosen, study.zoo), limit=study.limit, seed=study.seed
     )
     candidates = expand(study.suite.candidates, study.zoo.roles, where=str(study.path))
-    changed = changed_cells(study.folder.manifest() or {}, study.suite, candidates)
     plan = make_plan(
         study.suite,
         candidates,
@@ -85,16 +85,18 @@ def make_study_plan(study: Study, options: Namespace) -> Planned:
             seed=options.seed,
             device=study.device,
             device_bytes=total_bytes(study.device),
-            done=study.folder.completed() - changed.keys(),
+            done=study.folder.completed(),
             unavailable=availability,
             engine=engine_options(options),
             lengths=lengths.of,
         ),
     )
-    return Planned(plan, lengths, changed)
+    manifest = study.folder.manifest()
+    changed = changed_cells(manifest, plan) if manifest else {}
+    return Planned(to_do_again(plan, changed), lengths, changed)
 
 
-def check_folder(study: Study, plan: Plan) -> dict[str, Any] | None:
+def check_folder(study: Study, plan: Plan) -> Manifest | None:
     """The manifest of the run that would be resumed.
 
     Raises:
@@ -102,8 +104,7 @@ def check_folder(study: Study, plan: Plan) -> dict[str, Any] | None:
     """
     manifest = study.folder.manifest()
     if manifest is not None:
-        prints = fingerprints(plan, study.zoo)
-        check_resumable(manifest, plan, prints, definitions(plan), study.folder.path)
+        check_resumable(manifest, plan, inputs(plan, study.zoo), study.folder.path)
     return manifest
 
 
@@ -144,6 +145,17 @@ def task_entries(tasks: Sequence[Task], zoo: Zoo) -> TaskEntries:
     data = None if seed is None else pocket_data(seed, cache_dir())
     sources = task_sources(tasks, data)
     return {task.name: (task, sources[task.name]) for task in tasks}
+
+
+def inputs(plan: Plan, zoo: Zoo) -> Inputs:
+    """What the plan is about, as it is now."""
+    entries = task_entries(plan.tasks, zoo)
+    rows = {name: rows_hash(task, sources) for name, (task, sources) in entries.items()}
+    return Inputs(
+        fingerprints=fingerprints(plan, zoo),
+        definitions=definitions(plan),
+        rows={name: known for name, known in rows.items() if known},
+    )
 
 
 def fingerprints(plan: Plan, zoo: Zoo) -> dict[str, str]:
