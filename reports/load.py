@@ -87,8 +87,9 @@ class Run(StoredRun):
     @cached_property
     def frame(self) -> pd.DataFrame:
         """One row a measurement, columns as in the records."""
+        columns = [name for name in Measurement.model_fields if name != "ends_cell"]
         rows = [m.model_dump(mode="json") for m in self.measurements]
-        return pd.DataFrame(rows, columns=list(Measurement.model_fields))
+        return pd.DataFrame(rows, columns=columns)
 
     @cached_property
     def by_candidate(self) -> dict[str, list[Measurement]]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from melange.harness.errors import HarnessError
 from melange.harness.records import Measurement, Outcome, Plan
-from melange.harness.runs.current import Cell, current
+from melange.harness.runs.current import CellKey, current
 from melange.harness.runs.manifest import Inputs, Manifest
 
 RECIPE = "its recipe has changed since; to be measured again"
@@ -23,10 +23,10 @@ REFERENCE = "the candidate that speed refers to has changed since; to be measure
 GONE = "the suite has no such workload any more"
 
 
-def changed_cells(manifest: Manifest, plan: Plan) -> dict[Cell, str]:
+def changed_cells(manifest: Manifest, plan: Plan) -> dict[CellKey, str]:
     """Those that the folder holds as something else, and why."""
     tasks = [one.name for one in manifest.tasks]
-    found: dict[Cell, str] = {}
+    found: dict[CellKey, str] = {}
     if reason := _changed_workloads(manifest, plan):
         found |= dict.fromkeys([(one.name, None) for one in manifest.candidates], reason)
     for name, reason in _changed_candidates(manifest, plan):
@@ -34,7 +34,7 @@ def changed_cells(manifest: Manifest, plan: Plan) -> dict[Cell, str]:
     return found
 
 
-def to_do_again(plan: Plan, changed: Collection[Cell]) -> Plan:
+def to_do_again(plan: Plan, changed: Collection[CellKey]) -> Plan:
     """The plan, in which these cells are not done."""
     cells = (
         one.model_copy(update={"done": one.done and (one.candidate, one.task) not in changed})
@@ -68,7 +68,7 @@ def _changed_candidates(manifest: Manifest, plan: Plan) -> Iterator[tuple[str, s
 
 
 def withdrawn(
-    lines: Sequence[Measurement], cells: Mapping[Cell, str], workloads: Collection[str]
+    lines: Sequence[Measurement], cells: Mapping[CellKey, str], workloads: Collection[str]
 ) -> list[Measurement]:
     """In place of the lines of these cells: the same without a value, and why.
 

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from melange.harness.errors import HarnessError
 from melange.harness.records import Measurement, Outcome, Record, RoundLine
-from melange.harness.runs.current import Cell, current, current_checks, current_rounds
+from melange.harness.runs.current import CellKey, current, current_checks, current_rounds
 from melange.harness.runs.layout import CHECKS, MANIFEST, MEASUREMENTS, ROUNDS, SAMPLES
 from melange.harness.runs.layout import samples_path as path_of_samples
 from melange.harness.runs.lock import is_locked
@@ -49,7 +49,7 @@ class StoredRun:
         return path if path.is_file() else None
 
     @cached_property
-    def _without_result(self) -> frozenset[Cell]:
+    def _without_result(self) -> frozenset[CellKey]:
         """Refused, failed, or taken back since another recipe has the name."""
         ended = {(one.candidate, one.task) for one in self.measurements}
         scored = (Outcome.COMPLETED, Outcome.DISPUTED)

@@ -11,7 +11,7 @@ from typing import Any
 
 from melange.harness.errors import HarnessError
 from melange.harness.records import SCHEMA_VERSION, Measurement, Record, RoundLine
-from melange.harness.runs.current import Cell, completed, current
+from melange.harness.runs.current import CellKey, completed, current
 from melange.harness.runs.identity import withdrawn
 from melange.harness.runs.layout import (
     CHECKS,
@@ -120,10 +120,10 @@ class RunFolder:
         """All records in the order they were written, superseded ones included."""
         return read_measurements(self._measurements)[0]
 
-    def completed(self) -> set[Cell]:
+    def completed(self) -> set[CellKey]:
         return completed(current(self.measurements()))
 
-    def withdraw(self, cells: Mapping[Cell, str], workloads: Collection[str]) -> None:
+    def withdraw(self, cells: Mapping[CellKey, str], workloads: Collection[str]) -> None:
         """Take back what is stored of these cells, with the reason: it is of something else.
 
         `workloads` are those that the suite has now.

@@ -17,7 +17,7 @@ from melange.harness.measure.memory import total_bytes
 from melange.harness.plan import PlanOptions, choose_tasks, make_plan
 from melange.harness.prompt_lengths import PromptLengths, TaskEntries
 from melange.harness.records import EngineOptions, Plan, Suite, Task
-from melange.harness.runs.current import Cell
+from melange.harness.runs.current import CellKey
 from melange.harness.runs.identity import changed_cells, check_resumable, to_do_again
 from melange.harness.runs.manifest import Inputs, Manifest
 from melange.harness.runs.writer import RunFolder
@@ -47,7 +47,7 @@ class Study(NamedTuple):
 class Planned(NamedTuple):
     plan: Plan
     lengths: PromptLengths
-    changed: Mapping[Cell, str]
+    changed: Mapping[CellKey, str]
     """What the folder holds as something else, and why."""
 
 
@@ -149,7 +149,8 @@ def task_entries(tasks: Sequence[Task], zoo: Zoo) -> TaskEntries:
 
 def inputs(plan: Plan, zoo: Zoo) -> Inputs:
     """What the plan is about, as it is now."""
-    entries = task_entries(plan.tasks, zoo)
+    asked = {cell.task for cell in plan.cells if not cell.refused}
+    entries = task_entries([task for task in plan.tasks if task.name in asked], zoo)
     rows = {name: rows_hash(task, sources) for name, (task, sources) in entries.items()}
     return Inputs(
         fingerprints=fingerprints(plan, zoo),
