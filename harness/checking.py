@@ -17,7 +17,7 @@ from melange.harness.progress import Progress
 from melange.harness.prompt_lengths import TaskEntries
 from melange.harness.recorder import Recorder
 from melange.harness.records import Plan
-from melange.harness.store import RunFolder
+from melange.harness.runs.writer import RunFolder
 from melange.harness.verdicts import Check, Kind, Verdict, by_candidate
 
 LIMIT_SEC = 1800

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from melange.harness.store import RunFolder
+from melange.harness.runs.writer import RunFolder
 
 HOME = Path(__file__).parents[2]
 """The folder that holds the package."""

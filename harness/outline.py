@@ -9,7 +9,7 @@ from melange.harness.estimates import estimate_bytes, estimate_disk_bytes, estim
 from melange.harness.machine import computes_bfloat16
 from melange.harness.plan import served_checkpoints
 from melange.harness.records import Plan
-from melange.harness.store import RunFolder
+from melange.harness.runs.writer import RunFolder
 from melange.harness.suite import suite_names
 
 

@@ -37,7 +37,7 @@ class Description(NamedTuple):
     parts: Sequence[tuple[str, str]]
     """Label and text of each ingredient and option."""
     base: str = ""
-    """The role that it starts from; empty where there is none."""
+    """The role that it starts from; empty where that is what its inputs were made from."""
     experts: tuple[str, ...] = ()
     """Tuned roles, or adapters, that steer the base."""
     antiexperts: tuple[str, ...] = ()

@@ -7,8 +7,9 @@ from melange.harness.jobs import Evaluated
 from melange.harness.measure.quality import quality_records
 from melange.harness.progress import Progress
 from melange.harness.records import Candidate, Measurement, Outcome, Plan
+from melange.harness.runs.current import current
+from melange.harness.runs.writer import RunFolder
 from melange.harness.samples import TaskResult
-from melange.harness.store import RunFolder
 from melange.harness.verdicts import Check
 
 
@@ -61,7 +62,7 @@ class Recorder:
             self.num_disputed += 1
             latest = {
                 one.metric: one
-                for one in self.folder.measurements()
+                for one in current(self.folder.measurements())
                 if one.cell == check.cell and one.task
             }
             changes = dict.fromkeys(("value", "ci_low", "ci_high"))

@@ -13,7 +13,8 @@ from melange.harness.recipe import Ability, Recipe, known_recipe
 from melange.harness.recipe import Record as Record
 from melange.harness.roles import Role
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Of everything in a run's folder. What earlier versions wrote: runs/upgrades.py."""
 
 LoadFormat = Literal["auto", "dummy"]
 """In vLLM's words: weights from files, or random ones for a folder without any.
@@ -84,6 +85,20 @@ class Workload(Record):
     num_requests: int = Field(gt=0)
     mixed: bool = False
     """Draw each request's lengths uniformly from 1 to the given ones."""
+
+    def cut_to(self, max_model_len: int) -> "Workload":
+        """The workload, cut so that prompt and output fit the context.
+
+        The longer side gives way first; where half of the context is too short for the other one
+        too, each has half.
+        """
+        prompt, output = self.prompt_tokens, self.output_tokens
+        if prompt + output <= max_model_len:
+            return self
+        shorter = max(1, min(prompt, output, max_model_len // 2))
+        longer = max(1, max_model_len - shorter)
+        sides = (longer, shorter) if prompt >= output else (shorter, longer)
+        return self.model_copy(update={"prompt_tokens": sides[0], "output_tokens": sides[1]})
 
 
 class EngineOptions(Record):
@@ -181,6 +196,8 @@ class Measurement(Record):
     higher_is_better: bool | None = None
     outcome: Outcome = Outcome.COMPLETED
     reason: str = ""
+    ends_cell: bool = True
+    """The last line of its cell: a cell whose last line is no end was cut short."""
 
     @property
     def cell(self) -> tuple[str, str | None]:

@@ -77,6 +77,13 @@ class Roles(Sequence[Role]):
         """The role; one of which only the name is known, if the zoo has none."""
         return self._roles.get(name) or Role(name=name)
 
+    def origin(self, name: str) -> str:
+        """The role that all training of this one began with; empty if the zoo has no such role."""
+        if name not in self._roles:
+            return ""
+        parent = self._roles[name].parent
+        return self.origin(parent) or name
+
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self._roles)

@@ -30,9 +30,9 @@ from melange.harness.progress import Progress
 from melange.harness.prompt_lengths import TaskEntries
 from melange.harness.recorder import Recorder
 from melange.harness.records import Candidate, EngineShape, Plan
+from melange.harness.runs.writer import RunFolder
 from melange.harness.silence import silence_limit
 from melange.harness.speed_rounds import SpeedRounds
-from melange.harness.store import RunFolder
 
 Keep = Callable[..., None]
 """Called with what writes results, and the results: off the engine's time."""

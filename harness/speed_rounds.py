@@ -8,12 +8,11 @@ from melange.harness.costs import cost_records, round_lines, speed_error
 from melange.harness.engine_pool import EnginePool
 from melange.harness.jobs import Failed, Time, Timed
 from melange.harness.lost_causes import LostCauses
-from melange.harness.measure.speed import fit
 from melange.harness.prepare import Prepared
 from melange.harness.progress import Progress
 from melange.harness.recorder import Recorder
 from melange.harness.records import Candidate, EngineShape, Plan
-from melange.harness.store import RunFolder
+from melange.harness.runs.writer import RunFolder
 
 ROUNDS_TO_SETTLE = 8
 """After as many rounds, and as many more, it is asked whether they suffice."""
@@ -103,7 +102,7 @@ class SpeedRounds:
     def _time(self, member: Prepared, number: int) -> Timed | Failed:
         if why := self.lost.why(member):
             return Failed(why)
-        workloads = [fit(one, member.shape.max_model_len) for one in self.plan.suite.workloads]
+        workloads = [one.cut_to(member.shape.max_model_len) for one in self.plan.suite.workloads]
         job = Time(member.load, workloads, self.plan.seed + number)
         engine = self.pool.home_engine(member.shape)
         began, started_sec = time.perf_counter(), engine.start_sec

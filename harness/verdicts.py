@@ -1,18 +1,11 @@
 """What a run's check of itself found: the lines of checks.jsonl, and what they come to."""
 
-import hashlib
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from enum import StrEnum
-from pathlib import Path
 from typing import Literal, NamedTuple
 
-from pydantic import ValidationError
-
-from melange.harness.errors import HarnessError
 from melange.harness.records import SCHEMA_VERSION, Record
 
-FILE = "checks.jsonl"
 Kind = Literal["likelihood", "generation"]
 
 
@@ -98,59 +91,3 @@ def by_candidate(checks: Iterable[Check]) -> dict[str, list[Check]]:
     for one in checks:
         found.setdefault(one.candidate, []).append(one)
     return found
-
-
-def read_checks(folder: Path) -> list[Check]:
-    """The lines that hold of a run's folder: the last of each example, of samples as they are now.
-
-    Raises:
-        HarnessError: a whole line is no check, or of a newer schema.
-    """
-    path = folder / FILE
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    whole = [(at, line) for at, line in enumerate(lines, start=1) if line.endswith("\n")]
-    last = {}
-    for at, line in whole:
-        one = _parsed(path, at, line)
-        last[one.candidate, one.kind, one.task, one.example] = one
-    return list(_current(folder, list(last.values())))
-
-
-def _current(folder: Path, checks: Sequence[Check]) -> Iterator[Check]:
-    """Without those of samples that have been measured again, and without reasons that were
-    overcome."""
-    hashes: dict[tuple[str, str | None], str] = {}
-    answered = {(one.candidate, one.kind) for one in checks if one.task is not None}
-    for one in checks:
-        if one.task is None:
-            if (one.candidate, one.kind) not in answered:
-                yield one
-            continue
-        if one.cell not in hashes:
-            hashes[one.cell] = samples_hash(folder, one.candidate, one.task)
-        if hashes[one.cell] == one.samples:
-            yield one
-
-
-def samples_hash(folder: Path, candidate: str, task: str) -> str:
-    """Of a cell's samples; empty where there are none."""
-    path = folder / "samples" / candidate / f"{task}.parquet"
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else ""
-
-
-def _parsed(path: Path, number: int, line: str) -> Check:
-    try:
-        fields = json.loads(line)
-        version = fields.get("schema_version", 0)
-        if version > SCHEMA_VERSION:
-            raise HarnessError(
-                f"{path.name} has schema {version}; this version reads up to {SCHEMA_VERSION}. "
-                "Upgrade, or pass --out."
-            )
-        return Check.model_validate(fields)
-    except (ValueError, ValidationError, AttributeError, TypeError):
-        raise HarnessError(
-            f"{path}, line {number} is no check; restore the file, or delete it to check again"
-        ) from None

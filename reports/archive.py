@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from melange.harness.errors import HarnessError
+from melange.harness.runs.layout import MANIFEST, MEASUREMENTS
 from melange.reports.cost_tables import CostTable, cost_table
 from melange.reports.load import load_run
 from melange.reports.report import Report, slugs
 from melange.reports.sections import footprints, workloads
 from melange.reports.tables import to_csv
 
-RECORDS = ("manifest.json", "measurements.jsonl")
+RECORDS = (MANIFEST, MEASUREMENTS)
 USER_MISTAKE = 2
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from melange.harness.errors import HarnessError
+from melange.harness.runs.samples import read_samples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,25 +25,14 @@ def read_scores(path: Path) -> Scores:
     Raises:
         HarnessError: the file cannot be read, or lacks a column.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            known = file.schema_arrow.names
-            columns = [name for name in ("example", "score", "cluster") if name in known]
-            table = file.read(columns=columns, use_threads=False)
-        examples_N = table["example"].to_numpy().astype(np.int64)
-        values_N = table["score"].to_numpy().astype(np.float64)
-        shared = table["cluster"].to_pylist() if "cluster" in columns else [""] * len(table)
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise HarnessError(f"{path} cannot be read: {reason}") from error
+    table = read_samples(path, ("example", "score", "cluster"))
+    examples_N = table["example"].to_numpy().astype(np.int64)
+    known = "cluster" in table.column_names
+    shared = table["cluster"].to_pylist() if known else [""] * len(table)
     # A name cannot clash with an example's number: the number has a prefix no name has.
     names = [name or f"\0{i}" for name, i in zip(shared, examples_N.tolist(), strict=True)]
-    order_N = np.argsort(examples_N, kind="stable")
     return Scores(
-        examples_N=examples_N[order_N],
-        values_N=values_N[order_N],
-        clusters_N=np.array(names, dtype=object)[order_N],
+        examples_N=examples_N,
+        values_N=table["score"].to_numpy().astype(np.float64),
+        clusters_N=np.array(names, dtype=object),
     )

@@ -1,30 +1,29 @@
-"""A run's folder, read and checked: manifest, measurements, samples.
-
-What is missing stays missing with a reason; `Reading` is how every number reaches a page.
-"""
+"""A run as pages see it: what is missing stays missing with a reason, and `Reading` is how every
+number reaches a page."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from melange.harness.metrics import BY_NAME
+import melange.harness.recipes.logit_mix
+import melange.harness.recipes.weights  # noqa: F401
 from melange.harness.records import Candidate, Measurement, Outcome, Task, Workload
-from melange.harness.verdicts import Check, by_candidate, read_checks
-from melange.reports.example_scores import Scores, read_scores
-from melange.reports.lines import (
+from melange.harness.roles import Roles
+from melange.harness.runs.current import (
     MEMORY_FAILURE,
     MEMORY_METRICS,
     SPEED_FAILURE,
     Key,
-    current,
-    is_being_written,
     key_of,
-    read_measurements,
 )
-from melange.reports.manifest import Manifest, read_manifest
+from melange.harness.runs.manifest import Described, described
+from melange.harness.runs.reader import StoredRun, read_run
+from melange.harness.verdicts import Check, by_candidate
+from melange.reports.example_scores import Scores, read_scores
 
 NOT_MEASURED = "not measured in this run"
 PENDING = "still to come: the run is going on"
@@ -79,18 +78,8 @@ def reading(measurement: Measurement) -> Reading:
 
 
 @dataclass(frozen=True)
-class Run:
-    """One run's folder in memory; samples are read on demand."""
-
-    folder: Path
-    manifest: Manifest
-    measurements: tuple[Measurement, ...]
-    """Current ones only: superseded lines are gone."""
-    checks: tuple[Check, ...] = ()
-    """Examples that transformers answered once more."""
-    notes: tuple[str, ...] = ()
-    going_on: bool = False
-    """A process was measuring into the folder when it was read."""
+class Run(StoredRun):
+    """A stored run, with what pages ask of it."""
 
     @cached_property
     def index(self) -> dict[Key, Measurement]:
@@ -99,8 +88,9 @@ class Run:
     @cached_property
     def frame(self) -> pd.DataFrame:
         """One row a measurement, columns as in the records."""
+        columns = [name for name in Measurement.model_fields if name != "ends_cell"]
         rows = [m.model_dump(mode="json") for m in self.measurements]
-        return pd.DataFrame(rows, columns=list(Measurement.model_fields))
+        return pd.DataFrame(rows, columns=columns)
 
     @cached_property
     def by_candidate(self) -> dict[str, list[Measurement]]:
@@ -166,6 +156,18 @@ class Run:
     def recipes(self) -> dict[str, Candidate]:
         return {c.name: c for c in self.manifest.candidates}
 
+    @cached_property
+    def described(self) -> dict[str, Described]:
+        """Candidate -> what its recipe said of itself when it was planned."""
+        roles = Roles(self.manifest.roles)
+        reconstructed = {c.name: described(c.recipe, roles) for c in self.manifest.candidates}
+        return reconstructed | self.manifest.descriptions
+
+    @cached_property
+    def declared(self) -> dict[str, dict[str, Any]]:
+        """Metric -> what the version that measured declares of it."""
+        return {one["name"]: one for one in self.manifest.metrics}
+
     def primary_metric(self, task: str) -> str | None:
         """From the manifest; else the first metric that was recorded for the task."""
         record = self.tasks[task]
@@ -202,13 +204,13 @@ class Run:
 
     def _unneeded(self, candidate: str, metric: str) -> str:
         """Why the candidate may lack the metric with nothing wrong."""
-        declared = BY_NAME.get(metric)
+        declared = self.declared.get(metric)
         if declared is None:
             return ""
         served = (candidate, None, None, "weights_bytes") in self.index
-        not_built = declared.group == "build" and served
-        no_meter = declared.group == "energy" and self.manifest.device == "cpu"
-        return declared.absent if not_built or no_meter else ""
+        not_built = declared["group"] == "build" and served
+        no_meter = declared["group"] == "energy" and self.manifest.device == "cpu"
+        return str(declared["absent"]) if not_built or no_meter else ""
 
     @cached_property
     def waiting(self) -> frozenset[tuple[str, str | None]]:
@@ -261,12 +263,6 @@ class Run:
         path = self.samples_path(candidate, task)
         return read_scores(path) if path is not None else None
 
-    def samples_path(self, candidate: str, task: str) -> Path | None:
-        """The cell's file; None where there is none, or where a name leads out of samples/."""
-        path = self.folder / "samples" / candidate / f"{task}.parquet"
-        root = (self.folder / "samples").resolve()
-        return path if path.resolve().is_relative_to(root) and path.is_file() else None
-
 
 def load_run(folder: Path) -> Run:
     """Read a run's folder.
@@ -274,16 +270,8 @@ def load_run(folder: Path) -> Run:
     Raises:
         HarnessError: no manifest, a schema newer than this version's, or a malformed record.
     """
-    manifest = read_manifest(folder / "manifest.json")
-    path = folder / "measurements.jsonl"
-    going_on = is_being_written(path)
-    measurements, notes = read_measurements(path)
-    return Run(
-        folder=folder,
-        manifest=manifest,
-        measurements=current(measurements),
-        checks=tuple(read_checks(folder)),
-        # A line that is just being written looks cut; the next page has it.
-        notes=() if going_on else tuple(notes),
-        going_on=going_on,
-    )
+    return view(read_run(folder))
+
+
+def view(stored: StoredRun) -> Run:
+    return Run(**{one.name: getattr(stored, one.name) for one in fields(StoredRun)})

@@ -11,8 +11,8 @@ def references(run: Run) -> dict[str, str | None]:
     plain = plain_checkpoints(run)
     found: dict[str, str | None] = {}
     for name in run.families:
-        candidate = run.recipes.get(name)
-        role = candidate and candidate.recipe.describe().base
+        said = run.described.get(name)
+        role = said and said.base
         base = plain.get(role) if role else None
         found[name] = base if base != name else None
     return found
@@ -20,4 +20,4 @@ def references(run: Run) -> dict[str, str | None]:
 
 def plain_checkpoints(run: Run) -> dict[str, str]:
     """Role -> the candidate that is this checkpoint and nothing more."""
-    return {role: c.name for c in run.manifest.candidates if (role := c.recipe.plain_role)}
+    return {said.plain_role: name for name, said in run.described.items() if said.plain_role}

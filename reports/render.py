@@ -17,6 +17,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from melange.harness.runs.layout import REPORT
 from melange.reports.lm_eval_results import lm_eval_files
 from melange.reports.load import Run, load_run
 from melange.reports.report import Report
@@ -54,7 +55,7 @@ def render(run_dir: Path, baseline: Run | None = None) -> Path:
 
 def render_report(report: Report) -> Path:
     """Each file is replaced as a whole, the index last, so that a reader never sees half a page."""
-    out = report.run.folder / "report"
+    out = report.run.folder / REPORT
     sections = discover()
     # Navigation names them on every page, so what they hold is known first.
     extra = [(page, blocks) for page in extra_pages(sections)

@@ -10,7 +10,7 @@ from typing import Any
 
 from melange.harness.records import Task
 from melange.tasks.public.definitions import read_definition
-from melange.tasks.public.local import data_root, local_dataset, members
+from melange.tasks.public.local import data_root, hub_commit, local_dataset, members
 
 POCKET = Path(__file__).parent / "pocket"
 PLACEHOLDER = "${POCKET_DATA}"
@@ -50,7 +50,7 @@ def definition_hash(task: Task) -> str:
 
     Of its YAML with what that includes, and of the code beside a public one, whatever the package
     is called that the code imports from. The rows of pocket tasks are not in it: a comparison looks
-    at the prompts and targets themselves.
+    at the prompts and targets themselves, a run that is resumed at `rows_hash`.
     """
     digest = hashlib.sha256()
     for part in members(task):
@@ -65,6 +65,24 @@ def definition_hash(task: Task) -> str:
             for code in sorted(path.parent.glob("*.py")):
                 digest.update(code.read_bytes().replace(b" melange.", b" "))
     return digest.hexdigest()[:12]
+
+
+def rows_hash(task: Task, sources: Iterable[Source]) -> str:
+    """Changes with the documents that a task asks about: by the files that they are read from, or
+    by the commit of the data set in the hub's cache.
+
+    Empty where that is not known before lm-eval loads them.
+    """
+    digest, found = hashlib.sha256(), []
+    for part, source in zip(members(task), sources, strict=True):
+        given = source if isinstance(source, dict) else {}
+        files = (given.get("dataset_kwargs") or {}).get("data_files") or {}
+        commit = "" if files else hub_commit(part)
+        found.append(bool(files or commit))
+        digest.update(commit.encode())
+        for split, path in sorted(files.items()):
+            digest.update(split.encode() + Path(path).read_bytes())
+    return digest.hexdigest()[:12] if found and all(found) else ""
 
 
 def _pocket_source(task: Task, folder: Path) -> Source:

@@ -31,7 +31,7 @@ from melange.harness.recipes.logit_mix import LogitMix
 from melange.harness.recipes.weights import Weights
 from melange.harness.records import Candidate, EngineOptions, EngineShape, Task
 from melange.harness.roles import Roles
-from melange.harness.store import RunFolder
+from melange.harness.runs.writer import RunFolder
 from melange.harness.verdicts import Check
 from melange.tasks.registry import load_tasks
 from melange.tasks.sources import pocket_data, task_sources

@@ -31,7 +31,9 @@ from melange.harness.check.subject import Subject
 from melange.harness.recipes.logit_mix import LogitMix, Member
 from melange.harness.recipes.weights import Weights
 from melange.harness.records import Candidate, Recipe
-from melange.harness.verdicts import Check, Verdict, read_checks, samples_hash, tally
+from melange.harness.runs.reader import read_checks
+from melange.harness.runs.samples import samples_hash
+from melange.harness.verdicts import Check, Verdict, tally
 
 LENGTHS = st.dictionaries(st.sampled_from("abcde"), st.lists(st.integers(1, 99), max_size=9))
 

@@ -11,10 +11,10 @@ import pytest
 from command_line import run_here
 
 from melange.harness.records import Outcome
-from melange.harness.store import RunFolder
+from melange.harness.runs.current import current
+from melange.harness.runs.writer import RunFolder
 from melange.harness.verdicts import Verdict, tally
 from melange.reports.checks import run_sentence
-from melange.reports.lines import current
 from melange.reports.load import load_run
 from melange.reports.report import Report
 

@@ -71,8 +71,8 @@ def test_a_wrong_suite_names_file_key_and_what_is_allowed(
 
 def test_a_folder_of_another_run_is_refused_and_left_alone(tmp_path: Path) -> None:
     manifest = (
-        '{"schema_version": 1, "suite": {"name": "other"}, "zoo": {"name": "pocket", '
-        '"fingerprints": {}}, "limit": null, "seed": 0, "device": "cpu"}'
+        '{"schema_version": 1, "suite": {"name": "other", "tasks": {}, "candidates": []}, '
+        '"zoo": {"name": "pocket", "fingerprints": {}}, "limit": null, "seed": 0, "device": "cpu"}'
     )
     (tmp_path / "manifest.json").write_text(manifest)
     done = run_here("--suite", "smoke", "--out", tmp_path)

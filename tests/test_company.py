@@ -21,7 +21,7 @@ from melange.harness.progress import Progress
 from melange.harness.prompt_lengths import PromptLengths
 from melange.harness.records import Suite
 from melange.harness.runner import Runner
-from melange.harness.store import RunFolder
+from melange.harness.runs.writer import RunFolder
 from melange.harness.verdicts import Verdict
 from melange.tasks.registry import load_tasks
 from melange.tasks.sources import pocket_data, task_sources

@@ -14,7 +14,7 @@ from melange.harness.measure.energy import EnergyMeter, spent
 from melange.harness.measure.speed import summarize
 from melange.harness.prepare import Prepared
 from melange.harness.records import EngineShape
-from melange.harness.store import RunFolder
+from melange.harness.runs.writer import RunFolder
 from melange.reports.load import load_run
 
 IDLE_MJ, BUSY_MJ = 5_000_000, 5_002_500

@@ -13,7 +13,7 @@ from faulty_run import HANGS, RAISES, VARIABLE
 from safetensors.torch import load_file, save_file
 
 from melange.harness.records import Measurement, Outcome
-from melange.harness.store import RunFolder
+from melange.harness.runs.writer import RunFolder
 
 pytestmark = pytest.mark.slow
 

@@ -21,7 +21,7 @@ from nightly_runs import (
 )
 
 from melange.harness.errors import HarnessError
-from melange.reports.nightly.history import History, Key, read_history, read_night
+from melange.harness.runs.history import History, Key, read_history, read_night
 from melange.reports.nightly.pages import render_trends
 from melange.reports.nightly.trends import Trend, events, trends
 

@@ -1,6 +1,7 @@
 """What has changed since it was measured is measured again, and never relabelled."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,13 @@ import pytest
 import yaml
 from command_line import run_here
 
-from melange.harness.identity import GONE, RECIPE, WORKLOADS, changed_cells
-from melange.harness.records import Measurement, Outcome, Suite
-from melange.harness.store import RunFolder
-from melange.reports.lines import current
+from melange.harness.records import Measurement, Outcome, Plan
+from melange.harness.runs.current import current
+from melange.harness.runs.identity import GONE, RECIPE, WORKLOADS, changed_cells
+from melange.harness.runs.manifest import RunState, make_manifest
+from melange.harness.runs.writer import RunFolder
+from melange.tasks.registry import load_tasks
+from melange.tasks.sources import rows_hash
 
 SUITE: dict[str, Any] = {
     "title": "T",
@@ -32,18 +36,11 @@ LONG = {"name": "long", "prompt_tokens": 64, "output_tokens": 8, "num_requests":
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A run of the suite that is complete, as far as its records say."""
-    from melange.commands.study import definitions
-    from melange.harness.manifest import make_manifest
-
     write(tmp_path, SUITE)
     folder = RunFolder(tmp_path / "out")
     folder.prepare()
     folder.append(lines())
-    plan, state = planned(tmp_path)
-    state = {**state, "definitions": definitions(plan)}
-    from melange.harness.manifest import RunState
-
-    folder.write_manifest(make_manifest(plan, None, RunState(**state)))
+    write_manifest(tmp_path, planned(tmp_path))
     return tmp_path
 
 
@@ -59,20 +56,25 @@ def lines() -> list[Measurement]:
     return found
 
 
-def planned(folder: Path) -> tuple[Any, dict[str, Any]]:
-    from datetime import UTC, datetime
-
+def planned(folder: Path) -> Plan:
     from zoo_of_folders import plan_of
 
     from melange.baselines.zoo.catalog import open_zoo
     from melange.harness.suite import read_suite
-    from melange.tasks.registry import load_tasks
 
-    plan = plan_of(read_suite(folder / "suite.yaml"), open_zoo("pocket"), load_tasks())
-    return plan, {
-        "command": [], "fingerprints": {}, "timings": {}, "started": datetime.now(UTC),
-        "finished": None, "engines": {},
-    }  # fmt: skip
+    return plan_of(read_suite(folder / "suite.yaml"), open_zoo("pocket"), load_tasks())
+
+
+def write_manifest(place: Path, plan: Plan, **changes: Any) -> None:
+    from melange.baselines.zoo.catalog import open_zoo
+    from melange.commands.study import inputs
+
+    now = datetime.now(UTC)
+    state = RunState(
+        command=[], inputs=inputs(plan, open_zoo("pocket"))._replace(fingerprints={}),
+        timings={}, started=now, finished=now, engines={},
+    )  # fmt: skip
+    RunFolder(place / "out").write_manifest(make_manifest(plan, None, state) | changes)
 
 
 def write(folder: Path, suite: dict[str, Any]) -> None:
@@ -105,10 +107,65 @@ def test_a_recipe_that_is_edited_is_measured_again_whole(place: Path) -> None:
     assert "mean: 2 cells" in said
 
 
+def test_another_engine_measures_its_candidate_again_whole(place: Path) -> None:
+    plan = planned(place)
+    asked = {name: one.given() for name, one in plan.engines.items()}
+    write_manifest(place, plan, engine_options=asked | {"mean": {"dtype": "bfloat16"}})
+    said = to_do(place)
+    assert "2 cells of 1 candidates" in said
+    assert "mean: 2 cells" in said
+
+
+def test_what_an_earlier_version_did_not_keep_is_not_compared(place: Path) -> None:
+    write_manifest(place, planned(place), engine_options={}, task_rows={})
+    assert "0 cells of 0 candidates" in to_do(place)
+
+
+def test_another_reference_times_every_candidate_again(place: Path) -> None:
+    write(place, SUITE | {"reference": "mean"})
+    assert "2 cells of 2 candidates" in to_do(place)
+
+
+def test_a_reference_that_is_another_recipe_times_every_candidate_again(place: Path) -> None:
+    write(place, SUITE | {"reference": "mean"})
+    write_manifest(place, planned(place))
+    edited = {**SUITE["candidates"][1], "start": 0.75}
+    write(place, SUITE | {"reference": "mean", "candidates": [SUITE["candidates"][0], edited]})
+    said = to_do(place)
+    assert "large_base: 1 cells" in said
+    assert "mean: 2 cells" in said
+
+
+def test_other_documents_are_another_run(place: Path) -> None:
+    stored = RunFolder(place / "out").manifest()
+    assert stored is not None
+    assert stored.task_rows.keys() == {"pocket_mc_trade"}
+    write_manifest(place, planned(place), task_rows={"pocket_mc_trade": "0123456789ab"})
+    done = run_here("plan", "--suite", place / "suite.yaml", "--zoo", "pocket",
+                    "--out", place / "out")  # fmt: skip
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "other documents of pocket_mc_trade (its data set has changed)" in line
+
+
+def test_documents_are_known_by_their_content(tmp_path: Path) -> None:
+    task = load_tasks()["pocket_mc_trade"]
+
+    def hash_of(content: str, name: str = "rows.jsonl") -> str:
+        (tmp_path / name).write_text(content)
+        files = {"data_files": {"test": str(tmp_path / name)}}
+        return rows_hash(task, [{"include": task.lm_eval, "dataset_kwargs": files}])
+
+    assert hash_of("a") == hash_of("a", "elsewhere.jsonl") != hash_of("b")
+    assert rows_hash(task, [{"include": task.lm_eval}]) == "", "lm-eval fetches them itself"
+
+
 def test_what_was_of_something_else_loses_its_value_before_it_is_measured(place: Path) -> None:
     folder = RunFolder(place / "out")
-    suite = Suite(name="s", **{**SUITE, "workloads": [{**SUITE["workloads"][0], "mixed": True}]})
-    cells = changed_cells(folder.manifest() or {}, suite, ())
+    stored = folder.manifest()
+    assert stored is not None
+    write(place, SUITE | {"workloads": [{**SUITE["workloads"][0], "mixed": True}]})
+    cells = changed_cells(stored, planned(place))
     assert cells == dict.fromkeys([("large_base", None), ("mean", None)], WORKLOADS)
     folder.withdraw(cells | {("mean", "pocket_mc_trade"): RECIPE}, ["short"])
     held = {

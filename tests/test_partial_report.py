@@ -13,7 +13,7 @@ from report_run import Shape, write_lines, write_run
 from test_report import lines_of, text_of
 
 from melange.harness.errors import HarnessError
-from melange.harness.store import RunFolder
+from melange.harness.runs.writer import RunFolder
 from melange.reports.load import load_run
 from melange.reports.render import render
 from melange.reports.report import Report
@@ -126,8 +126,8 @@ def test_two_processes_do_not_measure_into_one_folder(tmp_path: Path) -> None:
 def test_a_process_that_is_killed_leaves_a_run_that_has_stopped(tmp_path: Path) -> None:
     folder = partial(tmp_path / "run", PARTS["nothing"])
     code = (
-        "import sys, time, pathlib, melange.harness.store\n"
-        "with melange.harness.store.RunFolder(pathlib.Path(sys.argv[1])).claimed():\n"
+        "import sys, time, pathlib, melange.harness.runs.writer\n"
+        "with melange.harness.runs.writer.RunFolder(pathlib.Path(sys.argv[1])).claimed():\n"
         "    print('claimed', flush=True)\n"
         "    time.sleep(60)\n"
     )

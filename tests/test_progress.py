@@ -19,7 +19,7 @@ from melange.harness.estimates import MIX_FACTOR
 from melange.harness.live_report import LiveReport
 from melange.harness.progress import Progress, spoken
 from melange.harness.records import Plan
-from melange.harness.store import RunFolder
+from melange.harness.runs.writer import RunFolder
 from melange.harness.time_left import time_left
 
 ROOT = Path(__file__).parent.parent

@@ -10,7 +10,7 @@ from nightly_runs import Line, Nights, name_of, write_history, write_manifest, w
 
 import run_all
 from melange.harness.errors import HarnessError
-from melange.reports.nightly.retention import STILL_SEC, delete, mark, note_baseline, plan_pruning
+from melange.harness.runs.retention import STILL_SEC, delete, mark, note_baseline, plan_pruning
 
 NIGHTS = Nights(nights=6, candidates=1, tasks=1, workloads=1)
 

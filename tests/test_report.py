@@ -15,7 +15,8 @@ import pytest
 from report_run import Shape, write_lines, write_run, write_samples
 
 from melange.harness.errors import HarnessError
-from melange.reports.lines import current, read_measurements
+from melange.harness.runs.current import current
+from melange.harness.runs.reader import read_measurements
 from melange.reports.load import load_run
 from melange.reports.render import render
 from melange.reports.report import Report, slugs

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from report_run import Shape, write_run
 
-from melange.harness.verdicts import Check, Verdict, samples_hash
+from melange.harness.runs.samples import samples_hash
+from melange.harness.verdicts import Check, Verdict
 from melange.reports.checks import candidate_sentence, run_sentence
 from melange.reports.load import load_run
 from melange.reports.render import render

@@ -11,8 +11,8 @@ from report_run import Shape, write_lines, write_run
 from melange.harness.recipes.logit_mix import LogitMix, Member
 from melange.harness.recipes.weights import Weights
 from melange.harness.records import Candidate
+from melange.harness.runs.manifest import Manifest
 from melange.reports.load import Run, load_run
-from melange.reports.manifest import Manifest
 from melange.reports.render import render
 from melange.reports.sections.load import load_ladders
 from melange.reports.series import sweeps, trajectories

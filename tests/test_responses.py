@@ -18,7 +18,7 @@ from melange.harness.errors import HarnessError
 from melange.harness.recipe import Recipe, UnknownRecipe
 from melange.harness.records import Candidate, EngineOptions, Outcome, Suite, Task
 from melange.harness.requests import Completion, Generation, Request, Score
-from melange.reports.lines import current
+from melange.harness.runs.current import current
 
 ROLES = ("large_knowledge", "large_arithmetic", "large_instructions")
 VOTE = {"method": "vote", "models": list(ROLES)}

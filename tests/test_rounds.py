@@ -16,8 +16,8 @@ from melange.harness.prepare import Prepared
 from melange.harness.recipes.weights import Weights
 from melange.harness.records import SCHEMA_VERSION, Candidate, EngineShape, RoundLine
 from melange.harness.requests import Timing
-from melange.harness.store import RunFolder
-from melange.reports.rounds import read_rounds
+from melange.harness.runs.reader import read_rounds
+from melange.harness.runs.writer import RunFolder
 
 seconds = st.floats(0, 1e6)
 several = st.lists(seconds, max_size=3).map(tuple)
@@ -100,7 +100,7 @@ def test_a_run_without_rounds_has_none(folder: RunFolder) -> None:
 def test_a_newer_schema_is_refused(folder: RunFolder) -> None:
     content = json.loads(line().model_dump_json()) | {"schema_version": SCHEMA_VERSION + 1}
     (folder.path / "rounds.jsonl").write_text(json.dumps(content) + "\n")
-    with pytest.raises(HarnessError, match="has schema 2; this version reads up to 1"):
+    with pytest.raises(HarnessError, match="has schema 3; this version reads up to 2"):
         read(folder)
 
 

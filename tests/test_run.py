@@ -22,8 +22,8 @@ from melange.harness.engine_process import EngineProcess
 from melange.harness.engine_shapes import shape_of
 from melange.harness.jobs import Evaluate, Evaluated, Failed, Load, Start, Time, Timed
 from melange.harness.records import EngineShape, Measurement, Outcome, Workload
-from melange.harness.store import RunFolder
-from melange.reports.rounds import read_rounds
+from melange.harness.runs.reader import read_rounds
+from melange.harness.runs.writer import RunFolder
 from melange.tasks.registry import load_tasks
 from melange.tasks.sources import task_sources
 

@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_run import Shape, write_run, write_samples
 
+from melange.harness.runs.manifest import Manifest
 from melange.reports.load import Run, load_run
-from melange.reports.manifest import Manifest
 from melange.reports.render import blocks_of, own_pages, page_html, render
 from melange.reports.report import Report
 from melange.reports.samples.excerpts import goodness, telling_rows

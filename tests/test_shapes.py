@@ -19,7 +19,7 @@ from melange.harness.jobs import Load
 from melange.harness.measure.memory import total_bytes
 from melange.harness.prepare import prepare
 from melange.harness.records import EngineOptions, EngineShape, Measurement, Outcome, Plan
-from melange.harness.store import RunFolder
+from melange.harness.runs.writer import RunFolder
 from melange.harness.suite import find_suite, read_suite
 from melange.reports.archive import archive
 

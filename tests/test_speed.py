@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psutil import Process
 
-from melange.harness.measure.speed import Round, fit, summarize, time_workload
+from melange.harness.measure.speed import Round, summarize, time_workload
 from melange.harness.measure.yardstick import yardstick_sec
 from melange.harness.records import Measurement, Workload
 from melange.harness.requests import Completion, Generation, Timing
@@ -120,5 +120,5 @@ def test_a_workload_fits_the_context_on_both_sides(
 ) -> None:
     prompt, output = asked
     workload = Workload(name="w", prompt_tokens=prompt, output_tokens=output, num_requests=1)
-    cut = fit(workload, 256)
+    cut = workload.cut_to(256)
     assert (cut.prompt_tokens, cut.output_tokens) == fitted

@@ -8,8 +8,8 @@ import pytest
 
 from melange.harness.errors import HarnessError
 from melange.harness.records import SCHEMA_VERSION, Measurement, Outcome
+from melange.harness.runs.writer import RunFolder
 from melange.harness.samples import SampleColumns
-from melange.harness.store import RunFolder
 
 
 def record(candidate: str = "soup", task: str | None = "quiz", **fields: object) -> Measurement:
@@ -50,13 +50,13 @@ def test_a_record_cut_short_is_dropped_and_the_next_starts_its_own_line(folder: 
 def test_a_newer_schema_is_refused(folder: RunFolder) -> None:
     fields = json.loads(record().model_dump_json()) | {"schema_version": SCHEMA_VERSION + 1}
     (folder.path / "measurements.jsonl").write_text(json.dumps(fields) + "\n")
-    with pytest.raises(HarnessError, match=r"has schema 2; this version reads up to 1"):
+    with pytest.raises(HarnessError, match="has schema 3; this version reads up to 2"):
         folder.measurements()
 
 
 def test_a_line_that_is_no_record_is_named(folder: RunFolder) -> None:
     (folder.path / "measurements.jsonl").write_text(record().model_dump_json() + "\n[]\n")
-    with pytest.raises(HarnessError, match="line 2 is not a measurement"):
+    with pytest.raises(HarnessError, match="line 2 holds a list, not an object"):
         folder.measurements()
 
 

@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
+
+from melange.harness.runs.layout import samples_path
+from melange.harness.runs.samples import read_samples
 
 
 class Kept(NamedTuple):
@@ -22,28 +24,22 @@ class Kept(NamedTuple):
 def prompt_lengths(folder: Path, candidate: str, task: str) -> list[int]:
     """Characters of each example's prompt; none where there are no samples of the kind that keeps
     answers whole."""
-    path = _path(folder, candidate, task)
+    path = samples_path(folder, candidate, task)
     if not path.is_file():
         return []
-    with pq.ParquetFile(path) as file:
-        if "answer" not in file.schema_arrow.names:
-            return []
-        prompts = file.read(columns=["prompt"], use_threads=False)["prompt"]
-    lengths: list[int] = pc.utf8_length(prompts).to_pylist()
+    table = read_samples(path, ("example", "prompt", "answer"))
+    if "answer" not in table.column_names:
+        return []
+    lengths: list[int] = pc.utf8_length(table["prompt"]).to_pylist()
     return lengths
 
 
 def kept_answers(folder: Path, candidate: str, task: str, examples: Sequence[int]) -> list[Kept]:
     """Of these examples, by their place."""
-    with pq.ParquetFile(_path(folder, candidate, task)) as file:
-        table = file.read(columns=list(Kept._fields), use_threads=False)
+    table = read_samples(samples_path(folder, candidate, task), ("example", *Kept._fields))
     rows = table.take(pa.array(examples, pa.int64())).to_pylist()
     return [
         Kept(row["prompt"], None if row["logprobs"] is None else tuple(row["logprobs"]),
              row["answer"])
         for row in rows
     ]  # fmt: skip
-
-
-def _path(folder: Path, candidate: str, task: str) -> Path:
-    return folder / "samples" / candidate / f"{task}.parquet"

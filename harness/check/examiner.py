@@ -22,7 +22,8 @@ from melange.harness.check.reference import Reference
 from melange.harness.check.sampling import Place, choose, one_each
 from melange.harness.check.subject import Setting, Subject
 from melange.harness.lm_eval_bridge.questions import Question, Questions
-from melange.harness.verdicts import Check, Kind, Verdict, samples_hash
+from melange.harness.runs.samples import samples_hash
+from melange.harness.verdicts import Check, Kind, Verdict
 
 KINDS: tuple[Kind, ...] = ("likelihood", "generation")
 REASON_CHARS = 300

@@ -76,21 +76,6 @@ class Round(NamedTuple):
         )
 
 
-def fit(workload: Workload, max_model_len: int) -> Workload:
-    """The workload, cut so that prompt and output fit the context.
-
-    The longer side gives way first; where half of the context is too short for the other one too,
-    each has half.
-    """
-    prompt, output = workload.prompt_tokens, workload.output_tokens
-    if prompt + output <= max_model_len:
-        return workload
-    shorter = max(1, min(prompt, output, max_model_len // 2))
-    longer = max(1, max_model_len - shorter)
-    sides = (longer, shorter) if prompt >= output else (shorter, longer)
-    return workload.model_copy(update={"prompt_tokens": sides[0], "output_tokens": sides[1]})
-
-
 def requests_of(workload: Workload, *, vocabulary: int, seed: int) -> list[Generation]:
     """Prompts of random tokens; outputs have the asked length whatever the model says.
 

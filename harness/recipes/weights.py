@@ -51,17 +51,8 @@ class Weights(Recipe):
         return Description(
             title=f"{self.method} of {', '.join(self.inputs)}",
             parts=[("Inputs", ", ".join(self.inputs)), *options],
-            base=self._base(),
+            base=str(self.options.get("base") or ""),
         )
-
-    def _base(self) -> str:
-        """A checkpoint of role `small_math` starts from `small_base`; a merge from the base that
-        its options or its inputs name."""
-        named = [self.options.get(key) for key in ("base", "base_model")]
-        options = [role for role in named if isinstance(role, str)]
-        inputs = [role for role in self.inputs if role.split("@")[0].endswith("_base")]
-        size = self.inputs[0].partition("_")[0] if self.inputs else ""
-        return [*options, *inputs, f"{size}_base"][0].split("@")[0]
 
     def export(self, name: str, checkpoints: Checkpoints, out: Path) -> None:
         made = checkpoints.made(name, self)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from melange.commands.exits import ALL_DONE, CELLS_FAILED, REGRESSION
 from melange.commands.study import Study
 from melange.harness.errors import HarnessError
-from melange.harness.store import RunFolder
+from melange.harness.runs.writer import RunFolder
 
 if TYPE_CHECKING:
     from melange.reports.comparison import Comparison
@@ -30,15 +30,16 @@ def open_gate(options: Namespace, study: Study, *, stored: bool) -> Gate:
         options.usage_error("--fail-on-regression: against what? add --compare REF")
     if not options.compare:
         return Gate(baseline=None, binding=False)
-    from melange.reports.comparison.baseline import Wanted, check_alike, find_baseline
+    from melange.harness.runs.baseline import Wanted, check_alike, find_baseline
+    from melange.reports.load import view
 
-    manifest = (study.folder.manifest() if stored else None) or {}
+    manifest = study.folder.manifest() if stored else None
     wanted = Wanted(
         folder=study.folder.path,
         suite=study.suite.name,
         zoo=study.zoo.name,
-        seed=manifest.get("seed", study.seed),
-        limit=manifest.get("limit", study.limit),
+        seed=manifest.seed if manifest and manifest.seed is not None else study.seed,
+        limit=manifest.limit if manifest else study.limit,
     )
     baseline = find_baseline(options.compare, wanted)
     if baseline and options.fail_on_regression and not manifest:
@@ -49,13 +50,13 @@ def open_gate(options: Namespace, study: Study, *, stored: bool) -> Gate:
         else f"nothing to compare with: no finished run of {wanted.suite} on {wanted.zoo} with "
         f"this seed and limit is beside {wanted.folder} and older than it"
     )
-    return Gate(baseline=baseline, binding=options.fail_on_regression)
+    return Gate(baseline=view(baseline) if baseline else None, binding=options.fail_on_regression)
 
 
 def render(folder: RunFolder, gate: Gate, say: Callable[[str], None] = print) -> int:
     """Render the report, and say what the comparison came to."""
+    from melange.harness.runs.retention import note_baseline
     from melange.reports.load import load_run
-    from melange.reports.nightly.retention import note_baseline
     from melange.reports.render import render_report
     from melange.reports.report import Report
 

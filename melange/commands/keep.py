@@ -15,7 +15,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def execute(options: Namespace) -> int:
-    from melange.reports.nightly.retention import mark
+    from melange.harness.runs.retention import mark
 
     mark(options.run)
     print(f"{options.run}: a reference run, which `prune` leaves alone")

@@ -21,15 +21,15 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def execute(options: Namespace) -> int:
     """Say what goes, then delete it; with --dry-run, only say so."""
-    from melange.reports.nightly.retention import delete, plan_pruning
+    from melange.harness.runs.retention import delete, plan_pruning
 
     pruning = plan_pruning(options.folder, keep=options.keep)
-    for path, reason in pruning.spared:
+    for path, reason in pruning.kept:
         print(f"stays: {path}: {reason}")
-    for night in pruning.doomed:
+    for night in pruning.to_delete:
         print(f"{'would go' if options.dry_run else 'goes'}: {night.folder}")
     if not options.dry_run:
         delete(pruning)
     said = "would be deleted" if options.dry_run else "deleted"
-    print(f"{len(pruning.doomed)} of {pruning.num_runs} runs {said}")
+    print(f"{len(pruning.to_delete)} of {pruning.num_runs} runs {said}")
     return ALL_DONE

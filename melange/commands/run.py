@@ -6,7 +6,7 @@ from collections.abc import Collection
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from melange.commands import listing, plan, report
 from melange.commands.arguments import add_comparison, add_study, positive
@@ -16,8 +16,7 @@ from melange.commands.study import (
     Planned,
     Study,
     check_folder,
-    definitions,
-    fingerprints,
+    inputs,
     make_study_plan,
     open_study,
     task_entries,
@@ -26,13 +25,13 @@ from melange.harness.checkpoints.built import deleted_at_the_end
 from melange.harness.engine_choice import EngineChoice
 from melange.harness.errors import HarnessError
 from melange.harness.live_report import LiveReport
-from melange.harness.manifest import RunState, make_manifest
 from melange.harness.measure.memory import total_bytes
 from melange.harness.outline import describe
 from melange.harness.progress import Progress
 from melange.harness.records import Plan
 from melange.harness.runner import Runner
-from melange.harness.store import RunFolder
+from melange.harness.runs.manifest import Manifest, RunState, make_manifest
+from melange.harness.runs.writer import RunFolder
 
 NAME = "run"
 HELP = "measure what has not been measured yet, and render the report"
@@ -43,7 +42,7 @@ INSTEAD = {"list": listing, "plan": plan, "report_only": report}
 class Extent(NamedTuple):
     """What a run has beside its study and its plan."""
 
-    before: dict[str, Any] | None
+    before: Manifest | None
     """The manifest of the run that is resumed."""
     num_checks: int
     """Examples of each kind of request that are asked of transformers too."""
@@ -126,8 +125,7 @@ def measure(study: Study, planned: Planned, progress: Progress, extent: Extent, 
     def write_manifest(finished: datetime | None = None) -> None:
         state = RunState(
             command=_as_typed(prog),
-            fingerprints=fingerprints(plan, study.zoo),
-            definitions=definitions(plan),
+            inputs=inputs(plan, study.zoo),
             timings=asdict(runner.spent),
             started=started,
             finished=finished,

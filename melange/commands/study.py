@@ -13,18 +13,19 @@ from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.contracts import Zoo
 from melange.harness.errors import HarnessError
 from melange.harness.estimates import needed_roles
-from melange.harness.identity import Cell, changed_cells
-from melange.harness.manifest import check_resumable
 from melange.harness.measure.memory import total_bytes
 from melange.harness.plan import PlanOptions, choose_tasks, make_plan
 from melange.harness.prompt_lengths import PromptLengths, TaskEntries
 from melange.harness.records import Candidate, EngineOptions, Plan, Suite, Task
 from melange.harness.roles import LARGEST, Roles
-from melange.harness.store import RunFolder
+from melange.harness.runs.current import CellKey
+from melange.harness.runs.identity import changed_cells, check_resumable, to_do_again
+from melange.harness.runs.manifest import Inputs, Manifest
+from melange.harness.runs.writer import RunFolder
 from melange.harness.suite import find_suite, read_suite
 from melange.harness.yaml_file import read_entry
 from melange.tasks.registry import load_tasks
-from melange.tasks.sources import definition_hash, pocket_data, task_sources
+from melange.tasks.sources import definition_hash, pocket_data, rows_hash, task_sources
 
 Device = Literal["cpu", "cuda"]
 
@@ -47,7 +48,7 @@ class Study(NamedTuple):
 class Planned(NamedTuple):
     plan: Plan
     lengths: PromptLengths
-    changed: Mapping[Cell, str]
+    changed: Mapping[CellKey, str]
     """What the folder holds as something else, and why."""
 
 
@@ -75,7 +76,6 @@ def make_study_plan(study: Study, options: Namespace) -> Planned:
     roles = Roles(study.zoo.related())
     candidates, lacks = expand(study.suite.candidates, roles, where=str(study.path))
     suite = with_reference(study.suite, candidates, roles)
-    changed = changed_cells(study.folder.manifest() or {}, suite, candidates)
     plan = make_plan(
         suite,
         candidates,
@@ -88,7 +88,7 @@ def make_study_plan(study: Study, options: Namespace) -> Planned:
             seed=options.seed,
             device=study.device,
             device_bytes=total_bytes(study.device),
-            done=study.folder.completed() - changed.keys(),
+            done=study.folder.completed(),
             unavailable=availability,
             engine=engine_options(options),
             lengths=lengths.of,
@@ -96,7 +96,9 @@ def make_study_plan(study: Study, options: Namespace) -> Planned:
             roles=roles,
         ),
     )
-    return Planned(plan, lengths, changed)
+    manifest = study.folder.manifest()
+    changed = changed_cells(manifest, plan) if manifest else {}
+    return Planned(to_do_again(plan, changed), lengths, changed)
 
 
 def with_reference(suite: Suite, candidates: Sequence[Candidate], roles: Roles) -> Suite:
@@ -109,7 +111,7 @@ def with_reference(suite: Suite, candidates: Sequence[Candidate], roles: Roles) 
     return suite.model_copy(update={"reference": reference})
 
 
-def check_folder(study: Study, plan: Plan) -> dict[str, Any] | None:
+def check_folder(study: Study, plan: Plan) -> Manifest | None:
     """The manifest of the run that would be resumed.
 
     Raises:
@@ -117,8 +119,7 @@ def check_folder(study: Study, plan: Plan) -> dict[str, Any] | None:
     """
     manifest = study.folder.manifest()
     if manifest is not None:
-        prints = fingerprints(plan, study.zoo)
-        check_resumable(manifest, plan, prints, definitions(plan), study.folder.path)
+        check_resumable(manifest, plan, inputs(plan, study.zoo), study.folder.path)
     return manifest
 
 
@@ -159,6 +160,18 @@ def task_entries(tasks: Sequence[Task], zoo: Zoo) -> TaskEntries:
     data = None if seed is None else pocket_data(seed, cache_dir())
     sources = task_sources(tasks, data)
     return {task.name: (task, sources[task.name]) for task in tasks}
+
+
+def inputs(plan: Plan, zoo: Zoo) -> Inputs:
+    """What the plan is about, as it is now."""
+    asked = {cell.task for cell in plan.cells if not cell.refused}
+    entries = task_entries([task for task in plan.tasks if task.name in asked], zoo)
+    rows = {name: rows_hash(task, sources) for name, (task, sources) in entries.items()}
+    return Inputs(
+        fingerprints=fingerprints(plan, zoo),
+        definitions=definitions(plan),
+        rows={name: known for name, known in rows.items() if known},
+    )
 
 
 def fingerprints(plan: Plan, zoo: Zoo) -> dict[str, str]:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from melange.harness.runs.manifest import Manifest
 from melange.reports.load import Run
-from melange.reports.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from melange.harness.errors import HarnessError
+from melange.harness.runs.samples import read_samples
 from melange.reports.load import Run
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 QUESTION = ("prompt", "target")
-OPTIONAL = ("cluster",)
-"""Earlier runs lack it."""
-PAIRED = ("example", "score", *QUESTION, *OPTIONAL)
+PAIRED = ("example", "score", *QUESTION, "cluster")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,21 +141,5 @@ def _columns(run: Run, candidate: str, task: str, names: Sequence[str]) -> "pa.T
     Raises:
         HarnessError: the file cannot be read, or lacks a column that every run writes.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     path = run.samples_path(candidate, task)
-    if path is None:
-        return None
-    try:
-        with pq.ParquetFile(path) as file:
-            known = set(file.schema_arrow.names)
-            wanted = [name for name in names if name in known or name not in OPTIONAL]
-            missing = next((name for name in wanted if name not in known), None)
-            if missing:
-                raise HarnessError(f"{path} has no column {missing!r}; measure the cell again")
-            table = file.read(columns=wanted, use_threads=False)
-    except (pa.ArrowException, OSError) as error:
-        raise HarnessError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-    in_order = bool((np.diff(table["example"].to_numpy()) >= 0).all())
-    return table if in_order else table.sort_by("example")
+    return None if path is None else read_samples(path, names)

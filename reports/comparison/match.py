@@ -92,16 +92,11 @@ def _computing_refusal(old: Run, new: Run, candidate: str) -> str:
 def _checkpoint_refusal(old: Run, new: Run, role: str) -> str:
     if Path(role).is_absolute():
         return ""  # a folder is what it is called: no run records its content
-    before, now = (_fingerprints(run).get(role) for run in (old, new))
+    before, now = (run.manifest.fingerprints.get(role) for run in (old, new))
     if before is None or now is None:
         where = "the baseline" if before is None else "this run"
         return f"{where} does not record which checkpoint {role} was"
     return "" if before == now else f"another checkpoint: {role} is {now}, was {before}"
-
-
-def _fingerprints(run: Run) -> dict[str, str]:
-    known = run.manifest.zoo.get("fingerprints")
-    return known if isinstance(known, dict) else {}
 
 
 def _task_refusal(old: Run, new: Run, task: str) -> str:

@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from melange.harness.records import RoundLine
+from melange.harness.runs.layout import ROUNDS
+from melange.harness.runs.reader import read_rounds
 from melange.reports.comparison.changes import Change, Kind, Verdict, as_lost, unjudged
 from melange.reports.comparison.match import gap, is_lost, speed_refusal
 from melange.reports.comparison.noise import (
@@ -19,7 +21,6 @@ from melange.reports.comparison.noise import (
     unrest,
 )
 from melange.reports.load import Reading, Run
-from melange.reports.rounds import read_rounds
 
 SPEED = "total_tokens_per_sec"
 Rounds = dict[tuple[str, str], list[RoundLine]]
@@ -27,7 +28,7 @@ Rounds = dict[tuple[str, str], list[RoundLine]]
 
 def speed_changes(old: Run, new: Run) -> Iterator[Change]:
     """A change for every candidate and workload, candidate, and for all candidates together."""
-    before, now = (by_cell(read_rounds(run.folder / "rounds.jsonl")) for run in (old, new))
+    before, now = (by_cell(read_rounds(run.folder / ROUNDS)) for run in (old, new))
     comparable: list[tuple[str, str]] = []
     for candidate, workload in _cells(old, new):
         reason = _refusal(old, new, candidate, workload, before, now)

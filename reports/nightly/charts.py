@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+from melange.harness.runs.history import Night
 from melange.reports.load import Reading
 from melange.reports.nightly.course import Course, TrendPage
-from melange.reports.nightly.history import Night
 from melange.reports.nightly.trends import Trend
 from melange.reports.units import Scale
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from melange.harness.runs.history import ACCURACY, COSTS, REVISION, SPEEDS, Night, Series
 from melange.reports.metrics import Metric, describe
-from melange.reports.nightly.history import ACCURACY, COSTS, REVISION, SPEEDS, Night, Series
 from melange.reports.nightly.trends import WHOLE, Event, Trend, changes, events, trends
 from melange.reports.report import MARKERS, NUM_COLOURS, Look, slugs
 from melange.reports.units import Scale, plural, scale_for, unit_kind

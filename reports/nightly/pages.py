@@ -9,9 +9,10 @@ from markupsafe import Markup
 
 from melange.harness.errors import HarnessError
 from melange.harness.metrics import headline
+from melange.harness.runs.history import ACCURACY, read_history
+from melange.harness.runs.layout import MANIFEST, TRENDS
 from melange.reports.nightly.charts import Charts
 from melange.reports.nightly.course import Course, TrendPage, label
-from melange.reports.nightly.history import ACCURACY, MANIFEST, PAGES, read_history
 from melange.reports.render import asset, page_environment, replace_file
 from melange.reports.report import slugs
 from melange.reports.tables import to_csv
@@ -35,19 +36,21 @@ def render_trends(root: Path) -> Path:
         HarnessError: there is no such folder, or the pages' own is taken.
     """
     history = read_history(root)
-    if (root / PAGES).is_symlink() or (root / PAGES / MANIFEST).exists():
-        raise HarnessError(f"{root / PAGES} is where the pages go; give what is there another name")
+    if (root / TRENDS).is_symlink() or (root / TRENDS / MANIFEST).exists():
+        raise HarnessError(
+            f"{root / TRENDS} is where the pages go; give what is there another name"
+        )
     by_series = history.by_series()
     names = slugs("\0".join(map(str, one)) for one in by_series).values()
     courses = [
-        Course(series, nights, f"{PAGES}/{name}")
+        Course(series, nights, f"{TRENDS}/{name}")
         for name, (series, nights) in zip(names, by_series.items(), strict=True)
     ]
     written: set[Path] = set()
     for course in courses:
         for path, text in _files(course):
             written.add(replace_file(root / path, text))
-    _remove_stale(root / PAGES, written)
+    _remove_stale(root / TRENDS, written)
     page = TrendPage(kind="index", path="index.html", title=f"Trends of {root.resolve().name}")
     return replace_file(root / page.path, _html("index", page, courses, history=history))
 

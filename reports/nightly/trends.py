@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from melange.reports.nightly.history import ACCURACY, SPEEDS, Key, Night, Point
+from melange.harness.runs.history import ACCURACY, SPEEDS, Key, Night, Point
 from melange.reports.nightly.steps import Step, find_steps
 
 WHOLE = ""

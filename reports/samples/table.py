@@ -12,9 +12,9 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from melange.harness.errors import HarnessError
+from melange.harness.runs.samples import read_samples
 from melange.harness.samples import Sample
 from melange.reports.load import Run
 
@@ -105,17 +105,10 @@ class _Columns:
         if path is None:
             quality = run.quality(candidate, task)
             raise HarnessError(quality.reason if quality.value is None else NO_FILE)
-        try:
-            with pq.ParquetFile(path) as file:
-                table = file.read(use_threads=False)
-            if not len(table):
-                raise HarnessError(f"samples/{candidate}/{task}.parquet holds no example")
-            return {name: self._shared(name, a) for name, a in _ordered(table).items()}
-        except (pa.ArrowException, OSError, KeyError) as error:
-            reason = str(error).splitlines()[0]
-            raise HarnessError(
-                f"samples/{candidate}/{task}.parquet cannot be read: {reason}"
-            ) from error
+        table = read_samples(path, ("example", *TEXTS, "score", "logprobs"))
+        if not len(table):
+            raise HarnessError(f"samples/{candidate}/{task}.parquet holds no example")
+        return {name: self._shared(name, a) for name, a in _ordered(table).items()}
 
     def _shared(self, name: str, array: pa.Array) -> pa.Array:
         if name not in ("example", "prompt", "target"):

@@ -3,8 +3,9 @@
 from collections import defaultdict
 from typing import Any
 
+from melange.harness.runs.manifest import Manifest
 from melange.reports.load import Run
-from melange.reports.manifest import Manifest, computing
+from melange.reports.manifest import computing
 from melange.reports.report import Report
 from melange.reports.sections import Block
 from melange.reports.units import duration, scale_for

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from melange.harness.records import Candidate
+from melange.harness.runs.manifest import Described
 from melange.reports.manifest import computing
 from melange.reports.report import Report
 from melange.reports.sections import Block
@@ -20,15 +21,18 @@ class Recipe:
         if candidate is None:
             return Block(data={"missing": True})
         settings = report.run.manifest.engines.get(subject)
-        return Block(data=_described(candidate) | {"computed": settings and computing(settings)})
+        return Block(
+            data=_described(candidate, report.run.described[subject])
+            | {"computed": settings and computing(settings)}
+        )
 
 
-def _described(candidate: Candidate) -> dict[str, Any]:
+def _described(candidate: Candidate, said: Described) -> dict[str, Any]:
     recipe = candidate.recipe
     return {
         "missing": False,
         "method": recipe.method,
-        "parts": recipe.describe().parts,
+        "parts": said.parts,
         "source": candidate.source,
         "linked": candidate.source.startswith(("https://", "http://")),
         "json": json.dumps(recipe.model_dump(mode="json"), indent=2, ensure_ascii=False),

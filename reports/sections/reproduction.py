@@ -3,7 +3,7 @@
 import glob
 import shlex
 
-from melange.reports.manifest import Manifest
+from melange.harness.runs.manifest import Manifest
 from melange.reports.report import Report
 from melange.reports.sections import Block
 

@@ -69,6 +69,13 @@ def local_dataset(task: Task, root: Path | None = None) -> dict[str, Any] | None
     return {"dataset_path": str(downloaded)} if downloaded else None
 
 
+def hub_commit(task: Task) -> str:
+    """Of the data set's repository in the hub's cache; empty where it is not there. `task` is one
+    of `members`."""
+    found = hub.snapshot(_definition(task).get("dataset_path") or "", kind="datasets")
+    return found.name if found else ""
+
+
 def _from_files(task: Task, folder: Path) -> dict[str, Any]:
     definition = _definition(task)
     splits = {definition.get(key) for key in SPLITS}

@@ -12,7 +12,7 @@ from report_run import Shape, write_run
 from zoo_of_folders import plan_of
 
 from melange.harness.records import Measurement
-from melange.harness.store import RunFolder
+from melange.harness.runs.writer import RunFolder
 from melange.harness.suite import find_suite, read_suite
 
 REPORT = Path(__file__).parent.parent / "data" / "report"

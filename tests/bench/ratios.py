@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from melange.harness.manifest import git_revision, hardware, versions
 from melange.harness.records import Record
+from melange.harness.runs.environment import git_revision, hardware, versions
 from melange.harness.stats import mean_interval, ratio_interval
 
 Side = Callable[[], float]

@@ -27,7 +27,7 @@ from planted_faults import PLANTS, Engines, Place, Plant, examine, pocket_place 
 
 from melange.harness.check.answers import prompt_lengths  # noqa: E402
 from melange.harness.check.sampling import choose  # noqa: E402
-from melange.harness.store import RunFolder  # noqa: E402
+from melange.harness.runs.writer import RunFolder  # noqa: E402
 from melange.harness.verdicts import Check, Verdict  # noqa: E402
 from melange.tasks.registry import load_tasks  # noqa: E402
 

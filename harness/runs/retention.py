@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from melange.harness.errors import HarnessError
-from melange.reports.nightly.history import KEEP, MANIFEST, MEASUREMENTS, Night, folders, read_night
+from melange.harness.runs.history import Night, folders, read_night
+from melange.harness.runs.layout import COMPARISON, ENGINE_LOG, KEEP, MANIFEST, MEASUREMENTS
 
-COMPARISON = "comparison.json"
-"""In a run's folder: its key "baseline" names the run that it was compared with."""
-ENGINE_LOG = "engine.log"
 STILL_SEC = 24 * 3600.0
 """An unfinished run that has written nothing for as long has stopped half way."""
 
@@ -24,32 +22,32 @@ STILL_SEC = 24 * 3600.0
 class Pruning:
     """What a folder of runs would lose."""
 
-    doomed: tuple[Night, ...]
+    to_delete: tuple[Night, ...]
     """Oldest first."""
     num_runs: int
-    spared: tuple[tuple[Path, str], ...]
+    kept: tuple[tuple[Path, str], ...]
     """Past the newest N, and kept all the same: with the reason."""
 
 
 def plan_pruning(root: Path, *, keep: int) -> Pruning:
-    """All runs but the newest `keep` go, less those that something speaks for.
+    """All runs but the newest `keep` go, except those that there is a reason to keep.
 
     Raises:
         HarnessError: there is no such folder.
     """
     nights: list[Night] = []
-    spared: list[tuple[Path, str]] = []
+    kept: list[tuple[Path, str]] = []
     for path in folders(root):
         try:
             nights.append(_our_run(path))
         except HarnessError as error:
-            spared.append((path, str(error).replace(f"{path}/", "")))
+            kept.append((path, str(error).replace(f"{path}/", "")))
     nights.sort(key=lambda night: (night.started, night.name))
     reasons = {night.folder: reason for night, reason in _reasons(nights, keep)}
     old = nights[:-keep]
-    spared += [(night.folder, reasons[night.folder]) for night in old if night.folder in reasons]
-    doomed = tuple(night for night in old if night.folder not in reasons)
-    return Pruning(doomed=doomed, num_runs=len(nights), spared=tuple(spared))
+    kept += [(night.folder, reasons[night.folder]) for night in old if night.folder in reasons]
+    to_delete = tuple(night for night in old if night.folder not in reasons)
+    return Pruning(to_delete=to_delete, num_runs=len(nights), kept=tuple(kept))
 
 
 def _our_run(folder: Path) -> Night:
@@ -111,12 +109,12 @@ def note_baseline(run: Path, baseline: Path) -> None:
 
 
 def delete(pruning: Pruning) -> None:
-    """Delete the doomed runs, the oldest first.
+    """Delete the runs, the oldest first.
 
     Raises:
         HarnessError: a file cannot be deleted; what came before it is gone, the rest is there.
     """
-    for night in pruning.doomed:
+    for night in pruning.to_delete:
         try:
             _delete_run(night.folder)
         except OSError as error:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from melange.harness.errors import HarnessError, unknown
-from melange.reports.load import Run, load_run
-from melange.reports.rounds import read_rounds
+from melange.harness.runs.layout import MANIFEST, MEASUREMENTS, ROUNDS
+from melange.harness.runs.reader import StoredRun, read_rounds, read_run
 
 PREVIOUS = "previous"
-RESULTS = ("manifest.json", "measurements.jsonl")
+RESULTS = (MANIFEST, MEASUREMENTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class Wanted:
     """Of examples per task."""
 
 
-def find_baseline(ref: str, wanted: Wanted) -> Run | None:
+def find_baseline(ref: str, wanted: Wanted) -> StoredRun | None:
     """The run that REF names: its path, a folder's name beside the run's own, or `previous`.
 
     None where `previous` finds none, as on the first night.
@@ -50,7 +50,7 @@ def find_baseline(ref: str, wanted: Wanted) -> Run | None:
     return read_baseline(folder)
 
 
-def check_alike(baseline: Run, wanted: Wanted) -> None:
+def check_alike(baseline: StoredRun, wanted: Wanted) -> None:
     """
     Raises:
         HarnessError: no accuracy of the two could be compared, so that a gate would be blind.
@@ -71,7 +71,7 @@ def _said(value: int | None) -> str:
     return "none" if value is None else str(value)
 
 
-def read_baseline(folder: Path) -> Run:
+def read_baseline(folder: Path) -> StoredRun:
     """A run with results, all of which can be read.
 
     Raises:
@@ -83,8 +83,8 @@ def read_baseline(folder: Path) -> Run:
                 f"--compare {folder} holds no results: it has no {name}; name a run's folder"
             )
     try:
-        run = load_run(folder)
-        read_rounds(folder / "rounds.jsonl")
+        run = read_run(folder)
+        read_rounds(folder / ROUNDS)
     except HarnessError as error:
         raise HarnessError(f"--compare {folder}: {error}") from None
     if run.notes:
@@ -94,7 +94,7 @@ def read_baseline(folder: Path) -> Run:
     return run
 
 
-def _earlier_runs(wanted: Wanted) -> Iterator[Run]:
+def _earlier_runs(wanted: Wanted) -> Iterator[StoredRun]:
     """The newest first. One that cannot be read, or stopped half way, is passed over."""
     started = _manifest(wanted.folder).get("started")
     found = []
@@ -112,7 +112,7 @@ def _earlier_runs(wanted: Wanted) -> Iterator[Run]:
             yield run
 
 
-def is_finished(run: Run) -> bool:
+def is_finished(run: StoredRun) -> bool:
     """Every planned cell has come to an end, if only a failure's."""
     ended = {(one.candidate, one.task) for one in run.measurements}
     return all((cell.candidate, cell.task) in ended for cell in run.manifest.cells)
@@ -122,14 +122,14 @@ def _siblings(folder: Path) -> list[Path]:
     beside = folder.resolve().parent
     if not beside.is_dir():
         return []
-    runs = [path.parent for path in sorted(beside.glob("*/manifest.json"))]
+    runs = [path.parent for path in sorted(beside.glob(f"*/{MANIFEST}"))]
     return [path for path in runs if path != folder.resolve()]
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
     """Empty where there is none that can be read."""
     try:
-        content = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

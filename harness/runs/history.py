@@ -1,12 +1,10 @@
 """A folder of runs, one beside the other: what each measured, when and with what.
 
-Only what trends draw is kept of a run, and its lines are read without the checks that a report
-needs, so that a year of nightly runs is read in seconds.
+Only what trends draw is kept of a run, so that a year of nightly runs fits in memory.
 """
 
 import hashlib
 import json
-import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,20 +14,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
 from melange.harness.errors import HarnessError
 from melange.harness.metrics import METRICS
-from melange.harness.records import SCHEMA_VERSION, Measurement, Outcome
-from melange.reports.lines import read_measurements
-from melange.reports.manifest import Manifest, read_manifest
+from melange.harness.records import Measurement, Outcome
+from melange.harness.runs.current import current
+from melange.harness.runs.layout import KEEP, MANIFEST, MEASUREMENTS, REPORT, TRENDS
+from melange.harness.runs.manifest import Manifest, read_manifest
+from melange.harness.runs.reader import read_measurements
 
-MANIFEST, MEASUREMENTS = "manifest.json", "measurements.jsonl"
 YARDSTICK = "yardstick_sec"
-PAGES = "trends"
-"""Where the trend pages lie, beside the runs."""
-KEEP = "keep"
-"""An empty file of this name in a run's folder marks a reference run."""
 REVISION = "git revision"
 ACCURACY = "accuracy"
 SPEEDS = tuple(one.name for one in METRICS if one.tracked and one.scope == "workload")
@@ -91,7 +84,7 @@ class Night:
 
     @property
     def has_report(self) -> bool:
-        return (self.folder / "report" / "index.html").is_file()
+        return (self.folder / REPORT / "index.html").is_file()
 
     @property
     def is_kept(self) -> bool:
@@ -113,13 +106,13 @@ class Night:
     @cached_property
     def recipes(self) -> dict[str, str]:
         """Candidate -> a hash that changes with its recipe or the checkpoints in it."""
-        prints = self.manifest.zoo.get("fingerprints") or {}
-        return {
-            one.name: _digest(
-                one.recipe.model_dump(mode="json"), [prints.get(role) for role in one.recipe.inputs]
-            )
-            for one in self.manifest.candidates
-        }
+        prints, told = self.manifest.fingerprints, self.manifest.descriptions
+        found = {}
+        for one in self.manifest.candidates:
+            inputs = told[one.name].inputs if one.name in told else one.recipe.inputs
+            recipe = one.recipe.model_dump(mode="json")
+            found[one.name] = _digest(recipe, [prints.get(role) for role in inputs])
+        return found
 
     @cached_property
     def definitions(self) -> dict[str, str]:
@@ -198,7 +191,7 @@ def folders(root: Path) -> list[Path]:
     if (root / MANIFEST).exists():
         raise HarnessError(f"{root} is a run itself; name the folder around it")
     found = (path for path in root.iterdir() if path.is_dir() or path.is_symlink())
-    return sorted(path for path in found if path.name != PAGES and not path.name.startswith("."))
+    return sorted(path for path in found if path.name != TRENDS and not path.name.startswith("."))
 
 
 def read_night(folder: Path) -> Night:
@@ -212,15 +205,13 @@ def read_night(folder: Path) -> Night:
         raise HarnessError(f"no {MANIFEST}: not a run, or one that stopped before it measured")
     try:
         manifest = read_manifest(folder / MANIFEST)
-        lines, notes = _read_lines(folder / MEASUREMENTS)
+        written, notes = read_measurements(folder / MEASUREMENTS)
     except OSError as error:
         raise HarnessError(f"cannot be read: {error.strerror}") from error
+    lines = current(written)
     ended = {(one.candidate, one.task) for one in lines}
-    failed = {
-        (one.candidate, one.task)
-        for one in lines
-        if one.outcome in (Outcome.FAILED, Outcome.DISPUTED)
-    }
+    broken = (Outcome.FAILED, Outcome.DISPUTED)
+    failed = {(one.candidate, one.task) for one in lines if one.outcome in broken}
     completed = {(one.candidate, one.task) for one in lines if one.outcome is Outcome.COMPLETED}
     return Night(
         folder=folder,
@@ -234,48 +225,25 @@ def read_night(folder: Path) -> Night:
     )
 
 
-def _read_lines(path: Path) -> tuple[list[Measurement], list[str]]:
-    """As `read_measurements`, several times as fast for a file without faults."""
-    try:
-        content = path.read_bytes()
-        lines = [Measurement.model_validate_json(line) for line in content.splitlines() if line]
-    except (FileNotFoundError, ValidationError):
-        return read_measurements(path)
-    newer = any(line.schema_version > SCHEMA_VERSION for line in lines)
-    return read_measurements(path) if newer else (lines, [])
-
-
 def _yardstick_sec(lines: Iterable[Measurement]) -> float | None:
     """The median candidate's. Older runs have it in their rounds alone, too many to read."""
-    known = [
-        one.value
-        for one in lines
-        if one.metric == YARDSTICK and one.value is not None and math.isfinite(one.value)
-    ]
+    known = [one.value for one in lines if one.metric == YARDSTICK and one.value is not None]
     middle = statistics.median(known) if known else 0.0
     return middle if middle > 0 else None
 
 
 def _points(manifest: Manifest, lines: Iterable[Measurement]) -> Iterator[tuple[Key, Point]]:
-    """A line replaces earlier ones of its key; without a value it leaves a gap."""
+    """Of current lines; one without a value leaves a gap."""
     primary = {task.name: task.primary_metric for task in manifest.tasks}
-    last = {(one.candidate, one.task, one.workload, one.metric): one for one in lines}
-    for one in last.values():
+    for one in lines:
         accuracy = one.task is not None and primary.get(one.task) == one.metric
-        if not _is_number(one.value) or not (accuracy or one.metric in TRACKED):
+        if one.value is None or not (accuracy or one.metric in TRACKED):
             continue
         metric = ACCURACY if accuracy else one.metric
-        yield Key(metric, one.candidate, one.task or one.workload or ""), _point(one)
-
-
-def _point(line: Measurement) -> Point:
-    assert line.value is not None
-    low, high = (end if _is_number(end) else None for end in (line.ci_low, line.ci_high))
-    return Point(line.value, low, high, line.n, line.unit, line.higher_is_better)
-
-
-def _is_number(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
+        yield (
+            Key(metric, one.candidate, one.task or one.workload or ""),
+            Point(one.value, one.ci_low, one.ci_high, one.n, one.unit, one.higher_is_better),
+        )
 
 
 def _time(text: str | None) -> datetime:

@@ -1,0 +1,104 @@
+"""Which records hold: lines are added and never changed, so a later one replaces an earlier."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from melange.harness.metrics import of_group
+from melange.harness.records import Measurement, Outcome, RoundLine
+from melange.harness.verdicts import Check
+
+SPEED_FAILURE = "throughput"
+MEMORY_FAILURE = "memory"
+MEMORY_METRICS = {MEMORY_FAILURE, *(one.name for one in of_group("memory"))} - {"weights_bytes"}
+"""What a failure to measure memory stands for; weights are known before."""
+Key = tuple[str, str | None, str | None, str]
+"""Candidate, task, workload, metric."""
+CellKey = tuple[str, str | None]
+"""Candidate and task; None for its speed and memory."""
+Scope = tuple[str | None, ...]
+"""What a failure stands for; a completed line of the same scope makes it good."""
+
+
+def key_of(line: Measurement) -> Key:
+    return (line.candidate, line.task, line.workload, line.metric)
+
+
+def current(lines: Iterable[Measurement]) -> tuple[Measurement, ...]:
+    """The last line of each key, less failures that a later line made good; in the order in which
+    they were written."""
+    last: dict[Key, Measurement] = {}
+    failures: dict[Scope, set[Key]] = {}
+    for line in lines:
+        key = key_of(line)
+        if line.outcome is not Outcome.COMPLETED:
+            failures.setdefault(_scope(line), set()).add(key)
+        elif failures:
+            for stale in _made_good(_scope(line), failures):
+                last.pop(stale, None)
+        last.pop(key, None)
+        last[key] = line
+    return tuple(last.values())
+
+
+def completed(held: Iterable[Measurement]) -> set[CellKey]:
+    """Cells of which all was written: their last line is a result, and says that it ends them.
+
+    `held` are the current lines.
+    """
+    last = {(one.candidate, one.task): one for one in held}
+    return {
+        cell
+        for cell, one in last.items()
+        if one.outcome is Outcome.COMPLETED and one.ends_cell
+    }  # fmt: skip
+
+
+def current_rounds(lines: Iterable[RoundLine]) -> list[RoundLine]:
+    """By candidate and workload, in the order in which they were timed.
+
+    A candidate that was timed again begins with round 0: that replaces its earlier rounds of the
+    workload.
+    """
+    held: dict[tuple[str, str], dict[int, RoundLine]] = {}
+    for one in lines:
+        rounds = held.setdefault((one.candidate, one.workload), {})
+        if one.round == 0:
+            rounds.clear()
+        rounds[one.round] = one
+    return [one for rounds in held.values() for one in rounds.values()]
+
+
+def current_checks(lines: Iterable[Check], hash_of: Callable[[str, str], str]) -> Iterator[Check]:
+    """The last of each example, without those of samples that have been measured again, and
+    without reasons that were overcome.
+
+    `hash_of`: candidate and task -> the hash of the samples that are there now.
+    """
+    last = {(one.candidate, one.kind, one.task, one.example): one for one in lines}
+    answered = {(one.candidate, one.kind) for one in last.values() if one.task is not None}
+    hashes: dict[CellKey, str] = {}
+    for one in last.values():
+        if one.task is None:
+            if (one.candidate, one.kind) not in answered:
+                yield one
+            continue
+        if one.cell not in hashes:
+            hashes[one.cell] = hash_of(one.candidate, one.task)
+        if hashes[one.cell] == one.samples:
+            yield one
+
+
+def _made_good(scope: Scope, failures: dict[Scope, set[Key]]) -> set[Key]:
+    """Keys of failures that end with a completed line of this scope."""
+    # A failure of all workloads (workload None) is made good by any workload that completes.
+    whole: Scope = (*scope[:2], None) if scope[1] == "workload" else scope
+    return failures.pop(scope, set()) | failures.pop(whole, set())
+
+
+def _scope(line: Measurement) -> Scope:
+    if line.task is not None:
+        return (line.candidate, "task", line.task)
+    if line.workload is not None or line.metric == SPEED_FAILURE:
+        return (line.candidate, "workload", line.workload)
+    if line.metric in MEMORY_METRICS:
+        return (line.candidate, "memory")
+    return (line.candidate, "static", line.metric)

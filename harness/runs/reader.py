@@ -1,0 +1,184 @@
+"""A run's folder, read and checked. A line that is no JSON was cut by a crash: it is left out and
+noted; one that is JSON and no record is refused."""
+
+import json
+import math
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from melange.harness.errors import HarnessError
+from melange.harness.records import Measurement, Outcome, Record, RoundLine
+from melange.harness.runs.current import CellKey, current, current_checks, current_rounds
+from melange.harness.runs.layout import CHECKS, MANIFEST, MEASUREMENTS, SAMPLES
+from melange.harness.runs.layout import samples_path as path_of_samples
+from melange.harness.runs.lock import is_locked
+from melange.harness.runs.manifest import Manifest, first_problem, read_manifest
+from melange.harness.runs.samples import samples_hash
+from melange.harness.runs.upgrades import SAME_LINES, upgraded_line
+from melange.harness.verdicts import Check
+
+Line = TypeVar("Line", bound=Record)
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """What a folder holds; samples are read on demand."""
+
+    folder: Path
+    manifest: Manifest
+    measurements: tuple[Measurement, ...]
+    """Current ones only: superseded lines are gone."""
+    checks: tuple[Check, ...] = ()
+    """Examples that transformers answered once more."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the report must know about its files."""
+    going_on: bool = False
+    """A process was measuring into the folder when it was read."""
+
+    def samples_path(self, candidate: str, task: str) -> Path | None:
+        """The cell's file; None where there is none, where it is of something that does not hold
+        any more, or where a name leads out of samples/."""
+        path = path_of_samples(self.folder, candidate, task)
+        root = (self.folder / SAMPLES).resolve()
+        if (candidate, task) in self._without_result or not path.resolve().is_relative_to(root):
+            return None
+        return path if path.is_file() else None
+
+    @cached_property
+    def _without_result(self) -> frozenset[CellKey]:
+        """Refused, failed, or taken back since another recipe has the name."""
+        ended = {(one.candidate, one.task) for one in self.measurements}
+        scored = (Outcome.COMPLETED, Outcome.DISPUTED)
+        return frozenset(
+            ended - {(m.candidate, m.task) for m in self.measurements if m.outcome in scored}
+        )
+
+
+def read_run(folder: Path) -> StoredRun:
+    """
+    Raises:
+        HarnessError: no manifest, a schema newer than this version's, or a malformed record.
+    """
+    manifest = read_manifest(folder / MANIFEST)
+    path = folder / MEASUREMENTS
+    going_on = is_locked(path)
+    lines, notes = read_measurements(path)
+    return StoredRun(
+        folder=folder,
+        manifest=manifest,
+        measurements=current(lines),
+        checks=tuple(read_checks(folder)),
+        # A line that is just being written looks cut; the next page has it.
+        notes=() if going_on else tuple(notes),
+        going_on=going_on,
+    )
+
+
+def read_measurements(path: Path) -> tuple[list[Measurement], list[str]]:
+    """All lines in the order in which they were written, superseded ones included, and what a
+    reader of the report must know about them.
+
+    Raises:
+        HarnessError: a line is JSON but no measurement, or of a newer schema.
+    """
+    if not path.is_file():
+        return [], [f"{path.name} does not exist: nothing has been measured yet."]
+    found, torn = _read_lines(path, Measurement)
+    return list(map(_finite, found)), _torn_note(path, torn)
+
+
+def read_rounds(path: Path) -> list[RoundLine]:
+    """The rounds that hold. Empty where there is no file: not every run has timed something.
+
+    Raises:
+        HarnessError: a line is JSON but no round, or of a newer schema.
+    """
+    return current_rounds(_read_lines(path, RoundLine)[0]) if path.is_file() else []
+
+
+def read_checks(folder: Path) -> list[Check]:
+    """The lines that hold of a run's folder, for samples as they are now.
+
+    Raises:
+        HarnessError: a line is JSON but no check, or of a newer schema.
+    """
+    path = folder / CHECKS
+    if not path.is_file():
+        return []
+    lines, _ = _read_lines(path, Check)
+    return list(current_checks(lines, lambda *cell: samples_hash(folder, *cell)))
+
+
+def _read_lines(path: Path, kind: type[Line]) -> tuple[list[Line], list[int]]:
+    """The records, and the numbers of lines that are no JSON."""
+    content = path.read_bytes()
+    found = _at_once(content, kind)
+    return (found, []) if found is not None else _one_by_one(path, content, kind)
+
+
+def _at_once(content: bytes, kind: type[Line]) -> list[Line] | None:
+    """As one by one, several times as fast; None where a line has to be looked at."""
+    lines = content.splitlines()
+    try:
+        # A string cannot go on past the end of its line: that is no JSON.
+        found = _array_of(kind).validate_json(b"[" + b",\n".join(lines) + b"]")
+    except ValidationError:
+        return None
+    known = all(getattr(one, "schema_version", None) in SAME_LINES for one in found)
+    return found if known and len(found) == len(lines) else None
+
+
+def _one_by_one(path: Path, content: bytes, kind: type[Line]) -> tuple[list[Line], list[int]]:
+    found: list[Line] = []
+    torn: list[int] = []
+    for number, line in enumerate(content.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            fields = json.loads(line.decode("utf-8", errors="replace"))
+        except ValueError:
+            torn.append(number)
+            continue
+        try:
+            found.append(kind.model_validate(upgraded_line(path, number, fields)))
+        except ValidationError as error:
+            raise HarnessError(f"{path} line {number}: {first_problem(error)}") from error
+    return found, torn
+
+
+@cache
+def _array_of(kind: type[Line]) -> TypeAdapter[list[Line]]:
+    return TypeAdapter(list[kind])  # type: ignore[valid-type]
+
+
+def _torn_note(path: Path, torn: list[int]) -> list[str]:
+    if not torn:
+        return []
+    where = f"line{'s' if len(torn) > 1 else ''} {', '.join(map(str, torn))}"
+    note = f"{path.name} was cut in {where}, as by a crash while writing: left out."
+    return [f"{note} Run the suite again to measure what is missing."]
+
+
+def _finite(line: Measurement) -> Measurement:
+    """NaN and infinity are no results: the value becomes a failure, a bound is dropped."""
+    changes: dict[str, Any] = {
+        name: None for name in ("value", "ci_low", "ci_high") if not _is_finite(getattr(line, name))
+    }
+    if line.outcome is not Outcome.COMPLETED:
+        changes |= {"value": None} if line.value is not None else {}
+    elif line.value is None or "value" in changes:
+        said = (
+            "recorded as completed, but without a value"
+            if line.value is None
+            else f"{line.metric} came out as no finite number"
+        )
+        changes |= {"outcome": Outcome.FAILED, "reason": line.reason or said}
+    return line.model_copy(update=changes) if changes else line
+
+
+def _is_finite(value: float | None) -> bool:
+    return value is None or math.isfinite(value)

@@ -1,0 +1,201 @@
+"""A run's folder: append-only records, samples as parquet, a manifest replaced in one step."""
+
+import contextlib
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from melange.harness.errors import HarnessError
+from melange.harness.records import SCHEMA_VERSION, Measurement, Record, RoundLine
+from melange.harness.runs.current import CellKey, completed, current
+from melange.harness.runs.identity import withdrawn
+from melange.harness.runs.layout import (
+    CHECKS,
+    MANIFEST,
+    MEASUREMENTS,
+    REPORT,
+    ROUNDS,
+    samples_path,
+)
+from melange.harness.runs.lock import locked
+from melange.harness.runs.manifest import Manifest, read_manifest
+from melange.harness.runs.reader import read_checks, read_measurements
+from melange.harness.runs.samples import encode_samples
+from melange.harness.samples import SampleColumns
+from melange.harness.verdicts import Check
+
+
+class RunFolder:
+    """Writes one run, and reads what it holds already.
+
+    A record once written is never changed: which one holds, `current` says.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def report(self) -> Path:
+        return self.path / REPORT / "index.html"
+
+    def report_is_current(self) -> bool:
+        """The report was rendered after the last record was written."""
+        if not (self.report.exists() and self._measurements.exists()):
+            return False
+        return self.report.stat().st_mtime >= self._measurements.stat().st_mtime
+
+    def prepare(self) -> None:
+        """Create the folder and check that it can be written.
+
+        Raises:
+            HarnessError: it cannot, or another process measures into it; nothing was touched.
+        """
+        with _writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.path) as probe:
+                probe.write(b"\0" * 65_536)
+        with self.claimed():
+            pass
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Hold the lock by which a reader knows that the run is going on; mend what was cut.
+
+        Raises:
+            HarnessError: another process holds it.
+        """
+        with _writing(self.path):
+            if not self._measurements.exists():  # its time says whether the report is current
+                self._measurements.touch()
+        with locked(self._measurements):
+            for name in (MEASUREMENTS, ROUNDS, CHECKS):
+                self._mend(name)
+            yield
+
+    def manifest(self) -> Manifest | None:
+        """None where nothing has been measured yet.
+
+        Raises:
+            HarnessError: it cannot be read, is malformed, or of a newer schema.
+        """
+        path = self.path / MANIFEST
+        return read_manifest(path) if os.path.lexists(path) else None
+
+    def write_manifest(self, manifest: dict[str, Any]) -> None:
+        self._replace(self.path / MANIFEST, json.dumps(manifest, indent=1).encode())
+
+    def append(self, measurements: Iterable[Measurement]) -> None:
+        """Add the records to measurements.jsonl and force them to disk.
+
+        They are all that there is to say of their cells: the last of each ends it, so that a cell
+        of which a part was written, when the disk filled up, is measured again.
+        """
+        lines = list(measurements)
+        last = {(one.candidate, one.task): at for at, one in enumerate(lines)}
+        self._append(
+            MEASUREMENTS,
+            (
+                one.model_copy(update={"ends_cell": at == last[one.candidate, one.task]})
+                for at, one in enumerate(lines)
+            ),
+        )
+
+    def append_rounds(self, rounds: Iterable[RoundLine]) -> None:
+        """Add the lines to rounds.jsonl and force them to disk."""
+        self._append(ROUNDS, rounds)
+
+    def append_checks(self, checks: Iterable[Check]) -> None:
+        """Add the lines to checks.jsonl and force them to disk."""
+        self._append(CHECKS, checks)
+
+    def checks(self) -> list[Check]:
+        """The lines that hold."""
+        return read_checks(self.path)
+
+    def measurements(self) -> list[Measurement]:
+        """All records in the order they were written, superseded ones included."""
+        return read_measurements(self._measurements)[0]
+
+    def completed(self) -> set[CellKey]:
+        return completed(current(self.measurements()))
+
+    def withdraw(self, cells: Mapping[CellKey, str], workloads: Collection[str]) -> None:
+        """Take back what is stored of these cells, with the reason: it is of something else.
+
+        `workloads` are those that the suite has now.
+        """
+        if cells:
+            self.append(withdrawn(self.measurements(), cells, workloads))
+
+    def write_samples(self, candidate: str, task: str, samples: SampleColumns) -> None:
+        self._replace(samples_path(self.path, candidate, task), encode_samples(samples))
+
+    @property
+    def _measurements(self) -> Path:
+        return self.path / MEASUREMENTS
+
+    def _append(self, name: str, records: Iterable[Record]) -> None:
+        """A record that an earlier version wrote and this one adds again is of this version."""
+        version = {"schema_version": SCHEMA_VERSION}
+        lines = "".join(
+            one.model_copy(update=version).model_dump_json() + "\n" for one in records
+        )  # fmt: skip
+        with _writing(self.path), open(self.path / name, "a", encoding="utf-8") as file:
+            file.write(lines)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _mend(self, name: str) -> None:
+        """Let the next record start on its own line: a last line that was cut short goes.
+
+        In place: a file that is replaced leaves its lock behind.
+        """
+        path = self.path / name
+        content = path.read_bytes() if path.exists() else b""
+        if not content or content.endswith(b"\n"):
+            return
+        start = content.rfind(b"\n") + 1
+        with _writing(self.path):
+            if _is_json(content[start:]):
+                with path.open("ab") as file:
+                    file.write(b"\n")
+            else:
+                os.truncate(path, start)
+
+    def _replace(self, target: Path, content: bytes) -> None:
+        """Write a file whole or not at all."""
+        with _writing(self.path):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=target.parent)
+            try:
+                with open(handle, "wb") as file:
+                    file.write(content)
+                os.replace(temporary, target)
+            except BaseException:
+                Path(temporary).unlink(missing_ok=True)
+                raise
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Turn the operating system's refusals into one line each."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = "the disk is full" if full else (error.strerror or str(error)).lower()
+        raise HarnessError(
+            f"{folder} cannot be written: {what}; free it, or pass another --out"
+        ) from None
