@@ -10,8 +10,11 @@ from command_line import run_here
 from nightly_runs import Nights, manifest_of, name_of, write_history, write_manifest, write_night
 from test_run_v1 import ASKED, STORED
 
+from melange.baselines.zoo.catalog import open_zoo
 from melange.harness.records import SCHEMA_VERSION, Candidate, Measurement, Outcome
+from melange.harness.roles import Roles
 from melange.harness.runs.history import read_history, read_night
+from melange.harness.runs.manifest import described
 from melange.harness.runs.reader import read_measurements, read_run
 from melange.harness.runs.upgrades import upgraded_manifest
 from melange.harness.runs.writer import RunFolder
@@ -119,12 +122,12 @@ def test_samples_of_what_was_taken_back_do_not_hold(folder: RunFolder) -> None:
 
 def test_an_earlier_version_is_read_with_what_it_left_to_readers() -> None:
     raw = json.loads((STORED / "manifest.json").read_text())
-    run = load_run(STORED)
+    run, roles = load_run(STORED), Roles(open_zoo("pocket").related())
     assert set(run.manifest.descriptions) == {one["name"] for one in raw["candidates"]}
     assert run.manifest.schema_version == SCHEMA_VERSION
     for one in run.manifest.candidates:
-        said, now = run.described[one.name], one.recipe.describe()
-        assert (said.title, list(said.parts), said.base) == (now.title, list(now.parts), now.base)
+        said, now = run.described[one.name], described(one.recipe, roles)
+        assert (said.title, said.parts, said.base) == (now.title, now.parts, now.base)
         assert (said.experts, said.antiexperts) == (now.experts, now.antiexperts)
         assert (said.inputs, said.plain_role) == (one.recipe.inputs, one.recipe.plain_role)
     assert run.declared["peak_memory_bytes"]["unit"] == "bytes"
