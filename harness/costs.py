@@ -8,7 +8,7 @@ from operator import attrgetter
 import numpy as np
 
 from melange.harness.checkpoints.built import build_seconds
-from melange.harness.jobs import Timed
+from melange.harness.executors.jobs import Timed
 from melange.harness.measure.speed import Round, summarize
 from melange.harness.metrics import BY_NAME, headline
 from melange.harness.prepare import Prepared

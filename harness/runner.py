@@ -9,11 +9,12 @@ from typing import Any
 from melange.harness.checking import Checking
 from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.engine_choice import EngineChoice
-from melange.harness.engine_pool import EnginePool, Queue
-from melange.harness.engine_process import EngineProcess, preload
 from melange.harness.engine_shapes import engine_bytes
 from melange.harness.estimates import needed_roles
-from melange.harness.jobs import Evaluate, Evaluated, Failed, Reply, Start
+from melange.harness.executors.jobs import Evaluate, Evaluated, Failed, Reply, Start
+from melange.harness.executors.local import EnginePool, Queue
+from melange.harness.executors.process import EngineProcess, preload
+from melange.harness.executors.silence import silence_limit
 from melange.harness.live_report import LiveReport
 from melange.harness.lost_causes import ENOUGH_ALIKE, LostCauses
 from melange.harness.machine import lacks_for
@@ -30,7 +31,6 @@ from melange.harness.progress import Progress
 from melange.harness.prompt_lengths import TaskEntries
 from melange.harness.recorder import Recorder
 from melange.harness.records import Candidate, EngineShape, Plan
-from melange.harness.silence import silence_limit
 from melange.harness.speed_rounds import SpeedRounds
 from melange.harness.store import RunFolder
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from melange.harness.costs import cost_records, round_lines, speed_error
-from melange.harness.engine_pool import EnginePool
-from melange.harness.jobs import Failed, Time, Timed
+from melange.harness.executors.jobs import Failed, Time, Timed
+from melange.harness.executors.local import EnginePool
 from melange.harness.lost_causes import LostCauses
 from melange.harness.measure.speed import fit
 from melange.harness.prepare import Prepared

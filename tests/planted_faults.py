@@ -25,7 +25,7 @@ from melange.harness.check.subject import Setting, Subject
 from melange.harness.checkpoints.info import CheckpointInfo
 from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.engine_shapes import shape_of
-from melange.harness.jobs import Evaluate, Evaluated, Load, Start
+from melange.harness.executors.jobs import Evaluate, Evaluated, Load, Start
 from melange.harness.prepare import Prepared, prepare
 from melange.harness.recipes.logit_mix import LogitMix
 from melange.harness.recipes.weights import Weights
@@ -112,7 +112,7 @@ class Engines:
 
 def _answer(place: Place, number: int, label: str, folder: Path) -> None:
     """In the engines' process. Plants hold code, which does not cross processes."""
-    from melange.harness.worker import Worker
+    from melange.harness.executors.worker import Worker
 
     plant = PLANTS[number]
     assert plant.label == label

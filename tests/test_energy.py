@@ -9,7 +9,7 @@ from report_run import Shape, write_run
 from test_rounds import prepared, timed
 
 from melange.harness.costs import missing_energy, round_lines
-from melange.harness.jobs import Timed
+from melange.harness.executors.jobs import Timed
 from melange.harness.measure.energy import EnergyMeter, spent
 from melange.harness.measure.speed import summarize
 from melange.harness.prepare import Prepared

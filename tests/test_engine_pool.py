@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from melange.harness.engine_pool import WORTH_AN_ENGINE, Queue
-from melange.harness.jobs import Load
+from melange.harness.executors.jobs import Load
+from melange.harness.executors.local import WORTH_AN_ENGINE, Queue
 from melange.harness.prepare import Prepared, in_order
 from melange.harness.recipes.weights import Weights
 from melange.harness.records import Candidate, EngineShape

@@ -6,9 +6,9 @@ import pytest
 from test_rounds import prepared, timed
 
 from melange.harness.costs import memory_records
-from melange.harness.engine_process import EngineProcess
 from melange.harness.engine_shapes import shape_of
-from melange.harness.jobs import Load, Start, Time, Timed
+from melange.harness.executors.jobs import Load, Start, Time, Timed
+from melange.harness.executors.process import EngineProcess
 from melange.harness.measure import memory
 from melange.harness.measure.memory import Footprint, Gauge
 from melange.harness.records import Workload

@@ -173,7 +173,7 @@ def entries(pocket_rows: Path) -> Mapping[str, Any]:
 @pytest.fixture(scope="module")
 def prepared(zoo_folders: Mapping[str, Path]) -> Any:
     from melange.harness.engine_shapes import shape_of
-    from melange.harness.jobs import Load
+    from melange.harness.executors.jobs import Load
     from melange.harness.prepare import prepare
 
     def on_a_cpu(served: Any, load: Load, options: EngineOptions) -> Any:
@@ -189,9 +189,9 @@ def test_a_panel_answers_with_what_each_of_its_models_says_alone(
     prepared: Any, entries: Mapping[str, Any]
 ) -> None:
     """The answers that a task extracts are counted; the chains of thought before them differ."""
-    from melange.harness.jobs import Evaluate, Evaluated, Start, Time
+    from melange.harness.executors.jobs import Evaluate, Evaluated, Start, Time
+    from melange.harness.executors.worker import Worker
     from melange.harness.records import Workload
-    from melange.harness.worker import Worker
 
     assert len({seat.shape for seat in prepared.load.seats}) == 2
     worker, alone = Worker(), {}

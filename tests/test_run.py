@@ -18,9 +18,9 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from melange.harness.checkpoints.info import inspect
-from melange.harness.engine_process import EngineProcess
 from melange.harness.engine_shapes import shape_of
-from melange.harness.jobs import Evaluate, Evaluated, Failed, Load, Start, Time, Timed
+from melange.harness.executors.jobs import Evaluate, Evaluated, Failed, Load, Start, Time, Timed
+from melange.harness.executors.process import EngineProcess
 from melange.harness.records import EngineShape, Measurement, Outcome, Workload
 from melange.harness.store import RunFolder
 from melange.reports.rounds import read_rounds

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psutil import Process
 
+from melange.harness.measure.calibration import yardstick_sec
 from melange.harness.measure.speed import Round, fit, summarize, time_workload
-from melange.harness.measure.yardstick import yardstick_sec
 from melange.harness.records import Measurement, Workload
 from melange.harness.requests import Completion, Generation, Timing
 

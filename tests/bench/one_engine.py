@@ -13,8 +13,8 @@ from melange.baselines.zoo.catalog import open_zoo
 from melange.harness.checkpoints.info import inspect
 from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.engine_shapes import shape_of
-from melange.harness.jobs import Evaluate, Evaluated, Load, Making, Start
-from melange.harness.worker import Worker
+from melange.harness.executors.jobs import Evaluate, Evaluated, Load, Making, Start
+from melange.harness.executors.worker import Worker
 
 
 def main(rows: str, limit: str, *tasks: str) -> None:

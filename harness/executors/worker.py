@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from melange.harness.checkpoints.built import ensure
 from melange.harness.errors import HarnessError
-from melange.harness.jobs import (
+from melange.harness.executors.jobs import (
     Evaluate,
     Evaluated,
     Failed,
@@ -31,10 +31,10 @@ from melange.harness.jobs import (
     Time,
     Timed,
 )
+from melange.harness.measure.calibration import yardstick_sec
 from melange.harness.measure.energy import EnergyMeter, spent
 from melange.harness.measure.memory import Gauge
 from melange.harness.measure.speed import Round, requests_of, time_workload
-from melange.harness.measure.yardstick import yardstick_sec
 from melange.harness.panel import Panel
 from melange.harness.records import EngineShape, Workload
 from melange.harness.requests import Completion, Generation, Request, Score

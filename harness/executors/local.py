@@ -10,8 +10,8 @@ from typing import Generic, Protocol, TypeVar
 
 import psutil
 
-from melange.harness.engine_process import EngineProcess
-from melange.harness.jobs import Failed, Start
+from melange.harness.executors.jobs import Failed, Start
+from melange.harness.executors.process import EngineProcess
 from melange.harness.prepare import Prepared
 from melange.harness.records import EngineShape
 

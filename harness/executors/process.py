@@ -8,11 +8,22 @@ from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from melange.harness import last_words
-from melange.harness.jobs import Evaluate, Failed, Job, Ready, Reply, Sign, Stage, Start, Stop, Time
+from melange.harness.executors import last_words
+from melange.harness.executors.jobs import (
+    Evaluate,
+    Failed,
+    Job,
+    Ready,
+    Reply,
+    Sign,
+    Stage,
+    Start,
+    Stop,
+    Time,
+)
+from melange.harness.executors.silence import ELSEWHERE
+from melange.harness.executors.worker import main
 from melange.harness.records import EngineShape
-from melange.harness.silence import ELSEWHERE
-from melange.harness.worker import main
 
 STOP_SEC = 10
 ABORT_SEC = 5

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from melange.harness.executors.silence import FLOOR_SEC
 from melange.harness.records import EngineShape, Task, Workload
 from melange.harness.samples import TaskResult
-from melange.harness.silence import FLOOR_SEC
 
 if TYPE_CHECKING:
     from melange.harness.measure.memory import Footprint
@@ -78,7 +78,7 @@ class Start(NamedTuple):
     cores: tuple[int, ...] = ()
     """Where the process may run; everywhere if empty."""
     silence_sec: float = FLOOR_SEC
-    """A worker whose engine finishes no step for so long is ended; see harness.silence."""
+    """A worker whose engine finishes no step for so long is ended; see silence.py."""
 
 
 class Evaluate(NamedTuple):
@@ -113,7 +113,7 @@ class Timed(NamedTuple):
     memory: "Footprint"
     """Of all workloads together."""
     yardstick_sec: float
-    """See harness.measure.yardstick."""
+    """See harness.measure.calibration."""
     no_energy: str = ""
     """Why the rounds tell no energy; empty where they do."""
 
