@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 from melange.harness.contracts import TimedSession
-from melange.harness.executors.jobs import Load
+from melange.harness.loads import Load
 from melange.harness.records import EngineShape
 from melange.harness.requests import Completion, Generation, Request, Score, Timing
 

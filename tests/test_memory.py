@@ -7,8 +7,9 @@ from test_rounds import prepared, timed
 
 from melange.harness.costs import memory_records
 from melange.harness.engine_shapes import shape_of
-from melange.harness.executors.jobs import Load, Start, Time, Timed
+from melange.harness.executors.jobs import Time, Timed
 from melange.harness.executors.process import EngineProcess
+from melange.harness.loads import Load
 from melange.harness.measure import memory
 from melange.harness.measure.memory import Footprint, Gauge
 from melange.harness.records import Workload
@@ -100,8 +101,8 @@ def timed_on(device: str, checkpoint: Path, log: Path, loads: list[Workload]) ->
     from melange.harness.checkpoints.info import inspect
 
     shape = shape_of([inspect(checkpoint)], checkpoint, device)
-    process = EngineProcess(Start(shape, checkpoint, {}, None, 0), log)
-    replies = [process.ask(Time(Load(checkpoint), [load], 0)) for load in loads]
+    process = EngineProcess(log)
+    replies = [process.ask(Time(Load(checkpoint), shape, [load], 0)) for load in loads]
     process.close()
     for reply in replies:
         assert isinstance(reply, Timed), reply

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from melange.harness.costs import round_lines
 from melange.harness.errors import HarnessError
-from melange.harness.executors.jobs import Load, Timed
+from melange.harness.executors.jobs import Timed
+from melange.harness.loads import Load
 from melange.harness.measure.memory import Footprint
 from melange.harness.measure.speed import Round
 from melange.harness.prepare import Prepared
