@@ -135,6 +135,11 @@ class TimedSession(Session, Protocol):
     def vocabulary(self) -> int:
         """Number of token ids that the embedding knows."""
 
+    @property
+    def kv_pool_bytes(self) -> int | None:
+        """What the engine has set aside for keys and values, however few of them it serves; None
+        where no process holds the whole candidate."""
+
     def forget_prefixes(self) -> None:
         """Compute the next prompts in full, whatever was served before."""
 

@@ -35,13 +35,12 @@ class Evaluation:
     lost: LostCauses
     renew: Callable[[], None]
     """Renders the report: whenever a family is through, and more is to come."""
-    start_sec: float = 0.0
-    """Until engines had started, all in all."""
     _talks: list[Talk] = field(default_factory=list)
     _unfinished: Mapping[str, set[str]] = field(default_factory=dict)
     """Candidates by family."""
     _keeper: ThreadPoolExecutor = field(default_factory=partial(ThreadPoolExecutor, 1))
     """Writes results while workers are at their next jobs."""
+    _took: list[Took] = field(default_factory=list)
     _kept: list[Future[None]] = field(default_factory=list)
     _stopped: bool = False
     """What fails now fails because its worker was ended."""
@@ -62,6 +61,11 @@ class Evaluation:
                 raise
         for one in self._kept:
             one.result()
+
+    @property
+    def start_sec(self) -> float:
+        """Until engines had started, all in all."""
+        return sum(one.start_sec for one in self._took)
 
     def _running(self) -> Iterator[str]:
         for one in self._talks:
@@ -146,6 +150,7 @@ class Evaluation:
             return Failed(why)
         reply = yield Evaluate(member.load, member.shape, tasks)
         took.append(reply.took)
+        self._took.append(reply.took)
         self.lost.note(member, reply, asked_again=asked_again)
         return reply
 

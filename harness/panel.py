@@ -49,6 +49,9 @@ class Panel:
 
     # What a workload asks beside that.
 
+    kv_pool_bytes = None
+    """The parts are served in turn."""
+
     def clock(self) -> float:
         return self.busy_sec
 

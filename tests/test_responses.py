@@ -206,7 +206,7 @@ def test_a_panel_answers_with_what_each_of_its_models_says_alone(
     timed: Any = worker.do(Time(prepared.load, prepared.shape, [load], 0))
     assert_says_what_it_lacks(prepared, load, timed)
     assert timed.rounds["w"].output_tokens == 16
-    assert set(timed.rounds["w"].latency_sec) == {timed.rounds["w"].wall_sec}
+    assert set(timed.rounds["w"].readings["latency_sec"]) == {timed.rounds["w"].wall_sec}
     seat = prepared.load.seats[0]
     reply = worker.do(Evaluate(seat.load, seat.shape, ["pocket_mc_trade"]))
     assert isinstance(reply, Evaluated)

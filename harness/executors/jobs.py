@@ -1,15 +1,12 @@
 """What an executor is asked for, and what it answers. Plain data: it crosses processes."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from melange.harness.loads import Load
+from melange.harness.measure.speed import Reading, Round
 from melange.harness.records import EngineShape, Task, Workload
 from melange.harness.samples import TaskResult
-
-if TYPE_CHECKING:
-    from melange.harness.measure.memory import Footprint
-    from melange.harness.measure.speed import Round
 
 
 class TaskSet(NamedTuple):
@@ -74,13 +71,10 @@ class Evaluated(NamedTuple):
 
 
 class Timed(NamedTuple):
-    rounds: "Mapping[str, Round]"
-    memory: "Footprint"
-    """Of all workloads together."""
-    yardstick_sec: float
-    """See harness.measure.calibration."""
-    no_energy: str = ""
-    """Why the rounds tell no energy; empty where they do."""
+    rounds: Mapping[str, Round]
+    """By workload."""
+    readings: Mapping[str, Reading]
+    """Of all workloads together, by metric."""
     took: Took = Took()
 
 

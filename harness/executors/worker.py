@@ -36,10 +36,8 @@ from melange.harness.executors.jobs import (
     Took,
 )
 from melange.harness.loads import Load
-from melange.harness.measure.calibration import yardstick_sec
-from melange.harness.measure.energy import EnergyMeter, spent
-from melange.harness.measure.memory import Gauge
-from melange.harness.measure.speed import Round, requests_of, time_workload
+from melange.harness.measure.collectors import watched_round
+from melange.harness.measure.speed import fresh_requests, time_workload
 from melange.harness.panel import Panel
 from melange.harness.records import EngineShape, Workload
 from melange.harness.requests import Completion, Generation, Request, Score
@@ -173,18 +171,11 @@ class Worker:
     def _time(self, job: Time) -> Timed:
         session = self._load(job.load, job.shape)
         self._enter("work")
-        device = job.shape.device
         if not self._warm:
-            shortened = [_shortened(one) for one in job.workloads]
-            _run_all(session, shortened, seed=job.seed, meter=EnergyMeter(device))
+            for workload in map(_shortened, job.workloads):
+                time_workload(session, fresh_requests(session, workload, seed=job.seed))
             self._warm = True
-        meter = EnergyMeter(device)
-        beside = yardstick_sec(device)
-        gauge = Gauge(device)
-        rounds = _run_all(session, job.workloads, seed=job.seed, meter=meter)
-        pools = [one.kv_pool_bytes for one in self._sessions.values()]
-        footprint = gauge.read(sum(pools))
-        return Timed(rounds, footprint, beside, meter.missing)
+        return Timed(*watched_round(session, job.shape.device, job.workloads, seed=job.seed))
 
     def _load(self, load: Load, shape: EngineShape) -> "Session | Panel":
         """What answers for the candidate."""
@@ -257,19 +248,6 @@ class ClockedSession:
         finally:
             self.busy_sec += time.perf_counter() - start
         self._enter("tasks")
-
-
-def _run_all(
-    session: "Session | Panel", workloads: Sequence[Workload], *, seed: int, meter: EnergyMeter
-) -> dict[str, Round]:
-    rounds = {}
-    for workload in workloads:
-        generations = requests_of(workload, vocabulary=session.vocabulary, seed=seed)
-        session.forget_prefixes()  # a cached prompt would make prefill look free
-        before = meter.joules()
-        timed = time_workload(session, generations)
-        rounds[workload.name] = timed._replace(energy_joules=spent(before, meter.joules()))
-    return rounds
 
 
 def _shortened(workload: Workload) -> Workload:
