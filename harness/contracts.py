@@ -1,6 +1,7 @@
 """What the parts promise each other. Implementations live in baselines/, harness/ and reports/."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,6 +12,8 @@ from melange.harness.roles import Role, Roles
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from melange.harness.executors.jobs import Job, Reply, TaskSet
+    from melange.harness.prepare import Prepared
     from melange.harness.recipes.weights import Weights
 
 
@@ -140,8 +143,61 @@ class TimedSession(Session, Protocol):
     def vocabulary(self) -> int:
         """Number of token ids that the embedding knows."""
 
+    @property
+    def kv_pool_bytes(self) -> int | None:
+        """What the engine has set aside for keys and values, however few of them it serves; None
+        where no process holds the whole candidate."""
+
     def forget_prefixes(self) -> None:
         """Compute the next prompts in full, whatever was served before."""
 
     def clock(self) -> float:
         """Seconds by which it is timed."""
+
+
+class Executor(Protocol):
+    """Where jobs run. The runner owns no process; whoever opens an executor closes it.
+
+    A job that breaks, and a worker that dies or hangs at one, answer `Failed`: that costs one
+    candidate some cells. An exception ends the run.
+    """
+
+    @property
+    def num_slots(self) -> int:
+        """Jobs that run side by side, by which the time left is told."""
+
+    def submit(self, jobs: "Sequence[Job]") -> "list[Future[Reply]]":
+        """Run these side by side with what was submitted before, those of one shape in one engine
+        as far as it pays. All at once, since the order is the executor's.
+
+        A future is cancelled while its job waits. Where the callbacks of one are called before its
+        worker takes the next job, what they cancel does not start, and what they submit may stay
+        with that worker.
+        """
+
+    def together(self, members: "Sequence[Prepared]") -> "list[list[Prepared]]":
+        """Parts whose engines can be alive at once, to be timed in turn; every member is in one."""
+
+    def alone(self, job: "Job") -> "Reply":
+        """Nothing else of this executor runs on that machine meanwhile."""
+
+    def close(self) -> None:
+        """End the workers. What waits is cancelled; what runs is ended, and answers `Failed`."""
+
+
+class OpenExecutor(Protocol):
+    def __call__(self, members: "Sequence[Prepared]", tasks: "TaskSet") -> Executor:
+        """An executor for jobs of these candidates; one whose jobs are timed gets no tasks."""
+
+
+class ConnectExecutor(Protocol):
+    """`connect` of a module below harness/executors/; nothing else is touched to add one."""
+
+    def __call__(self, log: Path, device: str) -> OpenExecutor:
+        """Called once in a run, before checkpoints are made ready: what takes long may begin.
+
+        `log` takes what workers print.
+
+        Raises:
+            HarnessError: the environment asks for something that cannot be.
+        """

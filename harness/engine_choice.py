@@ -11,7 +11,7 @@ from melange.harness.contracts import Zoo
 from melange.harness.engine_shapes import SHORT_CONTEXT, Work, shape_of
 from melange.harness.engines.limits import unserved
 from melange.harness.errors import HarnessError
-from melange.harness.jobs import Load
+from melange.harness.loads import Load
 from melange.harness.machine import lacks_for
 from melange.harness.prompt_lengths import PromptLengths
 from melange.harness.records import Candidate, EngineOptions, EngineShape, Workload

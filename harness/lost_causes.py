@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from threading import Lock
 
-from melange.harness.jobs import Failed, Reply
+from melange.harness.executors.jobs import Failed, Reply
 from melange.harness.prepare import Prepared
 from melange.harness.records import EngineShape
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 from melange.harness.contracts import TimedSession
-from melange.harness.jobs import Load
+from melange.harness.loads import Load
 from melange.harness.records import EngineShape
 from melange.harness.requests import Completion, Generation, Request, Score, Timing
 
@@ -48,6 +48,9 @@ class Panel:
         return self._recipe.score(self, requests)
 
     # What a workload asks beside that.
+
+    kv_pool_bytes = None
+    """The parts are served in turn."""
 
     def clock(self) -> float:
         return self.busy_sec

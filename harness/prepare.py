@@ -9,7 +9,7 @@ from melange.harness.checkpoints.info import CheckpointInfo
 from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.engine_shapes import as_computed
 from melange.harness.engines.fused.folder import is_fused
-from melange.harness.jobs import Load, Seat, Served
+from melange.harness.loads import Load, Seat, Served
 from melange.harness.records import Candidate, EngineOptions, EngineShape
 
 TINY_PARAMETERS = 20_000_000

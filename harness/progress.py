@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from threading import Event, Lock, Thread
 
@@ -31,7 +31,7 @@ class Progress:
         self._done = sum(cell.done for cell in wanted)
         self._settles = plan.suite.settle is not None
         self._doing = ""
-        self._running: dict[str, None] = {}
+        self._running: Callable[[], Iterable[str]] = tuple
         self._lock = Lock()
         self._changed = self._said = time.perf_counter()
         self._bar: tqdm | None = None
@@ -51,21 +51,17 @@ class Progress:
             with suppress(BrokenPipeError):  # `| head`: what nobody reads does not end a run
                 print(text, flush=True)
 
-    def doing(self, text: str, *, still: bool = False) -> None:
-        """What the whole run is at. `still`: nothing moves between two reports of ours, so that
-        what is being timed is left alone."""
-        self._doing, self._still = text, still
+    def doing(
+        self, text: str, running: Callable[[], Iterable[str]] = tuple, *, still: bool = False
+    ) -> None:
+        """What the whole run is at. `running` says with which candidates. `still`: nothing moves
+        between two reports of ours, so that what is being timed is left alone."""
+        self._doing, self._running, self._still = text, running, still
         self._show()
 
-    def began(self, candidate: str) -> None:
+    def ended(self, cells: int, said: str) -> None:
+        """So many cells have come to an end, which `said` is about."""
         with self._lock:
-            self._running[candidate] = None
-        self._show()
-
-    def ended(self, candidate: str, cells: int, said: str) -> None:
-        """`cells` of the candidate have come to an end, which `said` is about."""
-        with self._lock:
-            self._running.pop(candidate, None)
             self._done += cells
         self._changed = time.perf_counter()
         if self._bar is None:
@@ -125,8 +121,7 @@ class Progress:
         return f"{count}, {'at most' if self._settles else 'about'} {spoken(seconds)} left"
 
     def _now(self) -> str:
-        with self._lock:
-            return " ".join([self._doing, ", ".join(self._running)]).strip()
+        return " ".join([self._doing, ", ".join(self._running())]).strip()
 
 
 def spoken(seconds: float) -> str:

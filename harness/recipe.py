@@ -11,7 +11,7 @@ from melange.harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from melange.harness.checkpoints.source import Checkpoints
-    from melange.harness.jobs import Served
+    from melange.harness.loads import Served
 
 
 class Record(BaseModel):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from threading import Lock
 
-from melange.harness.jobs import Evaluated
+from melange.harness.executors.jobs import Evaluated
 from melange.harness.measure.quality import quality_records
 from melange.harness.progress import Progress
 from melange.harness.records import Candidate, Measurement, Outcome, Plan

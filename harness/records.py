@@ -271,5 +271,10 @@ class Plan(Record):
     def pending(self, candidate: str) -> tuple[Cell, ...]:
         return tuple(c for c in self.cells if c.candidate == candidate and c.pending)
 
+    @property
+    def speed_waits(self) -> bool:
+        """Some candidate is still to be timed."""
+        return any(cell.task is None and cell.pending for cell in self.cells)
+
     def candidate(self, name: str) -> Candidate:
         return next(one for one in self.candidates if one.name == name)

@@ -1,17 +1,16 @@
 """Speed and memory: rounds over all candidates in turn, with nothing at work beside them."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from melange.harness.contracts import Executor
 from melange.harness.costs import cost_records, round_lines, speed_error
-from melange.harness.engine_pool import EnginePool
-from melange.harness.jobs import Failed, Time, Timed
+from melange.harness.executors.jobs import Failed, Start, Time, Timed
 from melange.harness.lost_causes import LostCauses
-from melange.harness.prepare import Prepared
+from melange.harness.prepare import Prepared, group_by_shape
 from melange.harness.progress import Progress
 from melange.harness.recorder import Recorder
-from melange.harness.records import Candidate, EngineShape, Plan
+from melange.harness.records import Plan
 from melange.harness.runs.writer import RunFolder
 
 ROUNDS_TO_SETTLE = 8
@@ -22,44 +21,35 @@ ROUNDS_TO_SETTLE = 8
 class SpeedRounds:
     plan: Plan
     folder: RunFolder
-    pool: EnginePool
+    executor: Executor
     recorder: Recorder
     progress: Progress
     lost: LostCauses
 
-    def run(
-        self,
-        groups: Mapping[EngineShape, Sequence[Prepared]],
-        reference: Prepared | None,
-        *,
-        before_first: Callable[[], None],
-    ) -> None:
-        """Time the members that are due: all of them in turn, where their engines fit in memory,
-        else one shape after the other.
+    def run(self, prepared: Sequence[Prepared], *, before_first: Callable[[], None]) -> None:
+        """Time the members that are due: in turn, as far as their engines can be alive at once.
 
         `before_first` is called once engines have started: what works beside them ends there.
         """
-        due = [
-            [one for one in members if self._speed_due(one.candidate)]
-            for members in groups.values()
-        ]
-        due = [members for members in due if members]
-        if self.pool.fits_all():
-            self._start_engines([members[0] for members in due])
-            before_first()
-            self._time_in_turn([one for members in due for one in members], reference)
-            return
-        before_first()
-        for members in due:
-            with_it = reference and reference.shape == members[0].shape
-            self._time_in_turn(members, reference if with_it else None)
+        reference = next(
+            (one for one in prepared if one.candidate.name == self.plan.suite.reference), None
+        )
+        groups = group_by_shape(prepared, reference).values()
+        wanted = [one for group in groups for one in group if one is reference or self._is_due(one)]
+        for part in self.executor.together(wanted):
+            due = [one for one in part if self._is_due(one)]
+            if due:
+                self._start_engines(part)
+                before_first()
+                self._time_in_turn(due, reference if reference in part else None)
 
-    def _start_engines(self, firsts: Sequence[Prepared]) -> None:
+    def _start_engines(self, members: Sequence[Prepared]) -> None:
         self.progress.doing("starting engines")
-        wanted = [one for one in firsts if not self.lost.why(one)]
-        for one, failed in zip(wanted, self.pool.start_together(wanted), strict=True):
-            if failed is not None:
-                self.lost.note(one, failed)
+        firsts = {one.shape: one for one in reversed(members) if not self.lost.why(one)}
+        starts = [Start(one.load, one.shape) for one in firsts.values()]
+        for one, started in zip(firsts.values(), self.executor.submit(starts), strict=True):
+            if isinstance(reply := started.result(), Failed):
+                self.lost.note(one, reply)
 
     def _time_in_turn(self, due: Sequence[Prepared], reference: Prepared | None) -> None:
         """Rounds over all members, the reference in each, so that no one runs in one drift."""
@@ -96,19 +86,18 @@ class SpeedRounds:
         self.progress.say(f"{num_rounds} rounds: a candidate's speed is known to {error:.1%}")
         return error <= settle
 
-    def _speed_due(self, candidate: Candidate) -> bool:
-        return any(cell.task is None for cell in self.plan.pending(candidate.name))
+    def _is_due(self, member: Prepared) -> bool:
+        return any(cell.task is None for cell in self.plan.pending(member.candidate.name))
 
     def _time(self, member: Prepared, number: int) -> Timed | Failed:
         if why := self.lost.why(member):
             return Failed(why)
         workloads = [one.cut_to(member.shape.max_model_len) for one in self.plan.suite.workloads]
-        job = Time(member.load, workloads, self.plan.seed + number)
-        engine = self.pool.home_engine(member.shape)
-        began, started_sec = time.perf_counter(), engine.start_sec
-        reply = engine.ask(job)
+        reply = self.executor.alone(
+            Time(member.load, member.shape, workloads, self.plan.seed + number)
+        )
         assert isinstance(reply, Timed | Failed)
         self.lost.note(member, reply)
-        seconds = time.perf_counter() - began - (engine.start_sec - started_sec)
+        seconds = reply.took.sec - reply.took.start_sec
         self.progress.visited(member.candidate.name, seconds)
         return reply

@@ -46,7 +46,7 @@ if __name__ == "faulty_run" and VARIABLE in os.environ:  # a test imports it for
     break_engines()
 if __name__ == "__main__":
     import run_all
-    from melange.harness import engine_process
+    from melange.harness.executors import process
 
-    engine_process.PRELOADED.append("faulty_run")
+    process.PRELOADED.append("faulty_run")
     sys.exit(run_all.main(sys.argv[1:]))

@@ -25,7 +25,8 @@ from melange.harness.check.subject import Setting, Subject
 from melange.harness.checkpoints.info import CheckpointInfo
 from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.engine_shapes import shape_of
-from melange.harness.jobs import Evaluate, Evaluated, Load, Start
+from melange.harness.executors.jobs import Evaluate, Evaluated, Start, TaskSet
+from melange.harness.loads import Load
 from melange.harness.prepare import Prepared, prepare
 from melange.harness.recipes.logit_mix import LogitMix
 from melange.harness.recipes.weights import Weights
@@ -112,7 +113,7 @@ class Engines:
 
 def _answer(place: Place, number: int, label: str, folder: Path) -> None:
     """In the engines' process. Plants hold code, which does not cross processes."""
-    from melange.harness.worker import Worker
+    from melange.harness.executors.worker import Worker
 
     plant = PLANTS[number]
     assert plant.label == label
@@ -126,18 +127,15 @@ def _answer(place: Place, number: int, label: str, folder: Path) -> None:
         prepared = prepared._replace(shape=shape)
     served = plant.served(Served(prepared.load.start, prepared), scratch)
     tasks = in_chat(place.tasks) if plant.chat else place.tasks
-    _WORKERS[:] = _WORKERS or [Worker()]
+    load, shape = served.prepared.load, served.prepared.shape
     with plant.code():
-        start = Start(served.prepared.shape, served.start, tasks, place.limit, 0)
-        _WORKERS[0].do(start)
-        _WORKERS[0]._examination = None  # the requests are made anew, with the fault
-        reply = _WORKERS[0].do(Evaluate(served.prepared.load, list(tasks)))
+        worker = Worker(TaskSet(tasks, place.limit, 0))  # the requests are made with the fault
+        worker.do(Start(load._replace(checkpoint=served.start, making=None), shape))
+        reply = worker.do(Evaluate(load, shape, list(tasks)))
+        worker._keep(set())
     assert isinstance(reply, Evaluated), reply
     for result in reply.results:
         RunFolder(folder).write_samples(candidate.name, result.task, result.samples)
-
-
-_WORKERS: list[Any] = []
 
 
 def on_a_cpu(served: Sequence[CheckpointInfo], load: Load, options: EngineOptions) -> EngineShape:

@@ -16,6 +16,7 @@ from melange.baselines.catalog import methods
 from melange.harness.cache import cache_dir
 from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.engine_choice import EngineChoice
+from melange.harness.executors.local import connect
 from melange.harness.live_report import LiveReport
 from melange.harness.progress import Progress
 from melange.harness.prompt_lengths import PromptLengths
@@ -126,6 +127,7 @@ def measured(zoo: LookAlikes, out: Path) -> list[Any]:
             engines,
             progress,
             live,
+            connect,
             num_checks=8,
         ).run()
     return list(folder.checks())

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from melange.harness import last_words
 from melange.harness.errors import HarnessError
+from melange.harness.executors import last_words
+from melange.harness.executors.silence import FLOOR_SEC, SEC_PER_GIB, VARIABLE, silence_limit
 from melange.harness.machine import lacks_for
 from melange.harness.records import EngineShape
 from melange.harness.requests import Request
-from melange.harness.silence import FLOOR_SEC, SEC_PER_GIB, VARIABLE, silence_limit
 
 CPUINFO = Path("/proc/cpuinfo").read_text()
 

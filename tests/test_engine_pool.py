@@ -1,6 +1,6 @@
 """The queue hands out every candidate once, and changes a slot's engine as rarely as it can."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from melange.harness.engine_pool import WORTH_AN_ENGINE, Queue
-from melange.harness.jobs import Load
+from melange.harness.executors.queue import WORTH_AN_ENGINE, Queue
+from melange.harness.loads import Load
 from melange.harness.prepare import Prepared, in_order
 from melange.harness.recipes.weights import Weights
 from melange.harness.records import Candidate, EngineShape
@@ -19,6 +19,7 @@ from melange.harness.records import Candidate, EngineShape
 class Job:
     number: int
     shape: EngineShape
+    load: Load = field(default_factory=lambda: Load(Path()))
 
 
 def shaped(name: str) -> EngineShape:
@@ -69,10 +70,21 @@ def test_a_second_engine_of_a_shape_starts_only_where_it_is_worth_it() -> None:
     assert many.next(1) is not None
 
 
+def test_what_is_put_in_later_goes_first_to_the_slot_that_has_its_weights() -> None:
+    """A candidate that failed is asked again, task by task, in the engine that it failed in."""
+    first, *rest = [Job(number, shaped("a")) for number in range(WORTH_AN_ENGINE + 1)]
+    queue = Queue([first, *rest])
+    assert queue.next(0) is first
+    again = Job(9, first.shape, first.load)
+    queue.put([again])
+    assert queue.next(1) is rest[0]
+    assert queue.next(0) is again
+
+
 def test_a_closed_queue_hands_out_no_more() -> None:
     queue = Queue([Job(number, shaped("a")) for number in range(3)])
     assert queue.next(0) is not None
-    queue.close()
+    assert [job.number for job in queue.close()] == [1, 2]
     assert queue.next(0) is None
 
 

@@ -24,10 +24,20 @@ from melange.harness.plan import make_plan
 from melange.harness.records import Candidate, Suite, Task
 from melange.harness.requests import Generation
 from melange.harness.roles import Roles
+from melange.harness.runs.writer import RunFolder
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"```(?:python|html)\n(?:# |<!-- )(\S+)(?: -->)?\n(.*?)```", re.DOTALL)
 EXAMPLES = dict(BLOCK.findall((ROOT / "docs" / "extending.md").read_text()))
+SUITE = """\
+title: Small
+reference: small_base
+tasks: {pocket: [pocket_mc_trade]}
+candidates: [{method: checkpoint, roles: [small_base]}]
+rounds: 2
+limit: 8
+workloads: [{name: 8/8, prompt_tokens: 8, output_tokens: 8, num_requests: 2}]
+"""
 ROLES = ("large_base", "large_knowledge", "large_arithmetic")
 
 
@@ -101,22 +111,55 @@ def test_a_kind_of_candidate_is_a_file(method: Any) -> None:
     }
 
 
+def copy_project(out: Path, changed: str) -> None:
+    """With a copy of the room that will be changed, and links to the others."""
+    (out / "melange").mkdir()
+    for path in (ROOT / "melange").glob("*.py"):
+        shutil.copy(path, out / "melange")
+    shutil.copytree(ROOT / "melange" / "commands", out / "melange" / "commands")
+    shutil.copytree(ROOT / changed, out / changed)
+    for room in ("harness", "tasks", "baselines", "reports"):
+        (out / "melange" / room).symlink_to((out if room == changed else ROOT) / room)
+
+
+def run_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=folder, capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": str(folder)},
+    )  # fmt: skip
+
+
 def test_a_section_of_a_page_is_two_files(tmp_path: Path) -> None:
     """In a copy of the project."""
-    (tmp_path / "melange").mkdir()
-    for path in (ROOT / "melange").glob("*.py"):
-        shutil.copy(path, tmp_path / "melange")
-    for room in ("harness", "tasks", "baselines"):
-        (tmp_path / "melange" / room).symlink_to(ROOT / room)
-    shutil.copytree(ROOT / "reports", tmp_path / "reports")
-    (tmp_path / "melange" / "reports").symlink_to(tmp_path / "reports")
+    copy_project(tmp_path, "reports")
     for name in ("reports/sections/sources.py", "reports/templates/sections/sources.html"):
         (tmp_path / name).write_text(EXAMPLES[name])
     run = shutil.copytree(ROOT / "tests" / "data" / "report", tmp_path / "run")
-    command = [sys.executable, "-m", "melange.reports", str(run)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False,
-                          env=os.environ | {"PYTHONPATH": str(tmp_path)})  # fmt: skip
+    done = run_in(tmp_path, "-m", "melange.reports", str(run))
     assert done.returncode == 0, done.stderr
     page = (run / "report" / "index.html").read_text()
     assert "Sources" in page
     assert re.search(r"<li>https://\S+</li>", page)
+
+
+@pytest.mark.slow
+def test_a_metric_is_a_file_and_a_line_and_an_executor_a_file(tmp_path: Path) -> None:
+    """In a copy of the project, whose run counts preemptions in one worker for all jobs."""
+    copy_project(tmp_path, "harness")
+    for name in ("harness/measure/preemptions.py", "harness/executors/one_by_one.py"):
+        (tmp_path / name).write_text(EXAMPLES[name])
+    collectors = tmp_path / "harness" / "measure" / "collectors.py"
+    listed = collectors.read_text().replace('"energy")', '"energy", "preemptions")')
+    collectors.write_text(listed)
+    shutil.copy(ROOT / "run_all.py", tmp_path)
+    (tmp_path / "suite.yaml").write_text(SUITE)
+    done = run_in(tmp_path, "run_all.py", "--suite", "suite.yaml", "--zoo", "pocket", "--out",
+                  "out", "--executor", "one_by_one", "--no-check")  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = RunFolder(tmp_path / "out").measurements()
+    (counted,) = [one for one in lines if one.metric == "num_preemptions"]
+    assert (counted.workload, counted.unit, counted.n) == ("8/8", "switches", 2)
+    assert counted.value is not None
+    assert {one.task for one in lines if one.value is not None} == {None, "pocket_mc_trade"}
+    (page,) = (tmp_path / "out" / "report" / "candidates").glob("small?base*.html")
+    assert "Preemptions" in page.read_text()

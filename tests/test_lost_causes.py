@@ -3,7 +3,7 @@
 import pytest
 from test_engine_pool import prepared
 
-from melange.harness.jobs import Evaluated, Failed
+from melange.harness.executors.jobs import Evaluated, Failed
 from melange.harness.lost_causes import LostCauses
 from melange.harness.prepare import Prepared
 

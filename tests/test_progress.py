@@ -96,11 +96,10 @@ def test_seconds_are_spoken_in_one_unit_or_two() -> None:
 
 
 def tell(progress: Progress) -> None:
-    progress.doing("evaluating")
+    progress.doing("evaluating", lambda: ["small_base"])
     for name in ("small_base", "large_base"):
-        progress.began(name)
         progress.left.tasks.finish(name, 3, 30.0)
-        progress.ended(name, 3, f"{name}: 3 tasks in 30.0 s")
+        progress.ended(3, f"{name}: 3 tasks in 30.0 s")
 
 
 def test_without_a_terminal_there_is_a_line_at_each_candidates_end_and_few_others(

@@ -173,7 +173,7 @@ def entries(pocket_rows: Path) -> Mapping[str, Any]:
 @pytest.fixture(scope="module")
 def prepared(zoo_folders: Mapping[str, Path]) -> Any:
     from melange.harness.engine_shapes import shape_of
-    from melange.harness.jobs import Load
+    from melange.harness.loads import Load
     from melange.harness.prepare import prepare
 
     def on_a_cpu(served: Any, load: Load, options: EngineOptions) -> Any:
@@ -189,27 +189,26 @@ def test_a_panel_answers_with_what_each_of_its_models_says_alone(
     prepared: Any, entries: Mapping[str, Any]
 ) -> None:
     """The answers that a task extracts are counted; the chains of thought before them differ."""
-    from melange.harness.jobs import Evaluate, Evaluated, Start, Time
+    from melange.harness.executors.jobs import Evaluate, Evaluated, TaskSet, Time
+    from melange.harness.executors.worker import Worker
     from melange.harness.records import Workload
-    from melange.harness.worker import Worker
 
     assert len({seat.shape for seat in prepared.load.seats}) == 2
-    worker, alone = Worker(), {}
+    worker, alone = Worker(TaskSet(entries, 20, 0)), {}
     for seat, role in zip(prepared.load.seats, PANEL, strict=True):
-        worker.do(Start(seat.shape, seat.load.start, entries, 20, 0))
-        alone[role] = answers(worker.do(Evaluate(seat.load, ASKED)))
-    worker.do(Start(prepared.shape, prepared.load.start, entries, 20, 0))
-    together = answers(worker.do(Evaluate(prepared.load, ASKED)))
+        alone[role] = answers(worker.do(Evaluate(seat.load, seat.shape, ASKED)))
+    together = answers(worker.do(Evaluate(prepared.load, prepared.shape, ASKED)))
     for task in ASKED:
         each = zip(*(alone[role][task] for role in PANEL), strict=True)
         expected = [elected([Completion(text, ()) for text in texts]) for texts in each]
         assert [text.strip() for text in together[task]] == [one.text.strip() for one in expected]
     load = Workload(name="w", prompt_tokens=8, output_tokens=8, num_requests=2)
-    timed: Any = worker.do(Time(prepared.load, [load], 0))
+    timed: Any = worker.do(Time(prepared.load, prepared.shape, [load], 0))
     assert_says_what_it_lacks(prepared, load, timed)
     assert timed.rounds["w"].output_tokens == 16
-    assert set(timed.rounds["w"].latency_sec) == {timed.rounds["w"].wall_sec}
-    reply = worker.do(Evaluate(prepared.load.seats[0].load, ["pocket_mc_trade"]))
+    assert set(timed.rounds["w"].readings["latency_sec"]) == {timed.rounds["w"].wall_sec}
+    seat = prepared.load.seats[0]
+    reply = worker.do(Evaluate(seat.load, seat.shape, ["pocket_mc_trade"]))
     assert isinstance(reply, Evaluated)
     worker.leave()
 

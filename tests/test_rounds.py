@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from melange.harness.costs import round_lines
 from melange.harness.errors import HarnessError
-from melange.harness.jobs import Load, Timed
-from melange.harness.measure.memory import Footprint
+from melange.harness.executors.jobs import Timed
+from melange.harness.loads import Load
+from melange.harness.measure.collectors import watching
+from melange.harness.measure.metric import Watched
 from melange.harness.measure.speed import Round
 from melange.harness.prepare import Prepared
 from melange.harness.recipes.weights import Weights
@@ -135,7 +137,16 @@ def timed(wall_sec: float) -> Timed:
         timings=[Timing(0.1, 0.1), Timing(0.2, 0.6)],
         output_lengths=[1, 3],
     )
-    return Timed({"8/8": one, "mixed": one}, Footprint(None, None, None, None), 0.01)
+    read = with_readings(one)
+    return Timed({"8/8": read, "mixed": read}, {"yardstick_sec": 0.01})
+
+
+def with_readings(one: Round) -> Round:
+    """As collectors would have left it."""
+    watched = Watched(session=None, device="cpu")  # type: ignore[arg-type]
+    with watching("workload", watched):
+        watched.rounds.append(one)
+    return one._replace(readings=watched.readings)
 
 
 def test_each_workload_and_round_has_a_line_with_the_reference_of_its_round() -> None:

@@ -18,9 +18,10 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from melange.harness.checkpoints.info import inspect
-from melange.harness.engine_process import EngineProcess
 from melange.harness.engine_shapes import shape_of
-from melange.harness.jobs import Evaluate, Evaluated, Failed, Load, Start, Time, Timed
+from melange.harness.executors.jobs import Evaluate, Evaluated, Failed, TaskSet, Time, Timed
+from melange.harness.executors.process import EngineProcess
+from melange.harness.loads import Load
 from melange.harness.records import EngineShape, Measurement, Outcome, Workload
 from melange.harness.runs.reader import read_rounds
 from melange.harness.runs.writer import RunFolder
@@ -181,17 +182,20 @@ def test_the_same_command_again_runs_only_what_is_missing(
 def test_a_worker_that_is_killed_fails_its_job_and_the_next_one_starts_anew(
     zoo_folders: Mapping[str, Path], tmp_path: Path
 ) -> None:
-    folder = zoo_folders["small_base"]
+    load = Load(zoo_folders["small_base"])
     shape = EngineShape(signature="s", max_model_len=256)
-    process = EngineProcess(Start(shape, folder, {}, None, 0), tmp_path / "log")
+    process = EngineProcess(tmp_path / "log")
     work = Workload(name="w", prompt_tokens=8, output_tokens=8, num_requests=2)
     endless = work.model_copy(update={"output_tokens": 240, "num_requests": 512})
-    assert isinstance(process.ask(Time(Load(folder), [work], 0)), Timed)
+    first = process.ask(Time(load, shape, [work], 0))
+    assert isinstance(first, Timed)
+    assert 0 < first.took.start_sec < first.took.sec
     threading.Timer(0.5, lambda: os.kill(process.pid or 0, signal.SIGKILL)).start()
-    reply = process.ask(Time(Load(folder), [endless], 0))
+    reply = process.ask(Time(load, shape, [endless], 0))
     assert isinstance(reply, Failed)
     assert "killed" in reply.reason
-    assert isinstance(process.ask(Time(Load(folder), [work], 0)), Timed)
+    assert reply.engine == "dead"
+    assert isinstance(process.ask(Time(load, shape, [work], 0)), Timed)
     process.close()
 
 
@@ -201,22 +205,18 @@ def test_one_process_serves_shape_after_shape_and_keeps_the_requests(
     task = load_tasks()["pocket_mc_trade"]
     tasks = {task.name: (task, task_sources([task], pocket_rows)[task.name])}
 
-    def start(role: str) -> Start:
-        folder = zoo_folders[role]
-        return Start(shape_of([inspect(folder)], folder, "cpu"), folder, tasks, 20, 0)
-
     def prompts_and_answers(process: EngineProcess, role: str) -> tuple[list[str], list[Any]]:
-        reply = process.ask(Evaluate(Load(zoo_folders[role]), list(tasks)))
+        folder = zoo_folders[role]
+        shape = shape_of([inspect(folder)], folder, "cpu")
+        reply = process.ask(Evaluate(Load(folder), shape, list(tasks)))
         assert isinstance(reply, Evaluated), reply
         (result,) = reply.results
         return list(result.samples.prompt), list(result.samples.logprobs)
 
-    process = EngineProcess(start("small_mix"), tmp_path / "log")
+    process = EngineProcess(tmp_path / "log", TaskSet(tasks, 20, 0))
     first = prompts_and_answers(process, "small_mix")
     pid = process.pid
-    process.serve(start("large_mix"))
     prompts, large = prompts_and_answers(process, "large_mix")
-    process.serve(start("small_mix"))
     assert (process.pid, prompts) == (pid, first[0])
     assert prompts_and_answers(process, "small_mix") == first
     assert sum(large, ()) != pytest.approx(sum(first[1], ()), abs=0.1)

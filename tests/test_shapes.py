@@ -15,7 +15,7 @@ from melange.baselines.zoo.catalog import open_zoo
 from melange.harness.checkpoints.info import CheckpointInfo, inspect
 from melange.harness.engine_shapes import shape_of
 from melange.harness.errors import HarnessError
-from melange.harness.jobs import Load
+from melange.harness.loads import Load
 from melange.harness.measure.memory import total_bytes
 from melange.harness.prepare import prepare
 from melange.harness.records import EngineOptions, EngineShape, Measurement, Outcome, Plan

@@ -8,9 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from psutil import Process
+from test_rounds import prepared, with_readings
 
-from melange.harness.measure.speed import Round, summarize, time_workload
-from melange.harness.measure.yardstick import yardstick_sec
+from melange.harness.costs import cost_records
+from melange.harness.executors.jobs import Timed
+from melange.harness.measure.calibration import yardstick_sec
+from melange.harness.measure.speed import Round, time_workload
 from melange.harness.records import Measurement, Workload
 from melange.harness.requests import Completion, Generation, Timing
 
@@ -22,7 +25,7 @@ timings = st.tuples(seconds, seconds).map(lambda pair: Timing(pair[0], sum(pair)
 def rounds(draw: st.DrawFn) -> Round:
     requests = draw(st.lists(st.tuples(timings, st.integers(1, 9)), min_size=1, max_size=5))
     lengths = [length for _, length in requests]
-    return Round(
+    drawn = Round(
         started="2024-01-31T10:00:00.000+00:00",
         prompt_tokens=8 * len(requests),
         output_tokens=sum(lengths),
@@ -30,20 +33,24 @@ def rounds(draw: st.DrawFn) -> Round:
         timings=[timing for timing, _ in requests],
         output_lengths=lengths,
     )
+    return with_readings(drawn)
 
 
 some_rounds = st.lists(rounds(), min_size=1, max_size=4)
 
 
 def by_metric(measured: list[Round]) -> dict[str, Measurement]:
-    return {one.metric: one for one in summarize("soup", "merging", "8/8", measured, measured)}
+    timed = [Timed({"8/8": one}, {}) for one in measured]
+    load = Workload(name="8/8", prompt_tokens=8, output_tokens=8, num_requests=1)
+    found = cost_records(prepared("soup"), [load], timed, timed)
+    return {one.metric: one for one in found}
 
 
 @given(some_rounds)
 def test_percentiles_are_of_all_requests_and_ordered(measured: list[Round]) -> None:
     found = by_metric(measured)
     for name in ("ttft_sec", "latency_sec", "tpot_sec"):
-        values = [value for one in measured for value in getattr(one, name)]
+        values = [value for one in measured for value in one.readings[name]]
         if not values:
             assert name not in found
             continue
@@ -89,7 +96,7 @@ def test_a_round_counts_what_was_sent_and_what_came_back() -> None:
     asked = [Generation((5, 6, 7), 4), Generation((5,), 1)]
     found = time_workload(Echo(), asked)
     assert (found.prompt_tokens, found.output_tokens) == (4, 5)
-    assert found.tpot_sec == (pytest.approx(0.4 / 3),)
+    assert with_readings(found).readings["tpot_sec"] == (pytest.approx(0.4 / 3),)
     assert found.started.endswith("+00:00")
 
 

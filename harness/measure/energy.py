@@ -1,39 +1,41 @@
 """Energy of the GPU that serves, from the counter that NVIDIA's driver keeps."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from melange.harness.measure.metric import Collector, Metric, Watched
 from melange.harness.measure.nvml import first_gpu
 
-KNOWS_NO_CPU = "energy is read from NVML, which knows no CPU"
+JOULES_PER_TOKEN = Metric(
+    name="joules_per_token", unit="J/token", label="Energy", group="energy", scope="workload",
+    summary="mean", headline=True, absent="energy is read from NVML, which knows no CPU",
+    meaning="of the device, for each token that was generated",
+)  # fmt: skip
+JOULES = "energy_joules"
+"""Of the whole device in one round, idle draw included; what reading the prompts took is in it."""
 
 
-class EnergyMeter:
-    """Joules of the first GPU since its driver was loaded, whatever ran on it.
+@contextmanager
+def watch(watched: Watched) -> Iterator[None]:
+    """The driver renews the counter some ten times a second: what took less than that may not
+    show, and then there is no reading."""
+    if watched.device == "cpu":
+        yield
+        return
+    import pynvml
 
-    The driver renews the counter some ten times a second: what took less than that may not show.
-    """
-
-    def __init__(self, device: str) -> None:
-        self.missing = KNOWS_NO_CPU if device == "cpu" else self._connect()
-        """Why there is nothing to read; empty where there is."""
-
-    def _connect(self) -> str:
-        import pynvml
-
-        try:
-            self._handle = first_gpu()
-            pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)
-        except pynvml.NVMLError as error:
-            return f"NVML has no energy counter for this GPU: {error}"
-        return ""
-
-    def joules(self) -> float | None:
-        """The counter; None where it is missing."""
-        if self.missing:
-            return None
-        import pynvml
-
-        return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)) / 1000
+    before, reason = None, ""
+    try:
+        gpu = first_gpu()
+        before = pynvml.nvmlDeviceGetTotalEnergyConsumption(gpu)
+    except pynvml.NVMLError as error:
+        reason = f"NVML has no energy counter for this GPU: {error}"
+    yield
+    if before is None:
+        watched.readings[JOULES_PER_TOKEN.name] = reason
+    elif spent := (pynvml.nvmlDeviceGetTotalEnergyConsumption(gpu) - before) / 1000:
+        watched.readings[JOULES] = spent
+        watched.readings[JOULES_PER_TOKEN.name] = spent / watched.rounds[0].output_tokens
 
 
-def spent(before: float | None, after: float | None) -> float | None:
-    """Joules between two readings; None without readings, or where the counter stood still."""
-    return (after - before) or None if before is not None and after is not None else None
+COLLECTOR = Collector(metrics=(JOULES_PER_TOKEN,), watch=watch)

@@ -11,11 +11,14 @@ What a number means depends on where the engine runs:
 
 import contextlib
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import psutil
 
+from melange.harness.measure.metric import Collector, Metric, Watched
 from melange.harness.measure.nvml import first_gpu
 
 STATUS = Path("/proc/self/status")
@@ -24,51 +27,54 @@ RESET_PEAK = "5"
 """What clear_refs takes to forget the process's peak (man 5 proc)."""
 
 
-class Footprint(NamedTuple):
-    """Bytes while a candidate was timed; None where the system does not tell."""
+PEAK_TOLERANCE = 1.1
+"""A process that is handed its memory in another order keeps a few per cent more of it."""
+PEAK = Metric(
+    name="peak_memory_bytes", unit="bytes", label="Peak memory", group="memory", scope="serving",
+    summary="max", headline=True, tolerance=PEAK_TOLERANCE, tracked=True, bound="Peak memory",
+    axis="Accuracy against peak memory", meaning="highest use while serving",
+)  # fmt: skip
+# In use on the first GPU, by every process, as NVML says: what must be free, and not what a
+# candidate needs, since vLLM preallocates its KV pool.
+DEVICE = Metric(
+    name="device_memory_bytes", unit="bytes", label="Device memory", group="memory",
+    scope="serving", summary="max", tolerance=PEAK_TOLERANCE, tracked=True,
+    meaning="what the device had in use, the engine's reserve included",
+)  # fmt: skip
+KV_POOL = Metric(
+    name="kv_pool_bytes", unit="bytes", label="KV pool", group="memory", scope="serving",
+    summary="max", meaning="what the engine set aside for keys and values",
+)  # fmt: skip
+# How far the peak is above what stood when the round began: weights, pool, libraries. The keys and
+# values of members that a logits processor runs are among them. What an engine makes in its first
+# rounds and keeps is no activation, so the lowest counts.
+ACTIVATIONS = Metric(
+    name="activation_bytes", unit="bytes", label="Activations", group="memory", scope="serving",
+    summary="min", meaning="highest use beside weights and KV pool",
+)  # fmt: skip
 
-    peak_bytes: int | None
-    """The highest at any moment, everything included."""
-    activation_bytes: int | None
-    """How far that is above what stood when the round began: weights, pool, libraries. The keys
-    and values of members that a logits processor runs are among them."""
-    device_bytes: int | None
-    """In use on the first GPU, by every process, as NVML says; None on a CPU. vLLM preallocates
-    its KV pool, so this says what must be free, not what a candidate needs."""
-    kv_pool_bytes: int | None
-    """What the engine has set aside for keys and values, however few of them it serves."""
+SERVED_IN_TURN = "its parts are served in turn: no process holds all of them"
 
 
-class Gauge:
-    """Watches memory from its construction on."""
+@contextmanager
+def watch(watched: Watched) -> Iterator[None]:
+    """From a new peak, so that an earlier candidate's does not count."""
+    standing = _forget_peak(watched.device)
+    yield
+    pool = watched.session.kv_pool_bytes
+    if pool is None:
+        watched.readings[PEAK.name] = SERVED_IN_TURN
+        return
+    watched.readings[KV_POOL.name] = pool
+    if (peak := _peak(watched.device)) is not None:
+        watched.readings[PEAK.name] = peak
+        if standing is not None:
+            watched.readings[ACTIVATIONS.name] = max(0, peak - standing)
+    if watched.device == "cuda":
+        watched.readings[DEVICE.name] = int(_gpu_memory().used)
 
-    def __init__(self, device: str) -> None:
-        """Start a new peak, so that an earlier candidate's does not count."""
-        self._device = device
-        if device == "cuda":
-            import torch
 
-            torch.cuda.reset_peak_memory_stats()
-            self._standing: int | None = torch.cuda.memory_allocated()
-        else:
-            self._standing = _forget_peak()
-
-    def read(self, kv_pool_bytes: int | None) -> Footprint:
-        """What was seen since then; `kv_pool_bytes` is the engine's to say."""
-        peak, standing = self._peak_bytes(), self._standing
-        return Footprint(
-            peak_bytes=peak,
-            activation_bytes=None if peak is None or standing is None else max(0, peak - standing),
-            device_bytes=int(_gpu_memory().used) if self._device == "cuda" else None,
-            kv_pool_bytes=kv_pool_bytes,
-        )
-
-    def _peak_bytes(self) -> int | None:
-        if self._device == "cuda":
-            import torch
-
-            return int(torch.cuda.max_memory_allocated())
-        return _status_bytes("VmHWM")
+COLLECTOR = Collector(metrics=(PEAK, DEVICE, KV_POOL, ACTIVATIONS), watch=watch)
 
 
 def total_bytes(device: str) -> int:
@@ -76,11 +82,25 @@ def total_bytes(device: str) -> int:
     return int(_gpu_memory().total if device == "cuda" else psutil.virtual_memory().total)
 
 
-def _forget_peak() -> int | None:
-    """Bytes that are resident now; None in a container that does not let us forget the peak.
+def _peak(device: str) -> int | None:
+    """Bytes; None where the system does not tell."""
+    if device == "cuda":
+        import torch
+
+        return int(torch.cuda.max_memory_allocated())
+    return _status_bytes("VmHWM")
+
+
+def _forget_peak(device: str) -> int | None:
+    """Bytes that stand now; None in a container that does not let us forget the peak.
 
     What earlier rounds freed goes back to the system first: it would hide as much of this one's.
     """
+    if device == "cuda":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated()
     with contextlib.suppress(AttributeError):  # only glibc keeps it, and has this function
         ctypes.CDLL(None).malloc_trim(0)
     try:

@@ -11,7 +11,7 @@ from melange.harness.checkpoints.info import inspect
 from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.checkpoints.weight_files import read_json
 from melange.harness.errors import HarnessError
-from melange.harness.jobs import Served
+from melange.harness.loads import Served
 from melange.harness.recipe import Description, Recipe, known_recipe
 from melange.harness.requests import Completion, Generation, Request, Score
 

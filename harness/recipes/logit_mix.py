@@ -17,7 +17,7 @@ from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.engines.fused.checks import can_fuse
 from melange.harness.engines.member_checks import unfit_member
 from melange.harness.errors import HarnessError
-from melange.harness.jobs import Load, Served
+from melange.harness.loads import Load, Served
 from melange.harness.recipe import Description, Recipe, Record
 from melange.harness.recipes.weights import Weights
 

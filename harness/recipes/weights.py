@@ -10,7 +10,7 @@ from pydantic import Field
 
 from melange.harness.checkpoints.built import DONE, ensure
 from melange.harness.checkpoints.source import Checkpoints
-from melange.harness.jobs import Load, Making, Served
+from melange.harness.loads import Load, Making, Served
 from melange.harness.recipe import Description, Recipe
 
 

@@ -22,8 +22,10 @@ from melange.commands.study import (
     task_entries,
 )
 from melange.harness.checkpoints.built import deleted_at_the_end
+from melange.harness.contracts import ConnectExecutor
 from melange.harness.engine_choice import EngineChoice
 from melange.harness.errors import HarnessError
+from melange.harness.executors import executor_named
 from melange.harness.live_report import LiveReport
 from melange.harness.measure.memory import total_bytes
 from melange.harness.outline import describe
@@ -48,12 +50,16 @@ class Extent(NamedTuple):
     """Examples of each kind of request that are asked of transformers too."""
     unchecked: Collection[str]
     """Candidates that have results, while nothing says what transformers answers."""
+    connect: ConnectExecutor
+    """To where jobs run."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     add_study(parser)
     parser.add_argument("--keep-built", action="store_true",
                         help="keep merges and averages in the cache, for the next run")  # fmt: skip
+    parser.add_argument("--executor", default="local", metavar="NAME",
+                        help="where jobs run: local is this machine (local)")  # fmt: skip
     checks = parser.add_argument_group("the run's check of itself").add_argument
     asked = "examples of each kind, for each candidate, that transformers answers too (8)"
     checks("--check", type=positive, default=8, metavar="N", help=asked)
@@ -69,6 +75,7 @@ def execute(options: Namespace) -> int:
     for option, command in INSTEAD.items():
         if getattr(options, option):
             return command.execute(options)
+    connect = executor_named(options.executor)
     study = open_study(options)
     if not options.keep_built:
         study.checkpoints.artifacts = study.folder.path
@@ -76,7 +83,9 @@ def execute(options: Namespace) -> int:
     planned = make_study_plan(study, options)
     before = check_folder(study, planned.plan)
     unchecked = unchecked_candidates(planned.plan, study.folder) if options.check else set()
-    return run(study, planned, gate, Extent(before, options.check, unchecked), options.prog)
+    return run(
+        study, planned, gate, Extent(before, options.check, unchecked, connect), options.prog
+    )
 
 
 def run(study: Study, planned: Planned, gate: Gate, extent: Extent, prog: str) -> int:
@@ -119,7 +128,7 @@ def measure(study: Study, planned: Planned, progress: Progress, extent: Extent, 
     engines = EngineChoice(plan.device, plan.suite.workloads, planned.lengths, memory)
     runner = Runner(
         plan, study.checkpoints, folder, entries, engines, progress, live_report,
-        extent.num_checks, extent.unchecked,
+        extent.connect, extent.num_checks, extent.unchecked,
     )  # fmt: skip
 
     def write_manifest(finished: datetime | None = None) -> None:

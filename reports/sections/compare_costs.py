@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from melange.harness.metrics import PEAK_TOLERANCE
+from melange.harness.metrics import BY_NAME, headline
 from melange.reports.comparison import Change, Kind, Verdict
 from melange.reports.metrics import describe
 from melange.reports.report import Report
@@ -31,7 +31,7 @@ class CompareCosts:
                 "ratio": RATIO,
                 "worse": Verdict.WORSE,
                 "better": Verdict.BETTER,
-                "tolerance": PEAK_TOLERANCE - 1,
+                "tolerance": (BY_NAME[headline("memory")].tolerance or 1.0) - 1,
             }
         )
 

@@ -1,7 +1,9 @@
 """A candidate's speed on each workload, and its memory, size and build cost."""
 
+from collections.abc import Iterable
 from typing import Any
 
+from melange.harness.metrics import headline, of_group
 from melange.reports.cost_columns import workload_words
 from melange.reports.load import Reading
 from melange.reports.metrics import KNOWN, describe
@@ -12,10 +14,9 @@ from melange.reports.units import scale_for, unit_kind
 STATIC = (
     "weights_bytes",
     "kv_bytes_per_token",
-    "peak_memory_bytes",
-    "total_params",
-    "active_params",
-    "build_sec",
+    headline("memory"),
+    *(one.name for one in of_group("size")),
+    headline("build"),
 )
 
 
@@ -38,10 +39,14 @@ class Costs:
 
 def _speed(report: Report, candidate: str, workloads: list[str]) -> list[dict[str, Any]]:
     """One row a metric. Every metric that any candidate has, so that pages can be compared."""
-    metrics = report.run.timed
-    known = [m for m in KNOWN if m in metrics]
-    rest = [m for m in metrics if m not in known]
-    return [_speed_row(report, candidate, metric, workloads) for metric in known + rest]
+    metrics = _in_order(report.run.timed)
+    return [_speed_row(report, candidate, metric, workloads) for metric in metrics]
+
+
+def _in_order(metrics: Iterable[str]) -> list[str]:
+    """As they are declared; what this version does not know comes last."""
+    places = {metric: at for at, metric in enumerate(KNOWN)}
+    return sorted(metrics, key=lambda metric: places.get(metric, len(places)))
 
 
 def _speed_row(report: Report, candidate: str, metric: str, workloads: list[str]) -> dict[str, Any]:
@@ -55,7 +60,7 @@ def _static(report: Report, candidate: str) -> list[dict[str, Any]]:
         for m in report.run.by_candidate[candidate]
         if not m.task and not m.workload and m.value is not None
     ]
-    metrics = dict.fromkeys([*STATIC, *found])
+    metrics = dict.fromkeys([*STATIC, *_in_order(found)])
     rows = []
     for metric in metrics:
         cell = report.run.read(candidate, metric)

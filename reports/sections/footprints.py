@@ -1,5 +1,6 @@
 """All candidates' memory and size, on the page of costs."""
 
+from melange.harness.metrics import headline, of_group
 from melange.reports.cost_tables import cost_frame, cost_table
 from melange.reports.report import Report
 from melange.reports.sections import Block
@@ -7,10 +8,9 @@ from melange.reports.sections import Block
 MEMORY = (
     "weights_bytes",
     "kv_bytes_per_token",
-    "peak_memory_bytes",
+    headline("memory"),
     "device_memory_bytes",
-    "total_params",
-    "active_params",
+    *(one.name for one in of_group("size")),
 )
 ON_A_GPU = (
     "On a GPU the peak includes the pool of keys and values, for which the engine takes what the "

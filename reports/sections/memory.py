@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from melange.harness.metrics import headline
 from melange.reports.cost_tables import CostRow, CostTable, cost_frame, cost_table
 from melange.reports.load import Reading
 from melange.reports.report import Report
@@ -9,7 +10,7 @@ from melange.reports.sections import Block
 from melange.reports.units import scale_for
 
 PARTS = ("weights_bytes", "kv_pool_bytes", "activation_bytes")
-WHOLES = ("peak_memory_bytes", "device_memory_bytes")
+WHOLES = (headline("memory"), "device_memory_bytes")
 PER_TOKEN = "kv_bytes_per_token"
 
 

@@ -4,15 +4,17 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import time
 from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
-from melange.harness import last_words
-from melange.harness.jobs import Evaluate, Failed, Job, Ready, Reply, Sign, Stage, Start, Stop, Time
+from melange.harness.executors import last_words
+from melange.harness.executors.jobs import NO_TASKS, Failed, Job, Reply, Sign, Stage, TaskSet, Took
+from melange.harness.executors.silence import ELSEWHERE, FLOOR_SEC, silence_limit
+from melange.harness.executors.worker import main
 from melange.harness.records import EngineShape
-from melange.harness.silence import ELSEWHERE
-from melange.harness.worker import main
 
 STOP_SEC = 10
 ABORT_SEC = 5
@@ -38,44 +40,33 @@ class EngineProcess:
     engine. CUDA's state does not survive a fork: there a worker is a new process.
     """
 
-    def __init__(self, start: Start, log: Path) -> None:
-        self._start_job = start
-        self._log = log
+    def __init__(self, log: Path, tasks: TaskSet = NO_TASKS, cores: tuple[int, ...] = ()) -> None:
+        """`cores`: where the worker may run; everywhere if empty."""
+        self._log, self._tasks, self._cores = log, tasks, cores
         self._process: BaseProcess | None = None
         self._interrupted = False
-        self._running: EngineShape | None = None
+        self.is_busy = False
+        self._shape: EngineShape | None = None
+        """Of the last job."""
         self._stage: Stage = "start"
-        self.start_sec = 0.0
+        self._silence_sec = FLOOR_SEC
 
-    def ask(self, job: Evaluate | Time) -> Reply:
+    def ask(self, job: Job, silence_sec: float | None = None) -> Reply:
         """The worker's answer, `Failed` also where it died or hung while at it.
 
-        An engine that has to start does so with the candidate's own weights: others may be broken.
+        `silence_sec`: a worker whose engine finishes no step for so long is ended; see silence.py.
         """
-        return self.start(job.load.start) or self._exchange(job)
-
-    def serves(self, start: Start) -> bool:
-        """That engine runs here, or is the next to."""
-        return start.shape == self._start_job.shape
-
-    def serve(self, start: Start) -> None:
-        """Let the worker close its engine and start this one in its place, at the next job."""
-        self._start_job = start
-
-    def start(self, checkpoint: Path) -> Failed | None:
-        """Start the worker and its engine if they do not run; `ask` does so too."""
-        alive = self._process is not None and self._process.is_alive()
-        if alive and self._running == self._start_job.shape:
-            return None
-        if not alive:
-            self._launch()
-        reply = self._exchange(self._start_job._replace(checkpoint=checkpoint))
-        if isinstance(reply, Ready):
-            self.start_sec += reply.start_sec
-            self._running = self._start_job.shape
-            return None
-        assert isinstance(reply, Failed)
-        self.close()
+        self._silence_sec = silence_limit(0) if silence_sec is None else silence_sec
+        if job.shape.device == "cuda" and job.shape != self._shape:
+            self.close()  # only that surely frees a GPU's memory
+        self._shape, self._stage, self.is_busy = job.shape, "load", True
+        began = time.perf_counter()
+        if self._process is None or not self._process.is_alive():
+            self._launch(on_cpu=job.shape.device == "cpu")
+        reply = self._exchange(job)
+        self.is_busy = False
+        if isinstance(reply, Failed) and reply.engine == "dead":
+            return reply._replace(took=Took(time.perf_counter() - began))
         return reply
 
     @property
@@ -83,36 +74,37 @@ class EngineProcess:
         return self._process.pid if self._process else None
 
     def interrupt(self) -> None:
-        """End the worker in the middle of its job; whoever waits for its answer gets `Failed`."""
+        """End the worker in the middle of its job, for good; whoever waits for its answer gets
+        `Failed`."""
         self._interrupted = True
         if self._process is not None:
             self._process.kill()
 
     def close(self) -> None:
+        """Let the worker end, at once where it is at a job: nobody waits for the answer."""
         if self._process is None:
             return
+        if self.is_busy:
+            self._process.kill()
         with contextlib.suppress(BrokenPipeError, OSError):
-            self._connection.send(Stop())
+            self._connection.send(None)
         self._end_within(STOP_SEC)
 
-    def _launch(self) -> None:
-        on_cpu = self._start_job.shape.device == "cpu"
-        forked, new = (
-            multiprocessing.get_context("forkserver"),
-            multiprocessing.get_context("spawn"),
-        )
-        context = forked if on_cpu else new
+    def _launch(self, *, on_cpu: bool) -> None:
+        context: Any = multiprocessing.get_context("forkserver" if on_cpu else "spawn")
         self._connection, theirs = context.Pipe()
-        process = context.Process(target=main, args=(theirs, self._log), daemon=True)
+        arguments = (theirs, self._log, self._cores)
+        process: BaseProcess = context.Process(target=main, args=arguments, daemon=True)
         process.start()
         theirs.close()
-        self._process = process
+        self._process, self._stage = process, "start"
         if self._interrupted:  # while it started
             process.kill()
+        with contextlib.suppress(ConnectionError):  # of one that is dead, the next to ask tells
+            self._connection.send(self._tasks)
 
     def _exchange(self, job: Job) -> Reply:
         written = self._log.stat().st_size if self._log.exists() else 0
-        self._stage = "start" if isinstance(job, Start) else "load"
         try:
             self._connection.send(job)
             reply = self._listen()
@@ -120,11 +112,10 @@ class EngineProcess:
             return self._died(written)
         if reply is None:
             return self._hung(written)
-        if not isinstance(reply, Failed):
-            return reply
-        if reply.engine == "broken":
+        if isinstance(reply, Failed) and reply.engine == "broken":
+            self.is_busy = False
             self.close()
-        return reply._replace(stage=self._stage)
+        return reply
 
     def _listen(self) -> Reply | None:
         """The worker's answer; None once it has been silent for too long.
@@ -146,7 +137,7 @@ class EngineProcess:
 
     @property
     def _limit_sec(self) -> float:
-        return self._start_job.silence_sec * (1 if self._stage == "work" else ELSEWHERE)
+        return self._silence_sec * (1 if self._stage == "work" else ELSEWHERE)
 
     def _died(self, written: int) -> Failed:
         process = self._process

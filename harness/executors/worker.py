@@ -1,4 +1,7 @@
-"""The process that holds an engine. It may die: the runner then starts another."""
+"""What holds an engine, and main() of the process that it is alone in.
+
+The process may die: whoever started it starts another.
+"""
 
 import contextlib
 import faulthandler
@@ -6,7 +9,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import RLock
@@ -16,25 +19,25 @@ from tqdm import tqdm
 
 from melange.harness.checkpoints.built import ensure
 from melange.harness.errors import HarnessError
-from melange.harness.jobs import (
+from melange.harness.executors.jobs import (
+    NO_TASKS,
     Evaluate,
     Evaluated,
     Failed,
     Job,
-    Load,
     Ready,
     Reply,
     Sign,
     Stage,
     Start,
-    Stop,
+    TaskSet,
     Time,
     Timed,
+    Took,
 )
-from melange.harness.measure.energy import EnergyMeter, spent
-from melange.harness.measure.memory import Gauge
-from melange.harness.measure.speed import Round, requests_of, time_workload
-from melange.harness.measure.yardstick import yardstick_sec
+from melange.harness.loads import Load
+from melange.harness.measure.collectors import watched_round
+from melange.harness.measure.speed import fresh_requests, time_workload
 from melange.harness.panel import Panel
 from melange.harness.records import EngineShape, Workload
 from melange.harness.requests import Completion, Generation, Request, Score
@@ -54,53 +57,71 @@ WARM_UP_TOKENS = 32
 first comes, and longer outputs bring no other sizes."""
 
 
-def main(connection: Connection, log: Path) -> None:
-    """Serve jobs until told to stop. What libraries print goes to `log`."""
-    _redirect_output(log)
+def main(connection: Connection, log: Path, cores: tuple[int, ...]) -> None:
+    """Take a TaskSet, then jobs until told None. What libraries print goes to `log`. `cores`: where
+    the process may run; everywhere if empty."""
+    redirect_output(log)
     faulthandler.enable()  # into the log: where it was when a signal ended it
     # The default takes semaphores, of which Python complains at the run's end if this is killed.
     tqdm.set_lock(RLock())
-    worker = Worker(connection.send)
+    _take_cores(cores)
+    worker = Worker(connection.recv(), connection.send)
     _KEPT.append(worker)
-    while not isinstance(job := connection.recv(), Stop):
-        try:
-            connection.send(worker.do(job))
-        except Exception as error:  # one candidate's failure; the runner records it and goes on
-            traceback.print_exc()
-            connection.send(Failed(_reason(error), "broken" if worker.broken else "well"))
+    while (job := connection.recv()) is not None:
+        connection.send(worker.do(job))
     worker.leave()
 
 
 class Worker:
-    """An engine and the tasks' requests, ready for one candidate after the other.
+    """The far end of an executor: engines and the tasks' requests, ready for one job after the
+    other. It starts the engine that a job needs where it does not run, in place of another.
 
     The requests depend on the tokenizer alone, so that engines of several shapes share them.
     """
 
-    def __init__(self, send: Callable[[Sign], None] = lambda sign: None) -> None:
+    def __init__(
+        self, tasks: TaskSet = NO_TASKS, send: Callable[[Sign], None] = lambda sign: None
+    ) -> None:
         """`send` takes the signs of life that it gives while it is at a job."""
+        self._tasks = tasks
         self._send = send
         self._stage: Stage = "start"
         self._last_sign = 0.0
-        self._start_job: Start | None = None
         self._sessions: dict[EngineShape, Session] = {}
         """One, or those of a panel's parts."""
         self._examination: Examination | None = None
         self._warm = False
-        self.broken = False
-        """Its engine raised in the middle of a step, or of loading weights: it is of no more use
-        to anybody."""
+        self._is_first = True
+        self._start_sec = 0.0  # of the job, so far
+        self._broken = False
 
     def do(self, job: Job) -> Reply:
-        match job:
-            case Start():
-                return self._start(job)
-            case Evaluate():
-                return self._evaluate(job)
-            case Time():
-                return self._time(job)
-            case _:
-                raise AssertionError(f"no such job: {job}")
+        """The answer; `Failed` where the job broke. A process that was killed gives none.
+
+        A worker whose engine broke is of no more use to anybody.
+        """
+        start, self._start_sec = time.perf_counter(), 0.0
+        self._enter("load")
+        reply = self._try(job)
+        took = Took(time.perf_counter() - start, self._start_sec, self._is_first)
+        self._is_first = False
+        return reply._replace(took=took)
+
+    def _try(self, job: Job) -> Reply:
+        try:
+            match job:
+                case Start():
+                    self._keep({job.shape})
+                    if job.shape not in self._sessions:
+                        self._start(job.load, job.shape)
+                    return Ready()
+                case Evaluate():
+                    return self._evaluate(job)
+                case Time():
+                    return self._time(job)
+        except Exception as error:  # one candidate's failure; the runner records it and goes on
+            traceback.print_exc()
+            return Failed(_reason(error), "broken" if self._broken else "well", self._stage)
 
     def leave(self) -> None:
         """Before the process ends, which frees the rest."""
@@ -119,27 +140,18 @@ class Worker:
         self.alive()
 
     def _break(self) -> None:
-        self.broken = True
+        self._broken = True
 
-    def _start(self, job: Start) -> Ready:
-        _take_cores(job.cores)
-        from melange.harness.engines.session import Session
-        from melange.harness.engines.steps import watch_steps
-
-        self._enter("start")
-        watch_steps(done=self.alive, failed=self._break)
-        start = time.perf_counter()
-        self._close_all()
-        self._start_job, self._warm = job, False
-        self._sessions[job.shape] = Session(job.checkpoint, job.shape)
-        return Ready(time.perf_counter() - start)
-
-    def _close_all(self) -> None:
-        while self._sessions:
-            self._sessions.popitem()[1].close()
+    def _keep(self, wanted: Set[EngineShape]) -> None:
+        """Close all engines where one is not wanted: one that ends takes the others' process groups
+        with it."""
+        if self._sessions.keys() - wanted:
+            self._warm = False
+            while self._sessions:
+                self._sessions.popitem()[1].close()
 
     def _evaluate(self, job: Evaluate) -> Evaluated:
-        session = self._load(job.load)
+        session = self._load(job.load, job.shape)
         self._enter("tasks")
         clocked = ClockedSession(session, self._enter)
         results = list(self._examine(job.load.tokenizer).evaluate(clocked, job.tasks))
@@ -150,46 +162,32 @@ class Worker:
 
         key = tokenizer_key(tokenizer_path)
         if self._examination is None or self._examination.tokenizer_key != key:
-            start = self._start_job
-            assert start is not None
+            entries, limit, seed = self._tasks
             self._examination = Examination(
-                start.tasks, tokenizer_path, limit=start.limit, seed=start.seed, alive=self.alive
+                entries, tokenizer_path, limit=limit, seed=seed, alive=self.alive
             )
         return self._examination
 
     def _time(self, job: Time) -> Timed:
-        session = self._load(job.load)
+        session = self._load(job.load, job.shape)
         self._enter("work")
-        assert self._start_job is not None
-        device = self._start_job.shape.device
         if not self._warm:
-            shortened = [_shortened(one) for one in job.workloads]
-            _run_all(session, shortened, seed=job.seed, meter=EnergyMeter(device))
+            for workload in map(_shortened, job.workloads):
+                time_workload(session, fresh_requests(session, workload, seed=job.seed))
             self._warm = True
-        meter = EnergyMeter(device)
-        beside = yardstick_sec(device)
-        gauge = Gauge(device)
-        rounds = _run_all(session, job.workloads, seed=job.seed, meter=meter)
-        pools = [one.kv_pool_bytes for one in self._sessions.values()]
-        footprint = gauge.read(sum(pools))
-        return Timed(rounds, footprint, beside, meter.missing)
+        return Timed(*watched_round(session, job.shape.device, job.workloads, seed=job.seed))
 
-    def _load(self, load: Load) -> "Session | Panel":
+    def _load(self, load: Load, shape: EngineShape) -> "Session | Panel":
         """What answers for the candidate."""
+        self._keep({seat.shape for seat in load.seats} or {shape})
         if load.panel is not None:
             return Panel(load, self._serve)
-        assert self._start_job is not None
-        if len(self._sessions) > 1:  # one that ends takes the others' process groups with it
-            self._close_all()
-        return self._serve(load, self._start_job.shape)
+        return self._serve(load, shape)
 
     def _serve(self, load: Load, shape: EngineShape) -> "Session":
         """An engine with these weights, which are built where they are not there yet."""
-        from melange.harness.engines.session import Session
-
         if shape not in self._sessions:
-            self._enter("start")
-            self._sessions[shape] = Session(load.start, shape)
+            self._start(load, shape)
         session = self._sessions[shape]
         self._enter("load")
         if load.making is not None:
@@ -202,6 +200,21 @@ class Worker:
             self._break()  # half of the weights may be another candidate's
             raise
         return session
+
+    def _start(self, load: Load, shape: EngineShape) -> None:
+        """With the candidate's own weights: others may be broken."""
+        from melange.harness.engines.session import Session
+        from melange.harness.engines.steps import watch_steps
+
+        self._enter("start")
+        watch_steps(done=self.alive, failed=self._break)
+        start = time.perf_counter()
+        try:
+            self._sessions[shape] = Session(load.start, shape)
+        except Exception:
+            self._break()
+            raise
+        self._start_sec += time.perf_counter() - start
 
 
 class ClockedSession:
@@ -237,19 +250,6 @@ class ClockedSession:
         self._enter("tasks")
 
 
-def _run_all(
-    session: "Session | Panel", workloads: Sequence[Workload], *, seed: int, meter: EnergyMeter
-) -> dict[str, Round]:
-    rounds = {}
-    for workload in workloads:
-        generations = requests_of(workload, vocabulary=session.vocabulary, seed=seed)
-        session.forget_prefixes()  # a cached prompt would make prefill look free
-        before = meter.joules()
-        timed = time_workload(session, generations)
-        rounds[workload.name] = timed._replace(energy_joules=spent(before, meter.joules()))
-    return rounds
-
-
 def _shortened(workload: Workload) -> Workload:
     output_tokens = min(workload.output_tokens, WARM_UP_TOKENS)
     return workload.model_copy(update={"output_tokens": output_tokens})
@@ -270,7 +270,7 @@ def _reason(error: Exception) -> str:
     return f"{name}{text}"[:REASON_CHARS]
 
 
-def _redirect_output(log: Path) -> None:
+def redirect_output(log: Path) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(handle, sys.stdout.fileno())

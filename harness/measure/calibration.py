@@ -1,10 +1,19 @@
 """A fixed piece of work, by which a slower machine can be told from a slower engine."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
+
+from melange.harness.measure.metric import Collector, Metric, Watched
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+YARDSTICK = Metric(
+    name="yardstick_sec", unit="s", label="Yardstick", group="machine", scope="serving",
+    summary="median", meaning="fixed work outside the engine: the machine's own speed",
+)  # fmt: skip
 
 LOOP_STEPS = 25_000
 REPEATS = 2
@@ -57,3 +66,12 @@ def _once(kernels: Kernels, square: "Tensor", weights: "Tensor", vector: "Tensor
         passed = weights @ vector
     float(product[0, 0] + passed[0])  # a GPU has finished them when it can say this
     return time.perf_counter() - start
+
+
+@contextmanager
+def watch(watched: Watched) -> Iterator[None]:
+    watched.readings[YARDSTICK.name] = yardstick_sec(watched.device)
+    yield
+
+
+COLLECTOR = Collector(metrics=(YARDSTICK,), watch=watch)

@@ -1,0 +1,99 @@
+"""What is said of a metric's readings in several rounds."""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+from melange.harness.measure.metric import Metric
+from melange.harness.measure.speed import Reading
+from melange.harness.records import Measurement, Outcome
+from melange.harness.stats import mean_interval, quantile, ratio_interval
+
+TAILS = (("", 0.5), ("_p90", 0.9), ("_p99", 0.99))
+
+
+class Summed(NamedTuple):
+    value: float
+    n: int | None
+    low: float | None = None
+    high: float | None = None
+    suffix: str = ""
+    """Of the metric's name."""
+
+
+def mean(values: Sequence[float]) -> list[Summed]:
+    """With the 95 % interval over rounds; of few, it is wide."""
+    low, high = mean_interval(values)
+    low = None if low is None else max(0.0, low)
+    return [Summed(statistics.fmean(values), len(values), low, high)]
+
+
+def percentiles(values: Sequence[Sequence[float]]) -> list[Summed]:
+    """p50, p90 and p99 over all requests of all rounds.
+
+    Without intervals: requests that are served together are not independent of each other, and
+    there are too few rounds to draw from.
+    """
+    ordered = sorted(chain.from_iterable(values))
+    return [Summed(quantile(ordered, share), len(ordered), suffix=tail) for tail, share in TAILS]
+
+
+def ratio(values: Sequence[tuple[float, float]]) -> list[Summed]:
+    """To the reference in the same rounds, so that a drift of the machine cancels."""
+    value, low, high = ratio_interval(values)
+    return [Summed(value, len(values), low, high)]
+
+
+SUMMARIES: Mapping[str, Callable[[Any], list[Summed]]] = {
+    "mean": mean,
+    "percentiles": percentiles,
+    "ratio": ratio,
+    "median": lambda values: [Summed(statistics.median(values), len(values))],
+    "max": lambda values: [Summed(max(values), len(values))],
+    "min": lambda values: [Summed(min(values), len(values))],
+    "once": lambda values: [Summed(values[0], None)],
+}
+
+
+class Told(NamedTuple):
+    """What the records are about."""
+
+    candidate: str
+    family: str
+    workload: str | None = None
+
+
+def summarize(
+    told: Told, metrics: Sequence[Metric], readings: Sequence[Mapping[str, Reading]]
+) -> list[Measurement]:
+    """Records of each metric that has readings; where none is a number, one that says why.
+
+    `readings`: by round.
+    """
+    records: list[Measurement] = []
+    for metric in metrics:
+        found = [one[metric.name] for one in readings if metric.name in one]
+        values = [one for one in found if one != () and not isinstance(one, str)]
+        reasons = sorted({one for one in found if isinstance(one, str)})
+        if values:
+            records += [_record(told, metric, one) for one in SUMMARIES[metric.summary](values)]
+        elif reasons:
+            skipped = {"value": None, "outcome": Outcome.SKIPPED, "reason": "; ".join(reasons)}
+            records.append(_record(told, metric, Summed(0.0, None)).model_copy(update=skipped))
+    return records
+
+
+def _record(told: Told, metric: Metric, summed: Summed) -> Measurement:
+    return Measurement(
+        candidate=told.candidate,
+        family=told.family,
+        workload=told.workload,
+        metric=f"{metric.name}{summed.suffix}",
+        value=summed.value,
+        unit=metric.unit,
+        n=summed.n,
+        ci_low=summed.low,
+        ci_high=summed.high,
+        higher_is_better=metric.higher_is_better,
+    )
