@@ -112,9 +112,7 @@ def read_manifest(path: Path) -> Manifest:
             f"{path} does not exist, so {path.parent} is no run's folder; see --out"
         ) from None
     except OSError as error:
-        raise HarnessError(
-            f"{path} cannot be read: {error.strerror}; pass another --out"
-        ) from None
+        raise HarnessError(f"{path} cannot be read: {error.strerror}; pass another --out") from None
     except ValueError as error:
         raise HarnessError(f"{path} is not JSON ({error}); restore it, or pass --out") from error
     try:

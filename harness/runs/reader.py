@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from melange.harness.errors import HarnessError
 from melange.harness.records import Measurement, Outcome, Record, RoundLine
 from melange.harness.runs.current import CellKey, current, current_checks, current_rounds
-from melange.harness.runs.layout import CHECKS, MANIFEST, MEASUREMENTS, ROUNDS, SAMPLES
+from melange.harness.runs.layout import CHECKS, MANIFEST, MEASUREMENTS, SAMPLES
 from melange.harness.runs.layout import samples_path as path_of_samples
 from melange.harness.runs.lock import is_locked
 from melange.harness.runs.manifest import Manifest, first_problem, read_manifest
