@@ -62,9 +62,8 @@ def _changed_candidates(manifest: Manifest, plan: Plan) -> Iterator[tuple[str, s
         asked = manifest.engine_options.get(one.name)
         if stored.get(one.name, one.recipe) != one.recipe:
             yield one.name, RECIPE
-        elif asked is not None and one.name not in refused:
-            if asked != plan.engines[one.name].given():
-                yield one.name, ENGINE
+        elif asked not in (None, plan.engines[one.name].given()) and one.name not in refused:
+            yield one.name, ENGINE
 
 
 def withdrawn(
