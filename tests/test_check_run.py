@@ -101,9 +101,8 @@ def test_a_disputed_cell_has_no_rank_and_both_answers_on_the_page(
     check = next(one for one in report.run.checks if one.verdict is Verdict.DISPUTED)
     assert all(text in page for text in (check.ours, check.theirs, "gap-disputed"))
     assert run_sentence(report.run) in page
-    manifest = RunFolder(workplace / "out").manifest() or {}
     lines = [one for one in report.run.checks if one.candidate == "large_base"]
-    assert manifest["checks"]["candidates"]["large_base"] == tally(lines).sentence
+    assert report.run.manifest.checks["candidates"]["large_base"] == tally(lines).sentence
     assert tally(lines).sentence.startswith("checked: 16 of 16, worst ")
 
 

@@ -150,7 +150,9 @@ def test_the_report_fills_while_the_run_goes_on_and_lines_say_how_far_it_is(
     assert said == [f"report so far: {index}", f"report: {index}"]
     assert re.search(r"large_mix: 4 tasks in \S+ s \(\d+ of 25 cells", done.stdout)
     assert "cells measured" not in index.read_text()
-    assert (RunFolder(workplace / "out").manifest() or {})["finished"]
+    manifest = RunFolder(workplace / "out").manifest()
+    assert manifest is not None
+    assert manifest.finished
 
 
 def test_a_candidate_whose_role_is_missing_is_skipped_with_the_reason(finished: Finished) -> None:
