@@ -7,7 +7,7 @@ from pathlib import Path
 from threading import Event
 
 import pytest
-from test_engine_pool import prepared
+from test_queue import prepared
 from zoo_of_folders import FolderZoo, plan_of
 
 from melange.harness.errors import HarnessError

@@ -1,7 +1,7 @@
 """Who is given up after which failures, and who is not."""
 
 import pytest
-from test_engine_pool import prepared
+from test_queue import prepared
 
 from melange.harness.executors.jobs import Evaluated, Failed
 from melange.harness.lost_causes import LostCauses
