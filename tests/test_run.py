@@ -110,7 +110,7 @@ def test_a_candidate_that_fails_costs_its_own_cells_and_exit_3(finished: Finishe
 
 def test_every_other_cell_has_a_value_with_n_and_an_interval(finished: Finished) -> None:
     _, measurements = finished
-    for candidate in ("large_base", "large_mix", "proxy-mix-a1.0", "soup"):
+    for candidate in ("large_base", "large_mix", "proxy-small_mix-a1.0", "soup"):
         mine = [one for one in measurements if one.candidate == candidate]
         assert {one.task for one in mine if one.task} == set(TASKS)
         assert all(one.n and one.ci_low is not None for one in mine if one.task)
@@ -126,7 +126,7 @@ def test_every_round_is_kept_with_the_reference_beside_it(
     workplace: Path, finished: Finished
 ) -> None:
     rounds = read_rounds(workplace / "out" / "rounds.jsonl")
-    candidates = ("large_base", "large_mix", "proxy-mix-a1.0", "soup")
+    candidates = ("large_base", "large_mix", "proxy-small_mix-a1.0", "soup")
     found = {(one.candidate, one.round) for one in rounds}
     assert found == set(product(candidates, range(NUM_ROUNDS)))
     base = {one.round: one.wall_sec for one in rounds if one.candidate == "large_base"}
@@ -157,7 +157,7 @@ def test_the_report_fills_while_the_run_goes_on_and_lines_say_how_far_it_is(
 
 def test_a_candidate_whose_role_is_missing_is_skipped_with_the_reason(finished: Finished) -> None:
     _, measurements = finished
-    skipped = {one.reason for one in measurements if one.candidate == "proxy-code-a1.0"}
+    skipped = {one.reason for one in measurements if one.candidate == "proxy-small_code-a1.0"}
     assert skipped == {"the zoo mine has no role small_code"}
 
 
