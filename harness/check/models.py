@@ -1,6 +1,5 @@
 """Models of transformers as a check needs them: whole, in float32 where that fits, and alone."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +8,8 @@ import psutil
 import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+
+from melange.harness.checkpoints.weight_files import read_json
 
 Tokens = Sequence[int]
 Model = Any
@@ -99,7 +100,7 @@ def end_tokens(folder: Path, tokenizer: PreTrainedTokenizerBase) -> frozenset[in
     """Where generation ends: as generation_config.json says, else config.json; and at the
     tokenizer's own end."""
     config = read_json(folder / "config.json")
-    named = read_json(folder / "generation_config.json").get("eos_token_id")
+    named = _generation(folder).get("eos_token_id")
     if named is None:
         named = config.get("eos_token_id", config.get("text_config", {}).get("eos_token_id"))
     found = named if isinstance(named, list) else [named]
@@ -146,9 +147,6 @@ def _batches(model: Model, sequences: Sequence[Tokens]) -> Iterator[list[int]]:
         yield batch
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Empty where there is no such file."""
-    if not path.is_file():
-        return {}
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
+def _generation(folder: Path) -> dict[str, Any]:
+    file = folder / "generation_config.json"
+    return read_json(file) if file.is_file() else {}

@@ -4,10 +4,9 @@ No torch, no tensor data: a plan asks this of every candidate.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from melange.harness.checkpoints.configs import read_config
-from melange.harness.checkpoints.info import CheckpointInfo, read_vocabulary, tokenizer_fingerprint
+from melange.harness.checkpoints.info import CheckpointInfo
 from melange.harness.checkpoints.served import unserved_architecture
 from melange.harness.checkpoints.tensor_shapes import Shapes, expected_shapes
 from melange.harness.errors import HarnessError
@@ -88,22 +87,3 @@ def first_difference(expected: Shapes, found: Shapes) -> str:
     here = f"is {list(found[name])}" if name in found else "is missing"
     there = str(list(expected[name])) if name in expected else "none"
     return f"{name} {here}, but {there}"
-
-
-def check_vocabulary(base: Path, expert: Path) -> None:
-    """The base's tokens must have the same ids in the expert, which may have more behind them.
-
-    Raises:
-        HarnessError: the logits of the two cannot be combined.
-    """
-    ours, theirs = read_vocabulary(base), read_vocabulary(expert)
-    if ours is None or theirs is None:
-        if tokenizer_fingerprint(base) == tokenizer_fingerprint(expert):
-            return
-        raise HarnessError(f"{expert}: cannot compare tokens with {base}; add tokenizer.json.")
-    moved = [token for token, index in ours.items() if theirs.get(token) != index]
-    if moved:
-        raise HarnessError(
-            f"{expert}: {len(moved)} of the {len(ours)} tokens of {base} have other ids, "
-            f"{moved[0]!r} among them; use small models with the base's tokenizer."
-        )

@@ -3,8 +3,6 @@
 No torch, no tensor data: a plan asks this of every checkpoint before anything starts.
 """
 
-import hashlib
-import json
 import shutil
 from collections import Counter
 from collections.abc import Mapping
@@ -25,10 +23,10 @@ from melange.harness.checkpoints.parameters import idle_parameters, without_buff
 from melange.harness.checkpoints.quantization import num_weights, quantization
 from melange.harness.checkpoints.signatures import companions_hash, signature
 from melange.harness.checkpoints.tensor_shapes import expected_shapes, kv_width
+from melange.harness.checkpoints.vocabularies import vocabulary_hash
 from melange.harness.checkpoints.weight_files import (
     TensorHeader,
     read_header,
-    read_json,
     weight_files,
 )
 from melange.harness.errors import HarnessError
@@ -126,7 +124,7 @@ def _inspect(
         weights_bytes=sum(served_bytes(header, dtype_bytes) for header in headers.values()),
         kv_bytes_per_token=common["num_hidden_layers"] * kv_width(common) * dtype_bytes,
         context_length=context_length(common),
-        tokenizer=tokenizer_fingerprint(path),
+        tokenizer=vocabulary_hash(path),
         load_format=load_format,
     )
 
@@ -177,28 +175,6 @@ def most_common_dtype(headers: Mapping[str, TensorHeader]) -> tuple[str, int]:
         if header.dtype in FULL_PRECISION:
             weigh[header.dtype] += prod(header.shape)
     return DTYPES[weigh.most_common(1)[0][0] if weigh else "F32"]
-
-
-def read_vocabulary(path: Path) -> dict[str, int] | None:
-    """Token to id, added tokens included; None where there is no tokenizer.json."""
-    if not (path / "tokenizer.json").is_file():
-        return None
-    content = read_json(path / "tokenizer.json")
-    vocabulary = content.get("model", {}).get("vocab", {})
-    if isinstance(vocabulary, list):  # Unigram models list [token, score].
-        vocabulary = {token: index for index, (token, _) in enumerate(vocabulary)}
-    return vocabulary | {token["content"]: token["id"] for token in content.get("added_tokens", [])}
-
-
-def tokenizer_fingerprint(path: Path) -> str | None:
-    vocabulary = read_vocabulary(path)
-    if vocabulary is not None:
-        content = json.dumps(sorted(vocabulary.items())).encode()
-    elif (path / "tokenizer.model").is_file():
-        content = (path / "tokenizer.model").read_bytes()
-    else:
-        return None
-    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def copy_companions(source: Path, out: Path) -> None:

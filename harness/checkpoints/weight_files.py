@@ -82,8 +82,14 @@ def truncated(file: Path, needed: int, size: int) -> HarnessError:
 
 
 def read_json(file: Path) -> dict[str, Any]:
+    """
+    Raises:
+        HarnessError: there is no such file, or it holds no object.
+    """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
+    except OSError:
+        raise HarnessError(f"{file}: cannot be read; name a checkpoint's folder.") from None
     except ValueError:
         content = None
     if not isinstance(content, dict):

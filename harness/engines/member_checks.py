@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from melange.harness.engines.fused.checks import can_fuse, read_json
+from melange.harness.checkpoints.weight_files import read_json
+from melange.harness.engines.fused.checks import can_fuse
 
 if TYPE_CHECKING:
     from melange.harness.recipes.logit_mix import LogitMix

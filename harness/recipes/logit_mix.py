@@ -11,9 +11,10 @@ from pydantic import Field, model_validator
 from melange.harness.cache import cache_dir
 from melange.harness.checkpoints.adapters import check_adapter, is_adapter
 from melange.harness.checkpoints.built import ensure
-from melange.harness.checkpoints.fit import check_full_weights, check_vocabulary
+from melange.harness.checkpoints.fit import check_full_weights
 from melange.harness.checkpoints.info import inspect
 from melange.harness.checkpoints.source import Checkpoints
+from melange.harness.checkpoints.vocabularies import check_same_tokens
 from melange.harness.engines.fused.checks import can_fuse
 from melange.harness.engines.member_checks import unfit_member
 from melange.harness.errors import HarnessError
@@ -108,7 +109,7 @@ class LogitMix(Recipe):
             if not is_adapter(folder):
                 check_full_weights(inspect(folder))
             if base is not None and folder != base:
-                check_vocabulary(base, folder)
+                check_same_tokens(base, folder)
             if member.adapter in folders:
                 check_adapter(folder, folders[member.adapter])
         if reason := unfit_member(self, {one.role: folders.get(one.role) for one in self.members}):

@@ -1,12 +1,12 @@
 """What can be fused, and the errors that say why something cannot."""
 
-import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from melange.harness.engines.fused.tokens import check_same_tokens, num_tokens
+from melange.harness.checkpoints.vocabularies import check_same_tokens, num_tokens
+from melange.harness.checkpoints.weight_files import read_json
 from melange.harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -93,15 +93,3 @@ def read_member(path: Path) -> dict[str, Any]:
     if config.get("load_format") != "dummy" and not any(path.glob("*.safetensors")):
         raise HarnessError(f"{path}: has no safetensors files; convert its weights.")
     return config
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except OSError:
-        raise HarnessError(f"{file}: cannot be read; name an exported candidate.") from None
-    except ValueError:
-        content = None
-    if not isinstance(content, dict):
-        raise HarnessError(f"{file}: is no JSON object; fetch or build the checkpoint again.")
-    return content

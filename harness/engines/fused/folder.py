@@ -14,10 +14,21 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from melange.harness.engines.fused.checks import check, read_json, read_member
-from melange.harness.engines.fused.tokens import COMPANIONS
+from melange.harness.checkpoints.weight_files import read_json
+from melange.harness.engines.fused.checks import check, read_member
 from melange.harness.errors import HarnessError
 from melange.harness.records import Record
+
+COMPANIONS = (
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template*",
+    "generation_config.json",
+)
+"""Files that say how text becomes tokens and how to sample; all of them are the base's."""
 
 ARCHITECTURE = "LogitArithmeticForCausalLM"
 MODEL_TYPE = "logit_arithmetic"
