@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from melange.harness.recipes.weights import Weights
+    from melange.harness.samples import TaskResult
 
 
 class Zoo(Protocol):
@@ -123,6 +124,18 @@ class Session(Protocol):
     def score(self, requests: Sequence[Request]) -> list[Score]: ...
 
     def generate(self, generations: Sequence[Generation]) -> list[Completion]: ...
+
+
+class Evaluator(Protocol):
+    """Tasks of a run with their requests, for every candidate of one tokenizer.
+
+    Made of (tasks, tokenizer folder, *, limit, seed, alive): tasks by name, each with the sources
+    that its registry entry gives; `limit` is of examples a task, all if None; `alive` is to be
+    called now and then where the engine is not at work.
+    """
+
+    def evaluate(self, session: Session, tasks: Sequence[str]) -> Iterator["TaskResult"]:
+        """Put the named tasks to the candidate that the session serves."""
 
 
 class TimedSession(Session, Protocol):

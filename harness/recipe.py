@@ -30,6 +30,9 @@ class Ability(StrEnum):
     """Log-probabilities of continuations."""
 
 
+LANGUAGE_MODEL = frozenset({Ability.GENERATE, Ability.CHOOSE, Ability.SCORE})
+
+
 class Description(NamedTuple):
     """What pages say of a recipe."""
 
@@ -50,7 +53,8 @@ class Recipe(Record):
 
     kinds: ClassVar[dict[str, type["Recipe"]]] = {}
 
-    abilities: ClassVar[frozenset[Ability]] = frozenset(Ability)
+    abilities: ClassVar[frozenset[Ability]] = LANGUAGE_MODEL
+    """Of the kind, whatever it is made from."""
 
     kind: str
     method: str
@@ -79,6 +83,10 @@ class Recipe(Record):
     def own_prompts(self) -> bool:
         """Some member sees prompts through a chat template of its own."""
         return False
+
+    def abilities_of(self, checkpoints: "Checkpoints") -> frozenset[Ability]:
+        """Made from these checkpoints, as far as they are there: plans ask."""
+        return self.abilities
 
     def check(self, checkpoints: "Checkpoints") -> None:
         """By configurations and file headers alone: plans ask. What is not there yet is not

@@ -13,6 +13,7 @@ from melange.harness.engine_pool import EnginePool, Queue
 from melange.harness.engine_process import EngineProcess, preload
 from melange.harness.engine_shapes import engine_bytes
 from melange.harness.estimates import needed_roles
+from melange.harness.evaluators import TaskEntries
 from melange.harness.jobs import Evaluate, Evaluated, Failed, Reply, Start
 from melange.harness.live_report import LiveReport
 from melange.harness.lost_causes import ENOUGH_ALIKE, LostCauses
@@ -27,7 +28,6 @@ from melange.harness.prepare import (
     weights_bytes,
 )
 from melange.harness.progress import Progress
-from melange.harness.prompt_lengths import TaskEntries
 from melange.harness.recorder import Recorder
 from melange.harness.records import Candidate, EngineShape, Plan
 from melange.harness.silence import silence_limit

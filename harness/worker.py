@@ -9,13 +9,16 @@ import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from pkgutil import resolve_name
 from threading import RLock
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from melange.harness.checkpoints.built import ensure
+from melange.harness.contracts import Evaluator
 from melange.harness.errors import HarnessError
+from melange.harness.evaluators import EVALUATORS, by_evaluator
 from melange.harness.jobs import (
     Evaluate,
     Evaluated,
@@ -38,10 +41,10 @@ from melange.harness.measure.yardstick import yardstick_sec
 from melange.harness.panel import Panel
 from melange.harness.records import EngineShape, Workload
 from melange.harness.requests import Completion, Generation, Request, Score
+from melange.harness.samples import TaskResult
 
 if TYPE_CHECKING:
     from melange.harness.engines.session import Session
-    from melange.harness.lm_eval_bridge import Examination
 
 REASON_CHARS = 500
 SIGN_SEC = 1.0
@@ -85,7 +88,9 @@ class Worker:
         self._start_job: Start | None = None
         self._sessions: dict[EngineShape, Session] = {}
         """One, or those of a panel's parts."""
-        self._examination: Examination | None = None
+        self._evaluators: dict[str, Evaluator] = {}
+        self._tokenizer_key = ""
+        """Of the evaluators."""
         self._warm = False
         self.broken = False
         """Its engine raised in the middle of a step, or of loading weights: it is of no more use
@@ -142,20 +147,26 @@ class Worker:
         session = self._load(job.load)
         self._enter("tasks")
         clocked = ClockedSession(session, self._enter)
-        results = list(self._examine(job.load.tokenizer).evaluate(clocked, job.tasks))
+        assert self._start_job is not None
+        results: list[TaskResult] = []
+        for name, tasks in by_evaluator(job.tasks, self._start_job.tasks).items():
+            results += self._evaluator(name, job.load.tokenizer).evaluate(clocked, tasks)
         return Evaluated(results, clocked.busy_sec)
 
-    def _examine(self, tokenizer_path: Path) -> "Examination":
-        from melange.harness.lm_eval_bridge import Examination, tokenizer_key
+    def _evaluator(self, name: str, tokenizer: Path) -> Evaluator:
+        """Opened once a tokenizer."""
+        from melange.harness.evaluators.tokenizers import tokenizer_key
 
-        key = tokenizer_key(tokenizer_path)
-        if self._examination is None or self._examination.tokenizer_key != key:
-            start = self._start_job
+        key, start = tokenizer_key(tokenizer), self._start_job
+        if self._tokenizer_key != key:
+            self._evaluators, self._tokenizer_key = {}, key
+        if name not in self._evaluators:
             assert start is not None
-            self._examination = Examination(
-                start.tasks, tokenizer_path, limit=start.limit, seed=start.seed, alive=self.alive
+            tasks = {task: one for task, one in start.tasks.items() if one[0].evaluator == name}
+            self._evaluators[name] = resolve_name(EVALUATORS[name].open)(
+                tasks, tokenizer, limit=start.limit, seed=start.seed, alive=self.alive
             )
-        return self._examination
+        return self._evaluators[name]
 
     def _time(self, job: Time) -> Timed:
         session = self._load(job.load)

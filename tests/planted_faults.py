@@ -130,7 +130,7 @@ def _answer(place: Place, number: int, label: str, folder: Path) -> None:
     with plant.code():
         start = Start(served.prepared.shape, served.start, tasks, place.limit, 0)
         _WORKERS[0].do(start)
-        _WORKERS[0]._examination = None  # the requests are made anew, with the fault
+        _WORKERS[0]._evaluators.clear()  # the requests are made anew, with the fault
         reply = _WORKERS[0].do(Evaluate(served.prepared.load, list(tasks)))
     assert isinstance(reply, Evaluated), reply
     for result in reply.results:
@@ -308,7 +308,7 @@ def _from_base(served: Served, scratch: Path) -> Served:
 
 @contextlib.contextmanager
 def _template_twice() -> Iterator[None]:
-    from melange.harness.lm_eval_bridge.session_lm import SessionLM
+    from melange.harness.evaluators.lm_eval.session_lm import SessionLM
 
     once = SessionLM.apply_chat_template
 
@@ -322,7 +322,7 @@ def _template_twice() -> Iterator[None]:
 @contextlib.contextmanager
 def _first_token_added() -> Iterator[None]:
     """As where a template writes the first token and the tokenizer adds it again."""
-    from melange.harness.lm_eval_bridge.session_lm import SessionLM
+    from melange.harness.evaluators.lm_eval.session_lm import SessionLM
 
     def added(self: SessionLM, texts: Iterable[str]) -> None:
         for text in texts:

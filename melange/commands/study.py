@@ -13,11 +13,12 @@ from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.contracts import Zoo
 from melange.harness.errors import HarnessError
 from melange.harness.estimates import needed_roles
+from melange.harness.evaluators import TaskEntries
 from melange.harness.identity import Cell, changed_cells
 from melange.harness.manifest import check_resumable
 from melange.harness.measure.memory import total_bytes
 from melange.harness.plan import PlanOptions, choose_tasks, make_plan
-from melange.harness.prompt_lengths import PromptLengths, TaskEntries
+from melange.harness.prompt_lengths import PromptLengths
 from melange.harness.records import EngineOptions, Plan, Suite, Task
 from melange.harness.store import RunFolder
 from melange.harness.suite import find_suite, read_suite
