@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from melange.harness.records import Candidate, EngineOptions, Record
-from melange.harness.requests import Completion, Generation, Request, Score
+from melange.harness.requests import Completion, Generation, Request, Score, Tokens
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,7 +86,11 @@ class Combiner(Method, Protocol):
 
 
 class Builder(Combiner, Protocol):
-    """A method whose recipe is `Weights`: it writes a checkpoint folder."""
+    """A method whose recipe is `Weights`: it writes a checkpoint folder.
+
+    One whose result is of another architecture than its first input says which, in a class
+    attribute `architecture`: plans ask what the result can do.
+    """
 
     def build(self, recipe: "Weights", inputs: Mapping[str, Path], out: Path) -> None:
         """Write the checkpoint (safetensors, config, tokenizer) to the empty folder `out`.
@@ -116,7 +120,8 @@ class StateBuilder(Combiner, Protocol):
 
 
 class Session(Protocol):
-    """A running engine with a candidate loaded."""
+    """A running engine with a candidate loaded. It is asked what the candidate's recipe says that
+    it can do (`Recipe.abilities_of`), and nothing else."""
 
     @property
     def max_model_len(self) -> int: ...
@@ -124,6 +129,9 @@ class Session(Protocol):
     def score(self, requests: Sequence[Request]) -> list[Score]: ...
 
     def generate(self, generations: Sequence[Generation]) -> list[Completion]: ...
+
+    def reward(self, texts: Sequence[Tokens]) -> list[float]:
+        """Of each whole text: what the reward model's head says after its last token."""
 
 
 class Evaluator(Protocol):

@@ -24,6 +24,7 @@ ASKED = {
     Ability.GENERATE: "a text",
     Ability.CHOOSE: "a choice",
     Ability.SCORE: "log-probabilities",
+    Ability.REWARD: "a reward",
 }
 
 
@@ -224,7 +225,8 @@ def unable(candidate: Candidate, task: Task, can: Collection[Ability]) -> str:
     needed = EVALUATORS[task.evaluator].needs(task)
     if needed in can:
         return ""
-    return f"{task.name} asks for {ASKED[needed]}, which a {candidate.recipe.kind} does not give"
+    kind = "reward model" if Ability.REWARD in can else candidate.recipe.kind
+    return f"{task.name} asks for {ASKED[needed]}, which a {kind} does not give"
 
 
 def untimed(suite: Suite, can: Collection[Ability]) -> str:

@@ -28,6 +28,8 @@ class Ability(StrEnum):
     """The likeliest of several continuations of one context."""
     SCORE = "score"
     """Log-probabilities of continuations."""
+    REWARD = "reward"
+    """A number for a text: how good it is."""
 
 
 LANGUAGE_MODEL = frozenset({Ability.GENERATE, Ability.CHOOSE, Ability.SCORE})

@@ -154,6 +154,8 @@ class EngineShape(Record):
     dtype: str = "float32"
     device: Literal["cpu", "cuda"] = "cpu"
     load_format: LoadFormat = "auto"
+    runner: Literal["generate", "pooling"] = "generate"
+    """In vLLM's words; a reward model's head pools."""
     kv_cache_bytes: int | None = 256 * 2**20
     """None: what vLLM finds free, as on a GPU by default."""
     kv_cache_dtype: str = "auto"

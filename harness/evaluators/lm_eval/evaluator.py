@@ -13,7 +13,7 @@ from melange.harness.evaluators.lm_eval.loading import load_parts
 from melange.harness.evaluators.lm_eval.scored_task import ScoredTask
 from melange.harness.evaluators.lm_eval.session_lm import SessionLM
 from melange.harness.records import Task
-from melange.harness.requests import Completion, Generation, Request, Score
+from melange.harness.requests import Completion, Generation, Request, Score, Tokens
 from melange.harness.samples import TaskResult
 
 
@@ -79,4 +79,7 @@ class NoEngine:
         raise AssertionError("no engine yet")
 
     def generate(self, generations: Sequence[Generation]) -> list[Completion]:
+        raise AssertionError("no engine yet")
+
+    def reward(self, texts: Sequence[Tokens]) -> list[float]:
         raise AssertionError("no engine yet")
