@@ -147,7 +147,8 @@ class Checking:
 
     @property
     def _tasks_pending(self) -> bool:
-        return any(cell.pending and cell.task is not None for cell in self.plan.cells)
+        asked = repeatable(self.entries)
+        return any(cell.pending and cell.task in asked for cell in self.plan.cells)
 
     def _subjects(
         self, prepared: Sequence[Prepared], paths: Mapping[str, Path]

@@ -42,7 +42,7 @@ class Task(Record):
     evaluator: str = "lm-eval"
     """Which of harness.evaluators.EVALUATORS puts it to a candidate."""
     lm_eval: str
-    """lm-eval's task name, or the path of a task YAML."""
+    """lm-eval's task name, or the path of the YAML that defines the task, whoever evaluates it."""
     scale: Literal["pocket", "public"]
     domain: str
     output_type: Literal["generate_until", "multiple_choice", "loglikelihood", ""] = ""

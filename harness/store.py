@@ -6,8 +6,9 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -147,12 +148,19 @@ class RunFolder:
         if cells:
             self.append(withdrawn(self.measurements(), cells, workloads))
 
-    def write_samples(self, candidate: str, task: str, samples: SampleColumns) -> None:
+    def write_samples(
+        self,
+        candidate: str,
+        task: str,
+        samples: SampleColumns,
+        columns: Mapping[str, Sequence[float]] = MappingProxyType({}),
+    ) -> None:
+        """`columns` are beside the samples' own."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         examples = range(len(samples.score))
-        table = pa.table({"example": examples} | samples._asdict())
+        table = pa.table({"example": examples} | samples._asdict() | dict(columns))
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink)
         self._replace(f"samples/{candidate}/{task}.parquet", sink.getvalue().to_pybytes())

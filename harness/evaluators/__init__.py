@@ -17,6 +17,8 @@ class EvaluatorKind(NamedTuple):
     """`module:attribute` of what makes an `Evaluator` (see harness/contracts.py)."""
     needs: Callable[[Task], Ability]
     """What a candidate is asked for."""
+    form: str = ""
+    """What is looked at, on the task's page; lm-eval's tasks have several."""
     optional: bool = False
     """A candidate without that ability is not asked at all; else its cell is refused, and the
     reason recorded."""
@@ -58,5 +60,12 @@ EVALUATORS = {
         open="melange.harness.evaluators.lm_eval:LmEvalEvaluator",
         needs=lm_eval_ability,
         repeatable=True,
+    ),
+    "preference": EvaluatorKind(
+        open="melange.harness.evaluators.preference:Preference",
+        needs=lambda task: Ability.REWARD,
+        form="which of two answers to a prompt is rewarded more; equal rewards count half",
+        optional=True,
+        metrics=("pairwise_accuracy", "reward_margin"),
     ),
 }
