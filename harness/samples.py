@@ -1,7 +1,6 @@
 """Scored examples, one by one and a task's at once."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from melange.harness.records import Record
@@ -57,5 +56,5 @@ class TaskResult(NamedTuple):
     samples: SampleColumns
     num_cut: int = 0
     """Examples whose prompt did not fit the context and lost its beginning."""
-    columns: Mapping[str, Sequence[float]] = MappingProxyType({})
+    columns: Mapping[str, Sequence[float]] | None = None
     """Numbers of the examples that are kept beside the samples' own columns, by name."""

@@ -8,7 +8,6 @@ import os
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -153,14 +152,14 @@ class RunFolder:
         candidate: str,
         task: str,
         samples: SampleColumns,
-        columns: Mapping[str, Sequence[float]] = MappingProxyType({}),
+        columns: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
         """`columns` are beside the samples' own."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         examples = range(len(samples.score))
-        table = pa.table({"example": examples} | samples._asdict() | dict(columns))
+        table = pa.table({"example": examples} | samples._asdict() | dict(columns or {}))
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink)
         self._replace(f"samples/{candidate}/{task}.parquet", sink.getvalue().to_pybytes())
