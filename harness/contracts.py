@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from melange.harness.records import Candidate, EngineOptions, Record
-from melange.harness.requests import Completion, Generation, Request, Score, Tokens
+from melange.harness.requests import Completion, Generation, Request, Route, Score, Tokens
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -132,6 +132,9 @@ class Session(Protocol):
 
     def reward(self, texts: Sequence[Tokens]) -> list[float]:
         """Of each whole text: what the reward model's head says after its last token."""
+
+    def route(self, texts: Sequence[Tokens]) -> list[Route]:
+        """Of every token of each text."""
 
 
 class Evaluator(Protocol):

@@ -25,6 +25,7 @@ ASKED = {
     Ability.CHOOSE: "a choice",
     Ability.SCORE: "log-probabilities",
     Ability.REWARD: "a reward",
+    Ability.ROUTE: "choices of experts",
 }
 
 

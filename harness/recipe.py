@@ -30,6 +30,8 @@ class Ability(StrEnum):
     """Log-probabilities of continuations."""
     REWARD = "reward"
     """A number for a text: how good it is."""
+    ROUTE = "route"
+    """Which experts a text's tokens choose."""
 
 
 LANGUAGE_MODEL = frozenset({Ability.GENERATE, Ability.CHOOSE, Ability.SCORE})

@@ -40,7 +40,7 @@ from melange.harness.measure.speed import Round, requests_of, time_workload
 from melange.harness.measure.yardstick import yardstick_sec
 from melange.harness.panel import Panel
 from melange.harness.records import EngineShape, Workload
-from melange.harness.requests import Completion, Generation, Request, Score, Tokens
+from melange.harness.requests import Completion, Generation, Request, Route, Score, Tokens
 from melange.harness.samples import TaskResult
 
 if TYPE_CHECKING:
@@ -240,6 +240,10 @@ class ClockedSession:
     def reward(self, texts: Sequence[Tokens]) -> list[float]:
         with self._clock():
             return self._session.reward(texts)
+
+    def route(self, texts: Sequence[Tokens]) -> list[Route]:
+        with self._clock():
+            return self._session.route(texts)
 
     @contextlib.contextmanager
     def _clock(self):  # type: ignore[no-untyped-def]

@@ -66,6 +66,7 @@ class Moe:
     family = "moe"
     source = "https://arxiv.org/abs/2403.13257"
     options = MoeOptions
+    architecture = "MixtralForCausalLM"
 
     def candidates(self, options: MoeOptions, roles: Sequence[str]) -> Iterator[Candidate]:
         experts = [expert.role for expert in options.experts]

@@ -89,6 +89,10 @@ REWARD_MODEL = "ForSequenceClassification"
 """How the architecture is called of a decoder whose head gives a text one number."""
 
 
+MIXTURES = frozenset({"MixtralForCausalLM", "OlmoeForCausalLM", "Qwen3MoeForCausalLM"})
+"""Whose routers choose by the largest of a gate's logits, and nothing else."""
+
+
 def is_reward_model(config: Mapping[str, Any]) -> bool:
     """Its classes are one. transformers writes the number of labels, their names, or both; without
     either it takes two."""

@@ -17,6 +17,7 @@ from melange.harness.engines.engine import Engine
 from melange.harness.engines.kv_pool import pool_bytes
 from melange.harness.engines.mixing import Mixing
 from melange.harness.engines.process_groups import forget_process_groups
+from melange.harness.engines.routing import routed
 from melange.harness.engines.scoring import (
     NodeResult,
     Nodes,
@@ -29,7 +30,7 @@ from melange.harness.engines.scoring import (
 from melange.harness.engines.start import start
 from melange.harness.errors import HarnessError
 from melange.harness.records import EngineShape
-from melange.harness.requests import Completion, Generation, Request, Score, Timing, Tokens
+from melange.harness.requests import Completion, Generation, Request, Route, Score, Timing, Tokens
 
 if TYPE_CHECKING:
     from melange.harness.recipes.logit_mix import LogitMix
@@ -109,6 +110,18 @@ class Session:
         inputs = [{"prompt_token_ids": [*text]} for text in texts]
         outputs = self._llm.encode(inputs, pooling_task="classify", use_tqdm=False)
         return [float(output.outputs.data) for output in outputs]
+
+    def route(self, texts: Sequence[Tokens]) -> list[Route]:
+        """
+        Raises:
+            HarnessError: the engine does not tell what each token chose.
+        """
+        # The cache would spare the beginning of a text, which then passes no router.
+        params = self._params(ONE_TOKEN, detokenize=False, skip_reading_prefix_cache=True)
+        return [
+            routed(self._llm, len(text), partial(self._run, [Prefix(text)], [params]))
+            for text in texts
+        ]
 
     def close(self) -> None:
         """Free the engine; the process can start another."""

@@ -24,6 +24,8 @@ class EvaluatorKind(NamedTuple):
     reason recorded."""
     metrics: tuple[str, ...] = ()
     """A task's primary metric is one of them; empty where tasks name their own."""
+    scores: bool = True
+    """Its primary metric says how good a candidate is; else reports rank nobody by it."""
     repeatable: bool = False
     """A run's check of itself can ask plain transformers the same."""
 
@@ -38,6 +40,11 @@ def by_evaluator(names: Iterable[str], entries: TaskEntries) -> dict[str, list[s
     for name in names:
         found.setdefault(entries[name][0].evaluator, []).append(name)
     return found
+
+
+def is_scored(task: Task) -> bool:
+    """Also of an evaluator that a later version knows."""
+    return task.evaluator not in EVALUATORS or EVALUATORS[task.evaluator].scores
 
 
 def repeatable(entries: TaskEntries) -> TaskEntries:
@@ -67,5 +74,12 @@ EVALUATORS = {
         form="which of two answers to a prompt is rewarded more; equal rewards count half",
         optional=True,
         metrics=("pairwise_accuracy", "reward_margin"),
+    ),
+    "routing": EvaluatorKind(
+        open="melange.harness.evaluators.routing:Routing",
+        needs=lambda task: Ability.ROUTE,
+        optional=True,
+        metrics=("routing_repetition",),
+        scores=False,
     ),
 }

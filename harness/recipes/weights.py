@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from melange.harness.checkpoints.built import DONE, ensure
-from melange.harness.checkpoints.configs import REWARD_MODEL
+from melange.harness.checkpoints.configs import MIXTURES, REWARD_MODEL
 from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.jobs import Load, Making, Served
 from melange.harness.recipe import Ability, Description, Recipe
@@ -30,9 +30,10 @@ class Weights(Recipe):
 
     def abilities_of(self, checkpoints: Checkpoints) -> frozenset[Ability]:
         """A reward model is no kind of recipe: its checkpoints' architecture says what it is."""
-        if checkpoints.architecture(self).endswith(REWARD_MODEL):
+        architecture = checkpoints.architecture(self)
+        if architecture.endswith(REWARD_MODEL):
             return frozenset({Ability.REWARD})
-        return self.abilities
+        return self.abilities | ({Ability.ROUTE} if architecture in MIXTURES else frozenset())
 
     def check(self, checkpoints: Checkpoints) -> None:
         checkpoints.check(self)

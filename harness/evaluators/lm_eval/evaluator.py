@@ -13,7 +13,7 @@ from melange.harness.evaluators.lm_eval.loading import load_parts
 from melange.harness.evaluators.lm_eval.scored_task import ScoredTask
 from melange.harness.evaluators.lm_eval.session_lm import SessionLM
 from melange.harness.records import Task
-from melange.harness.requests import Completion, Generation, Request, Score, Tokens
+from melange.harness.requests import Completion, Generation, Request, Route, Score, Tokens
 from melange.harness.samples import TaskResult
 
 
@@ -82,4 +82,7 @@ class NoEngine:
         raise AssertionError("no engine yet")
 
     def reward(self, texts: Sequence[Tokens]) -> list[float]:
+        raise AssertionError("no engine yet")
+
+    def route(self, texts: Sequence[Tokens]) -> list[Route]:
         raise AssertionError("no engine yet")
