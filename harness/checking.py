@@ -12,9 +12,9 @@ from threading import Lock
 
 from melange.harness.check.process import main
 from melange.harness.check.subject import Setting, Subject
+from melange.harness.evaluators import TaskEntries, repeatable
 from melange.harness.prepare import Prepared
 from melange.harness.progress import Progress
-from melange.harness.prompt_lengths import TaskEntries
 from melange.harness.recorder import Recorder
 from melange.harness.records import Plan
 from melange.harness.runs.writer import RunFolder
@@ -98,7 +98,7 @@ class Checking:
         """Start the processes, which read the tasks while the engines work."""
         if not self.number or not (self.unchecked or self._tasks_pending):
             return
-        entries = {one.name: self.entries[one.name] for one in self.plan.tasks}
+        entries = repeatable(self.entries)
         cores = sorted(os.sched_getaffinity(0))
         for slot in range(num_slots):
             setting = Setting(
@@ -147,7 +147,8 @@ class Checking:
 
     @property
     def _tasks_pending(self) -> bool:
-        return any(cell.pending and cell.task is not None for cell in self.plan.cells)
+        asked = repeatable(self.entries)
+        return any(cell.pending and cell.task in asked for cell in self.plan.cells)
 
     def _subjects(
         self, prepared: Sequence[Prepared], paths: Mapping[str, Path]
@@ -157,7 +158,7 @@ class Checking:
         ordered = sorted(prepared, key=lambda one: -one.candidate.recipe.num_models)
         for one in ordered:
             name = one.candidate.name
-            tasks = [task.name for task in self.plan.tasks if (name, task.name) in completed]
+            tasks = [task for task in repeatable(self.entries) if (name, task) in completed]
             if tasks:
                 yield Subject(
                     one.candidate,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from melange.harness.records import Candidate, EngineOptions, Record
-from melange.harness.requests import Completion, Generation, Request, Score
+from melange.harness.requests import Completion, Generation, Request, Route, Score, Tokens
 from melange.harness.roles import Role, Roles
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from melange.harness.executors.jobs import Job, Reply, TaskSet
     from melange.harness.prepare import Prepared
     from melange.harness.recipes.weights import Weights
+    from melange.harness.samples import TaskResult
 
 
 class Zoo(Protocol):
@@ -96,7 +97,11 @@ class Combiner(Method, Protocol):
 
 
 class Builder(Combiner, Protocol):
-    """A method whose recipe is `Weights`: it writes a checkpoint folder."""
+    """A method whose recipe is `Weights`: it writes a checkpoint folder.
+
+    One whose result is of another architecture than its first input says which, in a class
+    attribute `architecture`: plans ask what the result can do.
+    """
 
     def build(self, recipe: "Weights", inputs: Mapping[str, Path], out: Path) -> None:
         """Write the checkpoint (safetensors, config, tokenizer) to the empty folder `out`.
@@ -126,7 +131,8 @@ class StateBuilder(Combiner, Protocol):
 
 
 class Session(Protocol):
-    """A running engine with a candidate loaded."""
+    """A running engine with a candidate loaded. It is asked what the candidate's recipe says that
+    it can do (`Recipe.abilities_of`), and nothing else."""
 
     @property
     def max_model_len(self) -> int: ...
@@ -134,6 +140,24 @@ class Session(Protocol):
     def score(self, requests: Sequence[Request]) -> list[Score]: ...
 
     def generate(self, generations: Sequence[Generation]) -> list[Completion]: ...
+
+    def reward(self, texts: Sequence[Tokens]) -> list[float]:
+        """Of each whole text: what the reward model's head says after its last token."""
+
+    def route(self, texts: Sequence[Tokens]) -> list[Route]:
+        """Of every token of each text."""
+
+
+class Evaluator(Protocol):
+    """Tasks of a run with their requests, for every candidate of one tokenizer.
+
+    Made of (tasks, tokenizer folder, *, limit, seed, alive): tasks by name, each with the sources
+    that its registry entry gives; `limit` is of examples a task, all if None; `alive` is to be
+    called now and then where the engine is not at work.
+    """
+
+    def evaluate(self, session: Session, tasks: Sequence[str]) -> Iterator["TaskResult"]:
+        """Put the named tasks to the candidate that the session serves."""
 
 
 class TimedSession(Session, Protocol):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from melange.harness.checkpoints.configs import REWARD_MODEL
 from melange.harness.checkpoints.info import CheckpointInfo, inspect
 from melange.harness.engines.fused.folder import is_fused, read_folder
 from melange.harness.errors import HarnessError
@@ -64,6 +65,7 @@ def shape_of(
         dtype=served[0].dtype,
         device="cuda" if device == "cuda" else "cpu",
         load_format=_load_format(served),
+        runner="pooling" if served[0].architecture.endswith(REWARD_MODEL) else "generate",
         kv_cache_bytes=kv_bytes,
         kv_cache_dtype=options.kv_cache_dtype or "auto",
         quantization=options.quantization,

@@ -7,7 +7,7 @@ from functools import cached_property
 from melange.harness.contracts import TimedSession
 from melange.harness.loads import Load
 from melange.harness.records import EngineShape
-from melange.harness.requests import Completion, Generation, Request, Score, Timing
+from melange.harness.requests import Completion, Generation, Request, Route, Score, Timing, Tokens
 
 Serve = Callable[[Load, EngineShape], TimedSession]
 """The engine of this shape with these weights; it ends what was served before."""
@@ -46,6 +46,12 @@ class Panel:
 
     def score(self, requests: Sequence[Request]) -> list[Score]:
         return self._recipe.score(self, requests)
+
+    def reward(self, texts: Sequence[Tokens]) -> list[float]:
+        raise NotImplementedError  # no composite's ability
+
+    def route(self, texts: Sequence[Tokens]) -> list[Route]:
+        raise NotImplementedError
 
     # What a workload asks beside that.
 

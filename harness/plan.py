@@ -15,10 +15,19 @@ from melange.harness.engine_choice import one_request_bytes, requested, too_shor
 from melange.harness.engine_shapes import as_computed
 from melange.harness.errors import HarnessError, unknown
 from melange.harness.estimates import served_bytes
+from melange.harness.evaluators import EVALUATORS
 from melange.harness.recipe import Ability
 from melange.harness.records import Candidate, Cell, EngineOptions, Plan, Suite, Task
 from melange.harness.requests import Length
 from melange.harness.roles import Role
+
+ASKED = {
+    Ability.GENERATE: "a text",
+    Ability.CHOOSE: "a choice",
+    Ability.SCORE: "log-probabilities",
+    Ability.REWARD: "a reward",
+    Ability.ROUTE: "choices of experts",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,19 +77,21 @@ def make_plan(
         asked, refusal = _asked(one, zoo, suite.engine, options.engine)
         refusal = refusal or refuse(one, checkpoints) or unserved(one, checkpoints, asked, options)
         counted = {} if refusal else count_tokens(one, checkpoints, asked, options.lengths)
+        can = abilities(one, checkpoints)
         refused = {
             task.name: reasons[task.name]
-            or unable(one, task)
+            or unable(one, task, can)
             or rendered_twice(one, task)
             or too_short(task.name, counted, asked)
             for task in chosen
+            if concerns(task, can)
         }
-        cells += _cells(one, refused, refusal, options.done)
+        cells += _cells(one, refused | {None: untimed(suite, can)}, refusal, options.done)
         engines[one.name] = asked
-    limit = suite.limit if options.limit is None else options.limit
     return Plan(
         suite=suite, zoo=zoo.name, scale=zoo.scale, tasks=tuple(chosen),
-        candidates=tuple(candidates), cells=tuple(cells), limit=limit,
+        candidates=tuple(candidates), cells=tuple(cells),
+        limit=suite.limit if options.limit is None else options.limit,
         seed=suite.seed if options.seed is None else options.seed, device=options.device,
         engine=options.engine.over(suite.engine), engines=engines, notes=options.notes,
         roles=tuple(options.roles),
@@ -89,16 +100,17 @@ def make_plan(
 
 def _cells(
     candidate: Candidate,
-    refused: Mapping[str, str],
+    refused: Mapping[str | None, str],
     refusal: str,
     done: Collection[tuple[str, str | None]],
 ) -> Iterator[Cell]:
-    """`refused` is by task; `refusal` holds for all that the candidate would do."""
-    for task in (*refused, None):
+    """`refused` is by task, None for speed and memory; `refusal` holds for all that the candidate
+    would do."""
+    for task, reason in refused.items():
         yield Cell(
             candidate=candidate.name,
             task=task,
-            refused=refusal or (refused[task] if task else ""),
+            refused=refusal or reason,
             done=(candidate.name, task) in done,
         )
 
@@ -200,13 +212,34 @@ def count_tokens(
     return lengths(served[0].path) if asked.max_model_len and served else {}
 
 
-def unable(candidate: Candidate, task: Task) -> str:
+def abilities(candidate: Candidate, checkpoints: Checkpoints) -> frozenset[Ability]:
+    """All of them where nothing can be known: the candidate is refused for another reason."""
+    try:
+        return candidate.recipe.abilities_of(checkpoints)
+    except HarnessError:
+        return frozenset(Ability)
+
+
+def concerns(task: Task, can: Collection[Ability]) -> bool:
+    """Whether the task is put to a candidate that can do this, be it to be refused."""
+    kind = EVALUATORS[task.evaluator]
+    return not kind.optional or kind.needs(task) in can
+
+
+def unable(candidate: Candidate, task: Task, can: Collection[Ability]) -> str:
     """Why the candidate cannot be asked what the task asks; empty where it can."""
-    needed = task.needed_ability
-    if needed in candidate.recipe.abilities:
+    needed = EVALUATORS[task.evaluator].needs(task)
+    if needed in can:
         return ""
-    asked = {Ability.SCORE: "log-probabilities", Ability.CHOOSE: "a choice"}.get(needed, "a text")
-    return f"{task.name} asks for {asked}, which a {candidate.recipe.kind} does not give"
+    kind = "reward model" if Ability.REWARD in can else candidate.recipe.kind
+    return f"{task.name} asks for {ASKED[needed]}, which a {kind} does not give"
+
+
+def untimed(suite: Suite, can: Collection[Ability]) -> str:
+    """Why the suite's workloads cannot be put to the candidate; empty where they can."""
+    if Ability.GENERATE in can or not suite.workloads:
+        return ""
+    return "workloads time how text is generated, and it generates none"
 
 
 def rendered_twice(candidate: Candidate, task: Task) -> str:

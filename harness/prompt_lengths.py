@@ -5,16 +5,12 @@ Counted where contexts are long, or given: short ones are served whole, and nobo
 
 import multiprocessing
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 
-from melange.harness.records import Task
+from melange.harness.evaluators import TaskEntries, repeatable
 from melange.harness.requests import Length
-
-TaskEntries = Mapping[str, tuple[Task, Sequence[Any]]]
-"""Name -> our entry, and what lm-eval loads it from."""
 
 
 class PromptLengths:
@@ -31,7 +27,7 @@ class PromptLengths:
         return self._known[tokenizer]
 
     def _count(self, tokenizer: Path) -> Mapping[str, Length]:
-        entries = self._entries()
+        entries = repeatable(self._entries())
         if not entries:
             return {}
         # Not in this one: lm-eval and its imports take seconds, and hundreds of megabytes.
@@ -48,6 +44,6 @@ def _count(
 ) -> Mapping[str, Length]:
     # The process is only for this; lm-eval and its data sets draw progress bars.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    from melange.harness.lm_eval_bridge.lengths import longest_requests
+    from melange.harness.evaluators.lm_eval.lengths import longest_requests
 
     return longest_requests(entries, tokenizer, limit=limit, seed=seed)

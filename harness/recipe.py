@@ -28,6 +28,13 @@ class Ability(StrEnum):
     """The likeliest of several continuations of one context."""
     SCORE = "score"
     """Log-probabilities of continuations."""
+    REWARD = "reward"
+    """A number for a text: how good it is."""
+    ROUTE = "route"
+    """Which experts a text's tokens choose."""
+
+
+LANGUAGE_MODEL = frozenset({Ability.GENERATE, Ability.CHOOSE, Ability.SCORE})
 
 
 class Description(NamedTuple):
@@ -50,7 +57,8 @@ class Recipe(Record):
 
     kinds: ClassVar[dict[str, type["Recipe"]]] = {}
 
-    abilities: ClassVar[frozenset[Ability]] = frozenset(Ability)
+    abilities: ClassVar[frozenset[Ability]] = LANGUAGE_MODEL
+    """Of the kind, whatever it is made from."""
 
     kind: str
     method: str
@@ -79,6 +87,10 @@ class Recipe(Record):
     def own_prompts(self) -> bool:
         """Some member sees prompts through a chat template of its own."""
         return False
+
+    def abilities_of(self, checkpoints: "Checkpoints") -> frozenset[Ability]:
+        """Made from these checkpoints, as far as they are there: plans ask."""
+        return self.abilities
 
     def check(self, checkpoints: "Checkpoints") -> None:
         """By configurations and file headers alone: plans ask. What is not there yet is not

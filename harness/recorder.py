@@ -36,7 +36,7 @@ class Recorder:
             self.inside_engine_sec += reply.engine_sec
             for result in reply.results:
                 task = next(task for task in self.plan.tasks if task.name == result.task)
-                self.folder.write_samples(candidate.name, task.name, result.samples)
+                self.folder.write_samples(candidate.name, task.name, result.samples, result.columns)
                 if note := _cut_note(result):
                     self.progress.say(f"{candidate.name}, {task.name}: {note}")
                 clusters = result.samples.cluster

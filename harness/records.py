@@ -7,9 +7,9 @@ Records are frozen and validated when constructed. What a recipe is says recipe.
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SerializeAsAny
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from melange.harness.recipe import Ability, Recipe, known_recipe
+from melange.harness.recipe import Recipe, known_recipe
 from melange.harness.recipe import Record as Record
 from melange.harness.roles import Role
 
@@ -38,14 +38,17 @@ class Outcome(StrEnum):
 
 
 class Task(Record):
-    """An lm-eval task and what a report needs to know of it."""
+    """What is asked of candidates, and what a report needs to know of it."""
 
     name: str
+    evaluator: str = "lm-eval"
+    """Which of harness.evaluators.EVALUATORS puts it to a candidate."""
     lm_eval: str
-    """lm-eval's task name, or the path of a task YAML."""
+    """lm-eval's task name, or the path of the YAML that defines the task, whoever evaluates it."""
     scale: Literal["pocket", "public"]
     domain: str
-    output_type: Literal["generate_until", "multiple_choice", "loglikelihood"]
+    output_type: Literal["generate_until", "multiple_choice", "loglikelihood", ""] = ""
+    """lm-eval's; empty for a task of another evaluator."""
     primary_metric: str
     filter: str = "none"
     chance: float = 0.0
@@ -68,12 +71,11 @@ class Task(Record):
     def likelihood(self) -> bool:
         return self.output_type != "generate_until"
 
-    @property
-    def needed_ability(self) -> Ability:
-        if not self.likelihood:
-            return Ability.GENERATE
-        ranks = self.output_type == "multiple_choice" and not self.sums_probabilities
-        return Ability.CHOOSE if ranks else Ability.SCORE
+    @model_validator(mode="after")
+    def says_what_lm_eval_asks(self) -> "Task":
+        if self.evaluator == "lm-eval" and not self.output_type:
+            raise ValueError("output_type is missing; lm-eval asks by it")
+        return self
 
 
 class Workload(Record):
@@ -171,6 +173,8 @@ class EngineShape(Record):
     dtype: str = "float32"
     device: Literal["cpu", "cuda"] = "cpu"
     load_format: LoadFormat = "auto"
+    runner: Literal["generate", "pooling"] = "generate"
+    """In vLLM's words; a reward model's head pools."""
     kv_cache_bytes: int | None = 256 * 2**20
     """None: what vLLM finds free, as on a GPU by default."""
     kv_cache_dtype: str = "auto"

@@ -1,6 +1,10 @@
 """What is asked of an engine session, and what comes back."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Tokens = tuple[int, ...]
 
@@ -61,3 +65,12 @@ class Completion(NamedTuple):
     timing: Timing | None = None
     ballots: tuple[str, ...] = ()
     """The texts that were voted on, if it was elected."""
+
+
+class Route(NamedTuple):
+    """Which experts a text's tokens chose: L layers, T tokens, K experts each."""
+
+    chosen_LTK: "NDArray[np.int64]"
+    """By falling weight: the first choice first."""
+    num_experts: int
+    """To choose from, in each layer."""

@@ -11,13 +11,13 @@ from melange.harness.contracts import ConnectExecutor, OpenExecutor
 from melange.harness.engine_choice import EngineChoice
 from melange.harness.estimates import needed_roles
 from melange.harness.evaluation import Evaluation, pending_tasks
+from melange.harness.evaluators import TaskEntries
 from melange.harness.executors.jobs import NO_TASKS, TaskSet
 from melange.harness.live_report import LiveReport
 from melange.harness.lost_causes import LostCauses
 from melange.harness.machine import lacks_for
 from melange.harness.prepare import Prepared, num_slots, prepare
 from melange.harness.progress import Progress
-from melange.harness.prompt_lengths import TaskEntries
 from melange.harness.recorder import Recorder
 from melange.harness.records import Candidate, EngineShape, Plan
 from melange.harness.runs.writer import RunFolder

@@ -56,3 +56,5 @@ class TaskResult(NamedTuple):
     samples: SampleColumns
     num_cut: int = 0
     """Examples whose prompt did not fit the context and lost its beginning."""
+    columns: Mapping[str, Sequence[float]] | None = None
+    """Numbers of the examples that are kept beside the samples' own columns, by name."""

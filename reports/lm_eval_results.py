@@ -26,7 +26,7 @@ def lm_eval_files(report: Report) -> Iterator[tuple[str, str]]:
 
 def lm_eval_results(report: Report, candidate: str) -> dict[str, Any]:
     run = report.run
-    lines = [m for m in run.by_candidate[candidate] if m.task and not m.workload]
+    lines = [m for m in run.by_candidate[candidate] if m.task in run.tasks and not m.workload]
     scored = dict.fromkeys(m.task for m in lines if m.task and m.value is not None)
     tasks = {name: run.tasks[name] for name in scored}
     manifest = run.manifest

@@ -11,6 +11,7 @@ import pandas as pd
 
 import melange.harness.recipes.logit_mix
 import melange.harness.recipes.weights  # noqa: F401
+from melange.harness.evaluators import is_scored
 from melange.harness.records import Candidate, Measurement, Outcome, Task, Workload
 from melange.harness.roles import Roles
 from melange.harness.runs.current import (
@@ -120,11 +121,13 @@ class Run(StoredRun):
 
     @cached_property
     def tasks(self) -> dict[str, Task | None]:
-        """Task name -> its record, None where the manifest has none."""
+        """Task name -> its record, None where the manifest has none. Without those that say
+        nothing about how good a candidate is."""
         planned: dict[str, Task | None] = {t.name: t for t in self.manifest.tasks}
-        return planned | {
+        known = planned | {
             m.task: None for m in self.measurements if m.task and m.task not in planned
         }
+        return {name: task for name, task in known.items() if task is None or is_scored(task)}
 
     @cached_property
     def workloads(self) -> dict[str, Workload | None]:

@@ -1,7 +1,8 @@
 """Which tasks there are. One YAML file adds one; nothing else is touched.
 
-tasks/pocket/pocket_*.yaml   an lm-eval task; what a report needs stands in its `metadata`
-tasks/public/*.yaml          names an lm-eval task and says what a report needs
+tasks/pocket/*.yaml   an lm-eval task, or another evaluator's in the same form, whose `evaluator`
+                      says which; what a report needs stands in its `metadata`
+tasks/public/*.yaml   names an lm-eval task and says what a report needs
 
 `lm_eval` of a public task is a YAML path in lm-eval's own task folder, `./...` for one beside the
 registry file, a glob where the task has several parts (mmlu's subjects), or a bare task name,
@@ -15,11 +16,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from melange.harness.errors import HarnessError, unknown
+from melange.harness.evaluators import EVALUATORS
 from melange.harness.records import Record, Task
 from melange.harness.yaml_file import read_entry, read_yaml
 from melange.tasks.public.definitions import lm_eval_folder, read_definition
 
 TASKS = Path(__file__).parent
+OWN_KEYS = ("evaluator", "output_type", "num_fewshot")
+"""Of a pocket task's definition, beside its metadata."""
 OutputType = Literal["generate_until", "multiple_choice", "loglikelihood"]
 
 
@@ -67,7 +71,7 @@ def load_tasks(folder: Path = TASKS) -> dict[str, Task]:
     Raises:
         HarnessError: a YAML file has a wrong key or type, or a task's name is taken.
     """
-    files = sorted(folder.glob("pocket/pocket_*.yaml")) + sorted(folder.glob("public/*.yaml"))
+    files = sorted(folder.glob("pocket/*.yaml")) + sorted(folder.glob("public/*.yaml"))
     tasks: dict[str, Task] = {}
     for path in files:
         task = _pocket_task(path) if path.parent.name == "pocket" else _public_task(path)
@@ -120,10 +124,18 @@ def _pocket_task(path: Path) -> Task:
     definition = read_definition(path)
     entry = read_entry(PocketEntry, definition.get("metadata") or {}, f"{path}: metadata")
     about = {"name": definition.get("task", path.stem), "lm_eval": str(path), "scale": "pocket"}
-    asked = {key: definition[key] for key in ("output_type", "num_fewshot") if key in definition}
+    asked = {key: definition[key] for key in OWN_KEYS if key in definition}
     fields = entry.model_dump(exclude={"version"}, exclude_unset=True)
     fields = {"filter": _first_filter(definition)} | fields | about | asked
-    return read_entry(Task, fields, str(path))
+    task = read_entry(Task, fields, str(path))
+    if task.evaluator not in EVALUATORS:
+        raise HarnessError(f"{path}: {unknown('evaluator', task.evaluator, EVALUATORS)}")
+    recorded = EVALUATORS[task.evaluator].metrics
+    if recorded and task.primary_metric not in recorded:
+        raise HarnessError(
+            f"{path}: {unknown(f'metric of {task.evaluator}', task.primary_metric, recorded)}"
+        )
+    return task
 
 
 def _first_filter(definition: dict[str, Any]) -> str:

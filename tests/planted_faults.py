@@ -306,7 +306,7 @@ def _from_base(served: Served, scratch: Path) -> Served:
 
 @contextlib.contextmanager
 def _template_twice() -> Iterator[None]:
-    from melange.harness.lm_eval_bridge.session_lm import SessionLM
+    from melange.harness.evaluators.lm_eval.session_lm import SessionLM
 
     once = SessionLM.apply_chat_template
 
@@ -320,7 +320,7 @@ def _template_twice() -> Iterator[None]:
 @contextlib.contextmanager
 def _first_token_added() -> Iterator[None]:
     """As where a template writes the first token and the tokenizer adds it again."""
-    from melange.harness.lm_eval_bridge.session_lm import SessionLM
+    from melange.harness.evaluators.lm_eval.session_lm import SessionLM
 
     def added(self: SessionLM, texts: Iterable[str]) -> None:
         for text in texts:

@@ -54,10 +54,11 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def examine(task: Task, rows: Path, tokenizer: Path) -> Any:
-    from melange.harness.lm_eval_bridge import Examination
+    from melange.harness.evaluators.lm_eval import LmEvalEvaluator
 
     entries = {task.name: (task, task_sources([task], rows)[task.name])}
-    (result,) = Examination(entries, tokenizer, limit=LIMIT, seed=0).evaluate(Silent(), [task.name])
+    evaluator = LmEvalEvaluator(entries, tokenizer, limit=LIMIT, seed=0)
+    (result,) = evaluator.evaluate(Silent(), [task.name])
     return result
 
 

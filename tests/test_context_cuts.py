@@ -65,7 +65,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def examine(tokenizer: Path, tmp_path: Path, engine: Echo, **keys: Any) -> TaskResult:
     import json
 
-    from melange.harness.lm_eval_bridge import Examination
+    from melange.harness.evaluators.lm_eval import LmEvalEvaluator
 
     rows = tmp_path / "rows.jsonl"
     rows.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
@@ -78,7 +78,7 @@ def examine(tokenizer: Path, tmp_path: Path, engine: Echo, **keys: Any) -> TaskR
         output_type=source["output_type"],
         primary_metric=source["metric_list"][0]["metric"],
     )
-    one = Examination({"free": (task, [source])}, tokenizer, limit=None, seed=0)
+    one = LmEvalEvaluator({"free": (task, [source])}, tokenizer, limit=None, seed=0)
     (result,) = one.evaluate(engine, ["free"])
     return result
 

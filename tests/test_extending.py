@@ -1,13 +1,16 @@
 """The examples of docs/extending.md do what the page says."""
 
 import importlib.util
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
@@ -18,16 +21,20 @@ from test_responses import Seats
 from torch.testing import assert_close
 from zoo_of_folders import FolderZoo, related
 
+from melange.harness import evaluators
 from melange.harness.checkpoints.built import ensure
 from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.plan import make_plan
 from melange.harness.records import Candidate, Suite, Task
-from melange.harness.requests import Generation
+from melange.harness.requests import Completion, Generation
 from melange.harness.roles import Roles
 from melange.harness.runs.writer import RunFolder
+from melange.reports.sections.about_task import form
+from melange.tasks import registry
+from melange.tasks.sources import task_sources
 
 ROOT = Path(__file__).resolve().parents[1]
-BLOCK = re.compile(r"```(?:python|html)\n(?:# |<!-- )(\S+)(?: -->)?\n(.*?)```", re.DOTALL)
+BLOCK = re.compile(r"```(?:python|html|yaml)\n(?:# |<!-- )(\S+)(?: -->)?\n(.*?)```", re.DOTALL)
 EXAMPLES = dict(BLOCK.findall((ROOT / "docs" / "extending.md").read_text()))
 SUITE = """\
 title: Small
@@ -43,17 +50,24 @@ ROLES = ("large_base", "large_knowledge", "large_arithmetic")
 
 @pytest.fixture
 def method(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    """METHOD of an example, imported as the module that it would be."""
-    name = f"melange.{request.param.removesuffix('.py').replace('/', '.')}"
+    """METHOD of an example."""
+    with imported(request.param, tmp_path) as module:
+        yield module.METHOD
+
+
+@contextmanager
+def imported(example: str, tmp_path: Path) -> Iterator[Any]:
+    """An example as the module that it would be."""
+    name = f"melange.{example.removesuffix('.py').replace('/', '.')}"
     file = tmp_path / "example.py"
-    file.write_text(EXAMPLES[request.param])
+    file.write_text(EXAMPLES[example])
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
-    yield module.METHOD
+    yield module
     del sys.modules[name]
 
 
@@ -127,6 +141,37 @@ def run_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, *arguments], cwd=folder, capture_output=True, text=True, check=False,
         env=os.environ | {"PYTHONPATH": str(folder)},
     )  # fmt: skip
+
+
+class Parrot:
+    """Answers with a prompt's last token."""
+
+    max_model_len = 256
+
+    def generate(self, batch: Sequence[Generation]) -> list[Completion]:
+        return [Completion(str(one.prompt[-1]), one.prompt[-1:]) for one in batch]
+
+
+def test_an_evaluator_is_a_file_and_a_line(
+    tmp_path: Path, folders: Mapping[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = EXAMPLES["harness/evaluators/__init__.py:EVALUATORS"]
+    ((name, kind),) = eval(f"{{{line}}}", vars(evaluators)).items()
+    monkeypatch.setitem(evaluators.EVALUATORS, name, kind)
+    (tmp_path / "pocket").mkdir()
+    (tmp_path / "pocket" / "consistency.yaml").write_text(EXAMPLES["tasks/pocket/consistency.yaml"])
+    rows = [{"prompt": "w1 w2", "again": "w3 w2"}, {"prompt": "w1 w2", "again": "w2 w1"}]
+    (tmp_path / "consistency.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    tasks = registry.load_tasks(tmp_path)
+    task = tasks["consistency"]
+    assert form(task) == "whether two phrasings of a question get one answer"
+    entries = {task.name: (task, task_sources([task], tmp_path)[task.name])}
+    with imported("harness/evaluators/consistency.py", tmp_path):
+        opened = resolve_name(evaluators.EVALUATORS[task.evaluator].open)
+        asking = opened(entries, folders["large_base"], limit=None, seed=0)
+        (found,) = asking.evaluate(Parrot(), ["consistency"])
+    assert found.values == {"consistency": [1.0, 0.0]}
+    assert list(found.samples.score) == [1.0, 0.0]
 
 
 def test_a_section_of_a_page_is_two_files(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from melange.harness.checkpoints.info import inspect
-from melange.harness.lm_eval_bridge.tokenizers import tokenizer_key
+from melange.harness.evaluators.tokenizers import tokenizer_key
 
 
 @pytest.fixture

@@ -269,7 +269,7 @@ def test_what_examples_share_is_a_column_that_lm_eval_keeps(load: Any, name: str
 def test_what_examples_share_is_a_column_of_every_pocket_row(tmp_path: Path) -> None:
     write_task_data(0, tmp_path)
     clustered = [task for task in TASKS.values() if task.scale == "pocket" and task.cluster_by]
-    assert len(clustered) == 16
+    assert len(clustered) == 18
     for task in clustered:
         rows = [json.loads(line) for line in (tmp_path / f"{task.name}.jsonl").open()]
         shared = {row[task.cluster_by] for row in rows}

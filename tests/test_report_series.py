@@ -108,7 +108,7 @@ def test_pages_exist_only_where_there_is_something_to_show(run, tmp_path):
     for kind in ("latency", "memory", "sweeps", "routing"):
         assert not index.with_name(f"{kind}.html").exists()
         assert f"{kind}.html" not in index.read_text()
-    routing = {"metric": "routing_entropy", "unit": "nats", "value": 0.9, "task": None}
+    routing = {"metric": "routing_repetition/knowledge/0", "value": 0.2, "n": 8}
     write_lines(tmp_path, [line | {"value": 0.5, "n": 8}, line | routing])
     assert "routing.html" in render(tmp_path).read_text()
     write_lines(tmp_path, [line | {"value": 0.5, "n": 8}])

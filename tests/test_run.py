@@ -228,7 +228,7 @@ def test_one_process_serves_shape_after_shape_and_keeps_the_requests(
 def test_tokenizers_that_differ_in_the_chat_template_get_requests_of_their_own(
     zoo_folders: Mapping[str, Path], tmp_path: Path
 ) -> None:
-    from melange.harness.lm_eval_bridge import tokenizer_key
+    from melange.harness.evaluators.tokenizers import tokenizer_key
 
     here = zoo_folders["small_base"]
     same = shutil.copytree(here, tmp_path / "same")

@@ -38,7 +38,7 @@ CONTEXT = tuple(range(20, 84))
 LONG = [Request(CONTEXT[:start], tuple(range(100, 100 + length)))
         for start in (40, 64) for length in (4, 9, 16)]  # fmt: skip
 """Continuations of several tokens, which the pocket tasks' choices lack; some begin alike."""
-TASKS = {name: task for name, task in load_tasks().items() if task.scale == "pocket"}
+TASKS = {name: task for name, task in load_tasks().items() if name.startswith("pocket_")}
 
 
 class Gap(NamedTuple):
@@ -95,7 +95,7 @@ def test_every_task_of_the_pocket_zoo_is_answered_alike(
     tmp_path: Path,
 ) -> None:
     from melange.harness.engines.session import Session
-    from melange.harness.lm_eval_bridge import Examination
+    from melange.harness.evaluators.lm_eval import LmEvalEvaluator
 
     members = [zoo_folders[role] for role in ROLES[kind]]
     fused = len(members) > 1
@@ -106,7 +106,7 @@ def test_every_task_of_the_pocket_zoo_is_answered_alike(
     both = BothRunners(v1, v2)
     sources = task_sources(TASKS.values(), pocket_rows)
     entries = {name: (task, sources[name]) for name, task in TASKS.items()}
-    list(Examination(entries, members[0], limit=ROWS, seed=0).evaluate(both, list(TASKS)))
+    list(LmEvalEvaluator(entries, members[0], limit=ROWS, seed=0).evaluate(both, list(TASKS)))
     both.score(LONG)
     v1.close()
 

@@ -107,6 +107,7 @@ class Moe:
     family = "moe"
     source = "https://arxiv.org/abs/2403.13257"
     options = MoeOptions
+    architecture = "MixtralForCausalLM"
 
     def candidates(self, options: MoeOptions, roles: Roles) -> Iterator[Candidate]:
         for one, tag in options.assemblies(roles):

@@ -21,7 +21,7 @@ from melange.harness.check.recipes import reference_of
 from melange.harness.check.reference import Reference
 from melange.harness.check.sampling import Place, choose, one_each
 from melange.harness.check.subject import Setting, Subject
-from melange.harness.lm_eval_bridge.questions import Question, Questions
+from melange.harness.evaluators.lm_eval.questions import Question, Questions
 from melange.harness.runs.samples import samples_hash
 from melange.harness.verdicts import Check, Kind, Verdict
 

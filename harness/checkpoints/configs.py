@@ -85,6 +85,21 @@ def common_config(config: Mapping[str, Any]) -> Config:
     return own
 
 
+REWARD_MODEL = "ForSequenceClassification"
+"""How the architecture is called of a decoder whose head gives a text one number."""
+
+
+MIXTURES = frozenset({"MixtralForCausalLM", "OlmoeForCausalLM", "Qwen3MoeForCausalLM"})
+"""Whose routers choose by the largest of a gate's logits, and nothing else."""
+
+
+def is_reward_model(config: Mapping[str, Any]) -> bool:
+    """Its classes are one. transformers writes the number of labels, their names, or both; without
+    either it takes two."""
+    labels = config.get("num_labels") or len(config.get("id2label") or "ab")
+    return str(config["architectures"][0]).endswith(REWARD_MODEL) and labels == 1
+
+
 def text_config(config: Mapping[str, Any]) -> Config:
     """Of a multimodal folder, the part that is the language model."""
     inner = config.get("text_config")

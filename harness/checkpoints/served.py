@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from melange.harness.checkpoints.configs import class_files
+from melange.harness.checkpoints.configs import REWARD_MODEL, class_files, is_reward_model
 
 LABELLING = ("ForMaskedLM", "Classification", "ForQuestionAnswering", "ForMultipleChoice")
 
@@ -20,11 +20,14 @@ REPLACEABLE = ("_supports_attention_backend = True", "ALL_ATTENTION_FUNCTIONS.ge
 
 def unserved_architecture(config: Mapping[str, Any]) -> str:
     """Why, and what to use instead; empty where nothing is known against it."""
+    if is_reward_model(config):  # vLLM puts the head on the language model of that name
+        language = config["architectures"][0].replace(REWARD_MODEL, "ForCausalLM")
+        config = {**config, "architectures": [language]}
     architecture = config["architectures"][0]
     if architecture.endswith(LABELLING):
         return (
             f"{architecture} continues no text; use the checkpoint of a language model, such as "
-            "LlamaForCausalLM"
+            "LlamaForCausalLM, or a reward model with one label"
         )
     if last := last_version(architecture):
         return (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from melange.harness.cache import cache_dir
 from melange.harness.checkpoints.built import Made, Order, artifact_name, is_complete, where
 from melange.harness.checkpoints.checksums import folder_hash
+from melange.harness.checkpoints.configs import read_config
 from melange.harness.contracts import Builder, Combiner, Method, StateBuilder, Zoo
 from melange.harness.errors import HarnessError, unknown
 
@@ -78,6 +79,17 @@ class Checkpoints:
         its own."""
         found = self.method(recipe.method)
         return cast(StateBuilder, found).like(recipe) if hasattr(found, "tensors") else None
+
+    def architecture(self, recipe: "Weights") -> str:
+        """The result's, as its config.json will name it; empty where nobody knows yet.
+
+        Raises:
+            HarnessError: an input is damaged.
+        """
+        if own := getattr(self.method(recipe.method), "architecture", ""):
+            return str(own)
+        folder = self.known(self.like(recipe) or recipe.inputs[0])
+        return "" if folder is None else str(read_config(folder)["architectures"][0])
 
     def builds(self, method: str) -> bool:
         """Whether its results are written; others are checkpoints as they are."""

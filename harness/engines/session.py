@@ -4,7 +4,6 @@ Import this module before torch and vllm: it sets the environment that they need
 """
 
 import copy
-import gc
 import math
 import operator
 import time
@@ -17,7 +16,8 @@ import melange.harness.engines.environment  # noqa: F401 (first)
 from melange.harness.engines.engine import Engine
 from melange.harness.engines.kv_pool import pool_bytes
 from melange.harness.engines.mixing import Mixing
-from melange.harness.engines.process_groups import forget_process_groups, release_process_groups
+from melange.harness.engines.process_groups import forget_process_groups
+from melange.harness.engines.routing import routed
 from melange.harness.engines.scoring import (
     NodeResult,
     Nodes,
@@ -27,16 +27,13 @@ from melange.harness.engines.scoring import (
     read_prompt_score,
     read_scores,
 )
+from melange.harness.engines.start import start
 from melange.harness.errors import HarnessError
 from melange.harness.records import EngineShape
-from melange.harness.requests import Completion, Generation, Request, Score, Timing
+from melange.harness.requests import Completion, Generation, Request, Route, Score, Timing, Tokens
 
 if TYPE_CHECKING:
     from melange.harness.recipes.logit_mix import LogitMix
-
-GARBAGE_THRESHOLD = 100_000
-"""New objects after which the collector looks. What an engine drops it frees at once; few of the
-objects are in circles, which only the collector finds."""
 
 PROBE = (1,)
 ONE_TOKEN = Generation(prompt=(), max_tokens=1)
@@ -51,7 +48,7 @@ class Session:
 
     def __init__(self, checkpoint: Path, shape: EngineShape) -> None:
         self.shape = shape
-        self._engine = Engine(partial(_start, shape=shape), checkpoint)
+        self._engine = Engine(partial(start, shape=shape), checkpoint)
         self._mixing: Mixing | None = None
         self._plan: ScoringPlan | None = None
         self._known_params: dict[Hashable, Any] = {}
@@ -107,6 +104,25 @@ class Session:
         found = self._score_long(plan.long) + read_scores(plan.nodes, self._ask(plan.nodes))
         return [found[place] for place in plan.places]
 
+    def reward(self, texts: Sequence[Tokens]) -> list[float]:
+        """What the loaded reward model's head says after each text's last token."""
+        self._check_known([Prefix(text) for text in texts])
+        inputs = [{"prompt_token_ids": [*text]} for text in texts]
+        outputs = self._llm.encode(inputs, pooling_task="classify", use_tqdm=False)
+        return [float(output.outputs.data) for output in outputs]
+
+    def route(self, texts: Sequence[Tokens]) -> list[Route]:
+        """
+        Raises:
+            HarnessError: the engine does not tell what each token chose.
+        """
+        # The cache would spare the beginning of a text, which then passes no router.
+        params = self._params(ONE_TOKEN, detokenize=False, skip_reading_prefix_cache=True)
+        return [
+            routed(self._llm, len(text), partial(self._run, [Prefix(text)], [params]))
+            for text in texts
+        ]
+
     def close(self) -> None:
         """Free the engine; the process can start another."""
         self._engine.close()
@@ -116,11 +132,12 @@ class Session:
         forget_process_groups()
 
     def _check_finite(self, name: str) -> None:
-        probe = self.score([Request(PROBE, PROBE)])[0]
-        if not math.isfinite(probe.logprob):
-            raise HarnessError(
-                f"{name}: log-probabilities are not finite; the weights hold NaN or inf"
-            )
+        if self.shape.runner == "pooling":
+            what, value = "rewards", self.reward([PROBE])[0]
+        else:
+            what, value = "log-probabilities", self.score([Request(PROBE, PROBE)])[0].logprob
+        if not math.isfinite(value):
+            raise HarnessError(f"{name}: {what} are not finite; the weights hold NaN or inf")
 
     def _check_known(self, prompts: Sequence[Prefix]) -> None:
         """vLLM asks the tokenizer, and answers what lies beyond the embedding with garbage."""
@@ -198,80 +215,6 @@ class Session:
         )
         prompts = [Prefix(*request) for request in requests]
         return self._run(prompts, [params] * len(prompts))
-
-
-def _start(checkpoint: Path, shape: EngineShape) -> Any:
-    from vllm import LLM
-
-    from melange.harness.engines.corrections import correct
-    from melange.harness.engines.fused.plugin import register
-
-    register()
-    correct(checkpoint, shape.device)
-    options = _options(shape)
-    forget_process_groups()
-    gc.freeze()  # vLLM collects garbage while it starts: what is imported need not be looked at
-    # A batch keeps tens of thousands of objects alive; every 700 new ones is too often to look.
-    gc.set_threshold(GARBAGE_THRESHOLD)
-    llm = LLM(str(checkpoint), **options)
-    # Requests keep their timings. Prometheus counters, which nobody reads, are a tenth of the time.
-    llm.llm_engine.logger_manager = None
-    if shape.device == "cpu":
-        release_process_groups()
-    return llm
-
-
-def _options(shape: EngineShape) -> dict[str, Any]:
-    """By vLLM's names."""
-    from melange.harness.engines.mix_processor import LogitMixing
-
-    asked = {
-        "kv_cache_memory_bytes": shape.kv_cache_bytes,
-        "kv_cache_dtype": shape.kv_cache_dtype,
-        "quantization": shape.quantization,
-        "gpu_memory_utilization": shape.gpu_memory_utilization,
-    }
-    return {
-        "dtype": shape.dtype,
-        "load_format": shape.load_format,
-        "max_model_len": shape.max_model_len,
-        "max_num_seqs": shape.max_num_seqs,
-        # Without log-probabilities of what was sampled from, a processor would not show in scores.
-        "logprobs_mode": "processed_logprobs",
-        "logits_processors": [LogitMixing],
-        # The processor reads the tokens sampled so far, which async scheduling has not yet.
-        "async_scheduling": False,
-        "disable_log_stats": False,
-        "enable_prefix_caching": True,
-        **{name: value for name, value in asked.items() if value is not None},
-        **(_cpu_options() if shape.device == "cpu" else {}),
-    }
-
-
-def _cpu_options() -> dict[str, Any]:
-    from melange.harness.engines.cpu_kernels import use_cpu_kernels
-
-    _ask_for_matrix_tiles()
-    return {
-        "enforce_eager": True,
-        "distributed_executor_backend": "uni",
-        # Contexts are shared in whole blocks; vLLM's own choice for a CPU is 128 tokens, of which a
-        # short context fills none. The CPU's attention takes multiples of 32.
-        "block_size": 32,
-        **use_cpu_kernels(),
-    }
-
-
-def _ask_for_matrix_tiles() -> None:
-    """Linux lets a process use AMX's tile registers once it has asked; the first use kills another.
-
-    oneDNN asks before its first large product in bfloat16. vLLM's attention does not ask, and may
-    come first.
-    """
-    import torch
-
-    if torch.cpu.get_capabilities().get("amx_bf16"):
-        torch.cpu._init_amx()
 
 
 def _completion(output: Any) -> Completion:

@@ -20,7 +20,7 @@ STOP_SEC = 10
 ABORT_SEC = 5
 """In which a hung process writes down where it is."""
 TICK_SEC = 1.0
-PRELOADED = ["melange.harness.engines.preload", "melange.harness.lm_eval_bridge"]
+PRELOADED = ["melange.harness.engines.preload", "melange.harness.evaluators.lm_eval"]
 
 
 def preload() -> None:

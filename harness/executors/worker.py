@@ -12,13 +12,16 @@ import traceback
 from collections.abc import Callable, Sequence, Set
 from multiprocessing.connection import Connection
 from pathlib import Path
+from pkgutil import resolve_name
 from threading import RLock
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from melange.harness.checkpoints.built import ensure
+from melange.harness.contracts import Evaluator
 from melange.harness.errors import HarnessError
+from melange.harness.evaluators import EVALUATORS, by_evaluator
 from melange.harness.executors.jobs import (
     NO_TASKS,
     Evaluate,
@@ -40,11 +43,11 @@ from melange.harness.measure.collectors import watched_round
 from melange.harness.measure.speed import fresh_requests, time_workload
 from melange.harness.panel import Panel
 from melange.harness.records import EngineShape, Workload
-from melange.harness.requests import Completion, Generation, Request, Score
+from melange.harness.requests import Completion, Generation, Request, Route, Score, Tokens
+from melange.harness.samples import TaskResult
 
 if TYPE_CHECKING:
     from melange.harness.engines.session import Session
-    from melange.harness.lm_eval_bridge import Examination
 
 REASON_CHARS = 500
 SIGN_SEC = 1.0
@@ -89,7 +92,9 @@ class Worker:
         self._last_sign = 0.0
         self._sessions: dict[EngineShape, Session] = {}
         """One, or those of a panel's parts."""
-        self._examination: Examination | None = None
+        self._evaluators: dict[str, Evaluator] = {}
+        self._tokenizer_key = ""
+        """Of the evaluators."""
         self._warm = False
         self._is_first = True
         self._start_sec = 0.0  # of the job, so far
@@ -154,19 +159,25 @@ class Worker:
         session = self._load(job.load, job.shape)
         self._enter("tasks")
         clocked = ClockedSession(session, self._enter)
-        results = list(self._examine(job.load.tokenizer).evaluate(clocked, job.tasks))
+        results: list[TaskResult] = []
+        for name, tasks in by_evaluator(job.tasks, self._tasks.entries).items():
+            results += self._evaluator(name, job.load.tokenizer).evaluate(clocked, tasks)
         return Evaluated(results, clocked.busy_sec)
 
-    def _examine(self, tokenizer_path: Path) -> "Examination":
-        from melange.harness.lm_eval_bridge import Examination, tokenizer_key
+    def _evaluator(self, name: str, tokenizer: Path) -> Evaluator:
+        """Opened once a tokenizer."""
+        from melange.harness.evaluators.tokenizers import tokenizer_key
 
-        key = tokenizer_key(tokenizer_path)
-        if self._examination is None or self._examination.tokenizer_key != key:
+        key = tokenizer_key(tokenizer)
+        if self._tokenizer_key != key:
+            self._evaluators, self._tokenizer_key = {}, key
+        if name not in self._evaluators:
             entries, limit, seed = self._tasks
-            self._examination = Examination(
-                entries, tokenizer_path, limit=limit, seed=seed, alive=self.alive
+            tasks = {task: one for task, one in entries.items() if one[0].evaluator == name}
+            self._evaluators[name] = resolve_name(EVALUATORS[name].open)(
+                tasks, tokenizer, limit=limit, seed=seed, alive=self.alive
             )
-        return self._examination
+        return self._evaluators[name]
 
     def _time(self, job: Time) -> Timed:
         session = self._load(job.load, job.shape)
@@ -238,6 +249,14 @@ class ClockedSession:
     def generate(self, generations: Sequence[Generation]) -> list[Completion]:
         with self._clock():
             return self._session.generate(generations)
+
+    def reward(self, texts: Sequence[Tokens]) -> list[float]:
+        with self._clock():
+            return self._session.reward(texts)
+
+    def route(self, texts: Sequence[Tokens]) -> list[Route]:
+        with self._clock():
+            return self._session.route(texts)
 
     @contextlib.contextmanager
     def _clock(self):  # type: ignore[no-untyped-def]

@@ -12,7 +12,7 @@ from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.checkpoints.weight_files import read_json
 from melange.harness.errors import HarnessError
 from melange.harness.loads import Served
-from melange.harness.recipe import Description, Recipe, known_recipe
+from melange.harness.recipe import Ability, Description, Recipe, known_recipe
 from melange.harness.requests import Completion, Generation, Request, Score
 
 if TYPE_CHECKING:
@@ -46,6 +46,10 @@ class Composite(Recipe):
     def score(self, panel: "Panel", batch: Sequence[Request]) -> list[Score]:
         """Of each continuation."""
         raise NotImplementedError
+
+    def abilities_of(self, checkpoints: Checkpoints) -> frozenset[Ability]:
+        """What it makes of its parts' answers, where all of them give such."""
+        return self.abilities.intersection(*(part.abilities_of(checkpoints) for part in self.parts))
 
     def check(self, checkpoints: Checkpoints) -> None:
         """

@@ -9,9 +9,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from melange.harness.checkpoints.built import DONE, ensure
+from melange.harness.checkpoints.configs import MIXTURES, REWARD_MODEL
 from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.loads import Load, Making, Served
-from melange.harness.recipe import Description, Recipe
+from melange.harness.recipe import Ability, Description, Recipe
 
 
 class Weights(Recipe):
@@ -26,6 +27,13 @@ class Weights(Recipe):
     @property
     def plain_role(self) -> str:
         return self.inputs[0] if len(self.inputs) == 1 and not self.options else ""
+
+    def abilities_of(self, checkpoints: Checkpoints) -> frozenset[Ability]:
+        """A reward model is no kind of recipe: its checkpoints' architecture says what it is."""
+        architecture = checkpoints.architecture(self)
+        if architecture.endswith(REWARD_MODEL):
+            return frozenset({Ability.REWARD})
+        return self.abilities | ({Ability.ROUTE} if architecture in MIXTURES else frozenset())
 
     def check(self, checkpoints: Checkpoints) -> None:
         checkpoints.check(self)

@@ -1,8 +1,9 @@
 """The scored examples of a cell as a parquet file: the one writer and the one reader."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,12 +19,14 @@ OPTIONAL = ("logprobs", "cluster", "answer")
 """Columns that some version did not write."""
 
 
-def encode_samples(samples: SampleColumns) -> bytes:
+def encode_samples(
+    samples: SampleColumns, columns: Mapping[str, Sequence[float]] = MappingProxyType({})
+) -> bytes:
     """As a file, with the columns of `Sample`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.table({"example": range(len(samples.score))} | samples._asdict())
+    table = pa.table({"example": range(len(samples.score))} | samples._asdict() | dict(columns))
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
     content: bytes = sink.getvalue().to_pybytes()

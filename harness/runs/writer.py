@@ -5,7 +5,7 @@ import errno
 import json
 import os
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +131,16 @@ class RunFolder:
         if cells:
             self.append(withdrawn(self.measurements(), cells, workloads))
 
-    def write_samples(self, candidate: str, task: str, samples: SampleColumns) -> None:
-        self._replace(samples_path(self.path, candidate, task), encode_samples(samples))
+    def write_samples(
+        self,
+        candidate: str,
+        task: str,
+        samples: SampleColumns,
+        columns: Mapping[str, Sequence[float]] | None = None,
+    ) -> None:
+        """`columns` are beside the samples' own."""
+        encoded = encode_samples(samples, columns or {})
+        self._replace(samples_path(self.path, candidate, task), encoded)
 
     @property
     def _measurements(self) -> Path:

@@ -25,6 +25,7 @@ from melange.harness.checkpoints.built import deleted_at_the_end
 from melange.harness.contracts import ConnectExecutor
 from melange.harness.engine_choice import EngineChoice
 from melange.harness.errors import HarnessError
+from melange.harness.evaluators import EVALUATORS
 from melange.harness.executors import executor_named
 from melange.harness.live_report import LiveReport
 from melange.harness.measure.memory import total_bytes
@@ -115,7 +116,8 @@ def check_something_runs(plan: Plan) -> None:
 
 
 def unchecked_candidates(plan: Plan, folder: RunFolder) -> set[str]:
-    done = {cell.candidate for cell in plan.cells if cell.done and cell.task is not None}
+    repeatable = {one.name for one in plan.tasks if EVALUATORS[one.evaluator].repeatable}
+    done = {cell.candidate for cell in plan.cells if cell.done and cell.task in repeatable}
     return done - {one.candidate for one in folder.checks()}
 
 

@@ -13,9 +13,10 @@ from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.contracts import Zoo
 from melange.harness.errors import HarnessError
 from melange.harness.estimates import needed_roles
+from melange.harness.evaluators import TaskEntries
 from melange.harness.measure.memory import total_bytes
 from melange.harness.plan import PlanOptions, choose_tasks, make_plan
-from melange.harness.prompt_lengths import PromptLengths, TaskEntries
+from melange.harness.prompt_lengths import PromptLengths
 from melange.harness.records import Candidate, EngineOptions, Plan, Suite, Task
 from melange.harness.roles import LARGEST, Roles
 from melange.harness.runs.current import CellKey

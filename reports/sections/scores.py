@@ -65,7 +65,7 @@ def _others(report: Report, candidate: str) -> list[dict[str, Any]]:
     return [
         {"line": line, "reading": reading(line), "scale": _scale(line)}
         for line in report.run.by_candidate[candidate]
-        if line.task is not None
+        if line.task in report.run.tasks
         and line.value is not None
         and (line.workload or line.metric != report.run.primary_metric(line.task))
     ]

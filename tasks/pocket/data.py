@@ -14,6 +14,7 @@ from pathlib import Path
 
 from melange.tasks.pocket import lexicon
 from melange.tasks.pocket.corpus import tuning_questions
+from melange.tasks.pocket.preferences import write_pairs
 from melange.tasks.pocket.world import (
     DOMAINS,
     INSTRUCTION_FORMS,
@@ -41,16 +42,19 @@ Draw = Callable[[random.Random], Question]
 
 
 def write_task_data(seed: int, dir: Path) -> None:
-    """Write `NAME.jsonl` (ROWS_PER_TASK) and `NAME.fewshot.jsonl` for every task.
+    """Write `NAME.jsonl` (ROWS_PER_TASK) and `NAME.fewshot.jsonl` for every task, and the pairs.
 
     `seed` is the world's; the same seed gives the same bytes.
     """
     dir.mkdir(parents=True, exist_ok=True)
     world = make_world(seed)
     facts = asked_facts(world)
-    for name, questions in task_questions(world).items():
+    asked = task_questions(world)
+    for name, questions in asked.items():
         write_rows(dir / f"{name}.jsonl", questions[:ROWS_PER_TASK], facts)
         write_rows(dir / f"{name}.fewshot.jsonl", questions[ROWS_PER_TASK:], facts)
+    tests = {name: questions[:ROWS_PER_TASK] for name, questions in asked.items()}
+    write_pairs(dir, tests, facts)
 
 
 def task_questions(world: World) -> dict[str, list[Question]]:

@@ -35,10 +35,11 @@ class Recorder:
 
 def requests_of(entries: Entries, tokenizer: Path) -> list[Request]:
     """The requests that lm-eval builds, in its order."""
-    from melange.harness.lm_eval_bridge import Examination
+    from melange.harness.evaluators.lm_eval import LmEvalEvaluator
 
     recorder = Recorder()
-    list(Examination(entries, tokenizer, limit=QUESTIONS, seed=0).evaluate(recorder, list(entries)))
+    evaluator = LmEvalEvaluator(entries, tokenizer, limit=QUESTIONS, seed=0)
+    list(evaluator.evaluate(recorder, list(entries)))
     assert len(recorder.requests) == CHOICES * QUESTIONS
     return recorder.requests
 

@@ -125,11 +125,11 @@ class ClockedEngine:
 def test_overhead(
     keep: Callable[[Ratio], None], pocket: Mapping[str, Path], pocket_rows: Path
 ) -> None:
-    from melange.harness.lm_eval_bridge import Examination
+    from melange.harness.evaluators.lm_eval import LmEvalEvaluator
 
     session = open_session(pocket[BASE])
     entries = pocket_entries(pocket_rows)
-    examination = Examination(entries, pocket[BASE], limit=None, seed=0)
+    examination = LmEvalEvaluator(entries, pocket[BASE], limit=None, seed=0)
     whole: list[float] = []
     in_session: list[float] = []
     in_vllm: list[float] = []

@@ -54,7 +54,7 @@ def pocket_entries(rows: Path, *names: str, **changes: Any) -> Entries:
     tasks = [
         task.model_copy(update=changes)
         for task in load_tasks().values()
-        if task.scale == "pocket" and (not names or task.name in names)
+        if task.name in names or (not names and task.name.startswith("pocket_"))
     ]
     sources = task_sources(tasks, rows)
     return {task.name: (task, sources[task.name]) for task in tasks}

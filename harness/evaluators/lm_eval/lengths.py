@@ -7,9 +7,9 @@ from typing import Any
 from lm_eval.api.instance import Instance
 from transformers import AutoTokenizer
 
-from melange.harness.lm_eval_bridge.examination import NoEngine
-from melange.harness.lm_eval_bridge.loading import load_parts
-from melange.harness.lm_eval_bridge.session_lm import SessionLM
+from melange.harness.evaluators.lm_eval.evaluator import NoEngine
+from melange.harness.evaluators.lm_eval.loading import load_parts
+from melange.harness.evaluators.lm_eval.session_lm import SessionLM
 from melange.harness.records import Task
 from melange.harness.requests import Length
 

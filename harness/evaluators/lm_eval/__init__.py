@@ -5,8 +5,7 @@ Requests are built and tokenized once per tokenizer and scored for every candida
 for all tasks in one batch. What a response is worth is decided by the lm-eval task alone.
 """
 
-from melange.harness.lm_eval_bridge.examination import Examination
-from melange.harness.lm_eval_bridge.session_lm import SessionLM
-from melange.harness.lm_eval_bridge.tokenizers import tokenizer_key
+from melange.harness.evaluators.lm_eval.evaluator import LmEvalEvaluator
+from melange.harness.evaluators.lm_eval.session_lm import SessionLM
 
-__all__ = ["Examination", "SessionLM", "tokenizer_key"]
+__all__ = ["LmEvalEvaluator", "SessionLM"]

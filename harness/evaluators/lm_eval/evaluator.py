@@ -9,16 +9,15 @@ from lm_eval.api.instance import Instance
 from transformers import AutoTokenizer
 
 from melange.harness.contracts import Session
-from melange.harness.lm_eval_bridge.loading import load_parts
-from melange.harness.lm_eval_bridge.scored_task import ScoredTask
-from melange.harness.lm_eval_bridge.session_lm import SessionLM
-from melange.harness.lm_eval_bridge.tokenizers import tokenizer_key
+from melange.harness.evaluators.lm_eval.loading import load_parts
+from melange.harness.evaluators.lm_eval.scored_task import ScoredTask
+from melange.harness.evaluators.lm_eval.session_lm import SessionLM
 from melange.harness.records import Task
-from melange.harness.requests import Completion, Generation, Request, Score
+from melange.harness.requests import Completion, Generation, Request, Route, Score, Tokens
 from melange.harness.samples import TaskResult
 
 
-class Examination:
+class LmEvalEvaluator:
     """The tasks of a run with their requests, for every candidate of one tokenizer."""
 
     def __init__(
@@ -35,7 +34,6 @@ class Examination:
         `alive` is called now and then where the engine is not at work.
         """
         self._alive = alive
-        self.tokenizer_key = tokenizer_key(tokenizer_path)
         self._tokenizer = AutoTokenizer.from_pretrained(tokenizer_path)
         self._lm = SessionLM(NoEngine(), self._tokenizer, seed)
         self._tasks = {
@@ -81,4 +79,10 @@ class NoEngine:
         raise AssertionError("no engine yet")
 
     def generate(self, generations: Sequence[Generation]) -> list[Completion]:
+        raise AssertionError("no engine yet")
+
+    def reward(self, texts: Sequence[Tokens]) -> list[float]:
+        raise AssertionError("no engine yet")
+
+    def route(self, texts: Sequence[Tokens]) -> list[Route]:
         raise AssertionError("no engine yet")

@@ -7,8 +7,8 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.utils import normalize_gen_kwargs
 from transformers import PreTrainedTokenizerBase
 
-from melange.harness.lm_eval_bridge.loading import load_parts
-from melange.harness.lm_eval_bridge.scored_task import by_doc
+from melange.harness.evaluators.lm_eval.loading import load_parts
+from melange.harness.evaluators.lm_eval.scored_task import by_doc
 from melange.harness.records import Task
 
 NOT_NAMED = 0

@@ -17,7 +17,7 @@ from melange.tasks.sources import task_sources
 
 pytestmark = pytest.mark.slow
 
-TASKS = {name: task for name, task in load_tasks().items() if task.scale == "pocket"}
+TASKS = {name: task for name, task in load_tasks().items() if name.startswith("pocket_")}
 LIMIT = 100
 ROLE = "small_mix"
 
@@ -27,13 +27,13 @@ def examine(
 ) -> dict[str, Sequence[Sample]]:
     """Samples by task, from the engine."""
     from melange.harness.engines.session import Session
-    from melange.harness.lm_eval_bridge import Examination
+    from melange.harness.evaluators.lm_eval import LmEvalEvaluator
 
     shape = EngineShape(signature="bridge", max_model_len=inspect(folder).context_length)
     session = Session(folder, shape)
     sources = task_sources(tasks.values(), rows)
     entries = {name: (task, sources[name]) for name, task in tasks.items()}
-    results = Examination(entries, folder, limit=limit, seed=0).evaluate(session, list(tasks))
+    results = LmEvalEvaluator(entries, folder, limit=limit, seed=0).evaluate(session, list(tasks))
     found = {one.task: list(one.samples.rows()) for one in results}
     session.close()
     return found
@@ -109,7 +109,7 @@ def test_shots_and_chat_template_are_rendered_as_with_the_hf_backend(
 
 
 def test_what_a_task_asks_of_generation_reaches_the_engine_or_is_refused() -> None:
-    from melange.harness.lm_eval_bridge.session_lm import _sampling
+    from melange.harness.evaluators.lm_eval.session_lm import _sampling
 
     asked = {"until": ["\n"], "do_sample": True, "temperature": 0.7, "top_p": 0.9, "min_p": 0.05,
              "repetition_penalty": 1.2, "min_new_tokens": 4, "num_beams": 1}  # fmt: skip

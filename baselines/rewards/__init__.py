@@ -1,0 +1,1 @@
+"""Reward models: what tells better answers from worse ones."""

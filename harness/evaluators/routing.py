@@ -1,0 +1,103 @@
+"""How a mixture routes: which experts the tokens of a domain choose, and how often twice in a row.
+
+Jiang et al. 2024, https://arxiv.org/abs/2401.04088, section 5. L layers, T tokens, K experts each.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import comb
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import AutoTokenizer
+
+from melange.harness.contracts import Session
+from melange.harness.records import Task
+from melange.harness.requests import Route
+from melange.harness.samples import SampleColumns, TaskResult
+
+Floats = NDArray[np.float64]
+
+
+class Routing:
+    """Rows have `prompt` and `answer`; a domain is a file of them. Values are of a document each,
+    so that intervals count documents: tokens of one are not independent."""
+
+    def __init__(
+        self,
+        tasks: Mapping[str, tuple[Task, Sequence[Any]]],
+        tokenizer: Path,
+        *,
+        limit: int | None,
+        seed: int,
+        alive: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._documents = {
+            name: list(read_documents(sources, limit)) for name, (_, sources) in tasks.items()
+        }
+        self._encode = AutoTokenizer.from_pretrained(tokenizer).encode
+
+    def evaluate(self, session: Session, tasks: Sequence[str]) -> Iterator[TaskResult]:
+        for name in tasks:
+            documents = self._documents[name]
+            texts = [tuple(self._encode(f"{prompt} {answer}")) for _, prompt, answer in documents]
+            room = session.max_model_len - 1  # the engine samples one token behind a text
+            routes = session.route([text[-room:] for text in texts])
+            values: dict[str, list[float]] = defaultdict(list)
+            for (domain, _, _), route in zip(documents, routes, strict=True):
+                for metric, value in document_values(domain, route):
+                    values[metric].append(value)
+            samples = SampleColumns.of(
+                (prompt, answer, "", None, score, "", "")
+                for (_, prompt, answer), score in zip(
+                    documents, values["routing_repetition"], strict=True
+                )
+            )
+            yield TaskResult(name, values, samples, sum(len(text) > room for text in texts))
+
+
+def read_documents(sources: Sequence[Any], limit: int | None) -> Iterator[tuple[str, str, str]]:
+    """Domain, prompt and answer; at most `limit` of each domain."""
+    for source in sources:
+        for domain, file in source["dataset_kwargs"]["data_files"].items():
+            for line in Path(file).read_text().splitlines()[:limit]:
+                row = json.loads(line)
+                yield domain, row["prompt"], row["answer"]
+
+
+def document_values(domain: str, route: Route) -> Iterator[tuple[str, float]]:
+    """By metric: `NAME`, or `NAME/domain/layer`, or `NAME/domain/layer/expert`; layers from 0."""
+    first_L, any_L = repetition(route)
+    num_chosen = route.chosen_LTK.shape[-1]
+    yield "routing_repetition", float(first_L.mean())
+    yield "routing_chance", 1 / route.num_experts
+    yield "routing_chance_any", chance_of_any(route.num_experts, num_chosen)
+    for layer, shares_E in enumerate(expert_shares(route)):
+        yield f"routing_repetition/{domain}/{layer}", float(first_L[layer])
+        yield f"routing_repetition_any/{domain}/{layer}", float(any_L[layer])
+        for expert, share in enumerate(shares_E):
+            yield f"routing_share/{domain}/{layer}/{expert}", float(share)
+
+
+def expert_shares(route: Route) -> Floats:
+    """[L, E]: of a layer's choices, those of each expert; they add up to 1."""
+    chosen_LN = route.chosen_LTK.reshape(len(route.chosen_LTK), -1)
+    counts = [np.bincount(chosen_N, minlength=route.num_experts) for chosen_N in chosen_LN]
+    return np.array(counts) / chosen_LN.shape[1]
+
+
+def repetition(route: Route) -> tuple[Floats, Floats]:
+    """[L] and [L]: of consecutive tokens, the share with the same first choice, and the share with
+    any choice in common."""
+    before_LTK, after_LTK = route.chosen_LTK[:, :-1], route.chosen_LTK[:, 1:]
+    first_LT = before_LTK[..., 0] == after_LTK[..., 0]
+    common_LT = (before_LTK[..., :, None] == after_LTK[..., None, :]).any(axis=(-1, -2))
+    return first_LT.mean(axis=1), common_LT.mean(axis=1)
+
+
+def chance_of_any(num_experts: int, num_chosen: int) -> float:
+    """That two random choices of so many experts have one in common."""
+    return 1 - comb(num_experts - num_chosen, num_chosen) / comb(num_experts, num_chosen)
