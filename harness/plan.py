@@ -90,11 +90,10 @@ def make_plan(
         engines[one.name] = asked
     return Plan(
         suite=suite, zoo=zoo.name, scale=zoo.scale, tasks=tuple(chosen),
-        candidates=tuple(candidates), cells=tuple(cells),
+        candidates=tuple(candidates), cells=tuple(cells), roles=tuple(options.roles),
         limit=suite.limit if options.limit is None else options.limit,
         seed=suite.seed if options.seed is None else options.seed, device=options.device,
         engine=options.engine.over(suite.engine), engines=engines, notes=options.notes,
-        roles=tuple(options.roles),
     )  # fmt: skip
 
 
