@@ -12,11 +12,11 @@ from pathlib import Path
 
 from melange.harness.errors import HarnessError
 from melange.harness.runs.layout import MANIFEST, MEASUREMENTS
-from melange.reports.cost_tables import CostTable, cost_table
-from melange.reports.load import load_run
-from melange.reports.report import Report, slugs
-from melange.reports.sections import footprints, workloads
-from melange.reports.tables import to_csv
+from melange.reports.analysis.run import load_run
+from melange.reports.pages.costs import footprints, workloads
+from melange.reports.tables.costs import CostTable, cost_table
+from melange.reports.tables.files import to_csv
+from melange.reports.view import Report, slugs
 
 RECORDS = (MANIFEST, MEASUREMENTS)
 USER_MISTAKE = 2

@@ -18,13 +18,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from melange.harness.runs.layout import REPORT
-from melange.reports.lm_eval_results import lm_eval_files
-from melange.reports.load import Run, load_run
-from melange.reports.report import Report
-from melange.reports.sections import Block, Section, discover
+from melange.reports.analysis.run import Run, load_run
+from melange.reports.pages import Block, Section, discover
 from melange.reports.summary import summary
-from melange.reports.tables import to_csv, to_markdown
+from melange.reports.tables.files import to_csv, to_markdown
+from melange.reports.tables.lm_eval_results import lm_eval_files
 from melange.reports.units import PERCENT, POINTS, duration, grouped, p_value, plural
+from melange.reports.view import Report
 
 HERE = Path(__file__).parent
 OWN_PAGES = ("index", "candidate", "task", "samples")

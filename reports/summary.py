@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 from melange.harness.metrics import headline
 from melange.harness.records import Outcome
-from melange.reports.aggregate import Mean
-from melange.reports.board import Standing
-from melange.reports.comparison.markdown import comparison_markdown
-from melange.reports.load import Reading, Run
-from melange.reports.progress import Progress
-from melange.reports.report import Report
-from melange.reports.tables import markdown_text
+from melange.reports.analysis.aggregate import Mean
+from melange.reports.analysis.board import Standing
+from melange.reports.analysis.progress import Progress
+from melange.reports.analysis.run import Reading, Run
+from melange.reports.tables.comparison_markdown import comparison_markdown
+from melange.reports.tables.files import markdown_text
 from melange.reports.units import PERCENT, Scale, grouped, plural, scale_for, unit_kind
+from melange.reports.view import Report
 
 PEAK = headline("memory")
 

@@ -14,9 +14,9 @@ from melange.harness.records import Outcome
 from melange.harness.runs.current import current
 from melange.harness.runs.writer import RunFolder
 from melange.harness.verdicts import Verdict, tally
-from melange.reports.checks import run_sentence
-from melange.reports.load import load_run
-from melange.reports.report import Report
+from melange.reports.analysis.checks import run_sentence
+from melange.reports.analysis.run import load_run
+from melange.reports.view import Report
 
 pytestmark = pytest.mark.slow
 

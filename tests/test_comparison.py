@@ -25,12 +25,12 @@ from hypothesis import strategies as st
 from report_run import write_lines, write_samples
 
 from melange.harness.stats import holm
-from melange.reports.comparison import Change, Comparison, Kind, Verdict, compare
-from melange.reports.comparison.markdown import comparison_markdown
-from melange.reports.comparison.noise import Estimate, Paces, estimate
-from melange.reports.comparison.table import to_frame
-from melange.reports.comparison.verdict import corrected, smallest_slowdown
-from melange.reports.load import load_run
+from melange.reports.analysis.comparison import Change, Comparison, Kind, Verdict, compare
+from melange.reports.analysis.comparison.noise import Estimate, Paces, estimate
+from melange.reports.analysis.comparison.verdict import corrected, smallest_slowdown
+from melange.reports.analysis.run import load_run
+from melange.reports.tables.comparison import to_frame
+from melange.reports.tables.comparison_markdown import comparison_markdown
 
 TASK = "knowledge"
 p_values = st.lists(st.floats(1e-12, 1), min_size=1, max_size=30)

@@ -132,7 +132,7 @@ def run_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_section_of_a_page_is_two_files(tmp_path: Path) -> None:
     """In a copy of the project."""
     copy_project(tmp_path, "reports")
-    for name in ("reports/sections/sources.py", "reports/templates/sections/sources.html"):
+    for name in ("reports/pages/sources.py", "reports/templates/sections/sources.html"):
         (tmp_path / name).write_text(EXAMPLES[name])
     run = shutil.copytree(ROOT / "tests" / "data" / "report", tmp_path / "run")
     done = run_in(tmp_path, "-m", "melange.reports", str(run))

@@ -22,8 +22,8 @@ from nightly_runs import (
 
 from melange.harness.errors import HarnessError
 from melange.harness.runs.history import History, Key, read_history, read_night
-from melange.reports.nightly.pages import render_trends
-from melange.reports.nightly.trends import Trend, events, trends
+from melange.reports.analysis.trends.trends import Trend, events, trends
+from melange.reports.pages.trends import render_trends
 
 NIGHTS = Nights(nights=40, candidates=2, tasks=2, workloads=2)
 ATTACK = "<script>alert(1)</script></script><!--"
@@ -118,7 +118,7 @@ def test_a_line_that_was_cut_costs_that_line_only(tmp_path: Path) -> None:
 
 
 def test_numbers_are_those_that_a_report_shows(tmp_path: Path) -> None:
-    from melange.reports.load import load_run
+    from melange.reports.analysis.run import load_run
 
     run = write_night(tmp_path / "run", NIGHTS, 0)
     report, night = load_run(run), read_night(run)

@@ -14,10 +14,10 @@ from test_report import lines_of, text_of
 
 from melange.harness.errors import HarnessError
 from melange.harness.runs.writer import RunFolder
-from melange.reports.load import load_run
+from melange.reports.analysis.run import load_run
 from melange.reports.render import render
-from melange.reports.report import Report
 from melange.reports.summary import summary
+from melange.reports.view import Report
 
 ROOT = Path(__file__).parent.parent
 HOLE = re.compile(r"\b(nan|none|null|undefined|inf)\b", re.IGNORECASE)

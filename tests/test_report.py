@@ -17,10 +17,10 @@ from report_run import Shape, write_lines, write_run, write_samples
 from melange.harness.errors import HarnessError
 from melange.harness.runs.current import current
 from melange.harness.runs.reader import read_measurements
-from melange.reports.load import load_run
+from melange.reports.analysis.run import load_run
+from melange.reports.pages import Block, discover
 from melange.reports.render import render
-from melange.reports.report import Report, slugs
-from melange.reports.sections import Block, discover
+from melange.reports.view import Report, slugs
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "data" / "report"
@@ -312,7 +312,7 @@ def test_slugs_are_unique_and_safe():
 
 @pytest.mark.parametrize("section", discover(), ids=lambda s: f"{s.page}-{s.title}")
 def test_sections_keep_the_contract(section, run):
-    from melange.reports.report import Report
+    from melange.reports.view import Report
 
     report = Report(load_run(run))
     subjects = {"candidate": "base", "task": "knowledge", "samples": "knowledge"}

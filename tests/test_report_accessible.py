@@ -13,7 +13,7 @@ from report_run import Shape, write_run
 from test_report_browser import LAID_OUT, browser, visit  # noqa: F401
 
 from melange.reports.render import HERE, render
-from melange.reports.report import MARKERS, NUM_COLOURS, Report
+from melange.reports.view import MARKERS, NUM_COLOURS, Report
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
 

@@ -8,9 +8,9 @@ import pytest
 from report_run import Shape, write_lines, write_run, write_samples
 from test_report import ATTACK, lines_of
 
-from melange.reports.load import Run, load_run
+from melange.reports.analysis.run import Run, load_run
 from melange.reports.render import render
-from melange.reports.report import Report
+from melange.reports.view import Report
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 

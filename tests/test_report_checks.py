@@ -9,10 +9,10 @@ from report_run import Shape, write_run
 
 from melange.harness.runs.samples import samples_hash
 from melange.harness.verdicts import Check, Verdict
-from melange.reports.checks import candidate_sentence, run_sentence
-from melange.reports.load import load_run
+from melange.reports.analysis.checks import candidate_sentence, run_sentence
+from melange.reports.analysis.run import load_run
 from melange.reports.render import render
-from melange.reports.report import Report
+from melange.reports.view import Report
 
 TASK = "knowledge"
 ATTACK = "<script>alert(1)</script>"

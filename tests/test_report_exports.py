@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_run import Shape, write_run
 
-from melange.reports.load import load_run
+from melange.reports.analysis.run import load_run
 from melange.reports.render import render
-from melange.reports.report import slugs
-from melange.reports.tables import to_csv, to_markdown
+from melange.reports.tables.files import to_csv, to_markdown
+from melange.reports.view import slugs
 
 
 @pytest.fixture(scope="module")

@@ -19,15 +19,15 @@ from hypothesis import strategies as st
 from report_run import Shape, write_run, write_samples
 
 from melange.harness.runs.manifest import Manifest
-from melange.reports.load import Run, load_run
+from melange.reports.analysis.run import Run, load_run
+from melange.reports.analysis.samples.excerpts import goodness, telling_rows
+from melange.reports.analysis.samples.table import read_task
+from melange.reports.pages import discover
+from melange.reports.pages.candidate.samples import clipped, clipped_prompt
+from melange.reports.pages.samples.browser import default_columns
+from melange.reports.pages.samples.packed import NOTHING, packed
 from melange.reports.render import blocks_of, own_pages, page_html, render
-from melange.reports.report import Report
-from melange.reports.samples.excerpts import goodness, telling_rows
-from melange.reports.samples.pages import NOTHING, packed
-from melange.reports.samples.table import read_task
-from melange.reports.sections import discover
-from melange.reports.sections.samples import clipped, clipped_prompt
-from melange.reports.sections.samples_browser import default_columns
+from melange.reports.view import Report
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 ROW = st.fixed_dictionaries(
@@ -108,7 +108,7 @@ def read_back(facts: dict, pieces: dict) -> dict[str, dict[int, dict]]:
 @given(cells=CELLS, block_bytes=st.sampled_from([1, 200, 2**18]))
 def test_the_page_holds_what_was_written(cells, block_bytes):
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("melange.reports.samples.pages.BLOCK_BYTES", block_bytes)
+        patch.setattr("melange.reports.pages.samples.packed.BLOCK_BYTES", block_bytes)
         for candidate, rows in cells.items():
             write_cell(Path(folder), candidate, rows)
         table = read_task(bare_run(Path(folder)), "t", cells)

@@ -15,9 +15,9 @@ from test_report_browser import (  # noqa: F401
     visit,
 )
 
-from melange.reports.load import load_run
+from melange.reports.analysis.run import load_run
 from melange.reports.render import own_pages, render
-from melange.reports.report import Report
+from melange.reports.view import Report
 
 EXAMPLES = 3000
 HOSTILE = (

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from report_run import Shape, write_run
 
-from melange.reports.load import load_run
+from melange.reports.analysis.run import load_run
 from melange.reports.render import render
-from melange.reports.report import Report
 from melange.reports.summary import FAILURES, TOP, summary
+from melange.reports.view import Report
 
 ATTACK = "</details><img src=x onerror=alert(1)> | [a](javascript:b) `c` *d* _e_"
 

@@ -18,8 +18,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from quality_runs import Apart, compare, largest_gaps, measure  # noqa: E402
 
-from melange.reports.load import load_run  # noqa: E402
-from melange.reports.report import Report  # noqa: E402
+from melange.reports.analysis.run import load_run  # noqa: E402
+from melange.reports.view import Report  # noqa: E402
 
 OUT = ROOT / "runs" / "processor-study"
 SUITE = "jan2024"

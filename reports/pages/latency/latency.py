@@ -1,0 +1,142 @@
+"""How long requests take: median, 90th and 99th percentile, workload by workload."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from melange.reports.analysis.run import Reading
+from melange.reports.pages import Block
+from melange.reports.tables.cost_columns import workload_words
+from melange.reports.units import Scale, scale_for
+from melange.reports.view import Look, Report
+
+METRICS = {
+    "ttft_sec": "To the first token",
+    "tpot_sec": "Per further token",
+    "latency_sec": "From end to end",
+}
+TAILS = ("p90", "p99")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """A candidate's percentiles of one metric."""
+
+    p50: Reading
+    p90: Reading
+    p99: Reading
+    bar: dict[str, float] | None
+    """Positions on an axis from 0 to 100; None without a median."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    candidate: str
+    look: Look
+    spreads: tuple[Spread, ...]
+
+    @property
+    def gap(self) -> Reading | None:
+        """Why there is no number at all."""
+        medians = [spread.p50 for spread in self.spreads]
+        return medians[0] if all(one.value is None for one in medians) else None
+
+
+class Latency:
+    page = "latency"
+    order = 10
+    title = "Latency by workload"
+    template = "sections/latency.html"
+
+    def block(self, report: Report, subject: str) -> Block | None:
+        tails = [f"{metric}_{tail}" for metric in METRICS for tail in TAILS]
+        workloads = dict.fromkeys(w for tail in tails for w in report.run.timed.get(tail, []))
+        if not workloads:
+            return None
+        loads = [w for w in report.run.workloads if w in workloads]
+        tables = [_table(report, workload) for workload in loads]
+        return Block(
+            data={"tables": tables, "metrics": METRICS},
+            tables={"latency": pd.DataFrame([r for t in tables for r in _plain_rows(t)])},
+        )
+
+
+def _table(report: Report, workload: str) -> dict[str, Any]:
+    found = {
+        metric: {c: _percentiles(report, c, metric, workload) for c in report.run.families}
+        for metric in METRICS
+    }
+    scales = {metric: _scale(cells) for metric, cells in found.items()}
+    ends = {metric: _longest(cells) for metric, cells in found.items()}
+    rows = [
+        Row(
+            candidate=candidate,
+            look=report.look(candidate),
+            spreads=tuple(_spread(found[m][candidate], ends[m]) for m in METRICS),
+        )
+        for candidate in report.run.families
+    ]
+    return {
+        "workload": workload,
+        "words": workload_words(report.run, workload),
+        "rows": sorted(rows, key=_order),
+        "scales": scales,
+        "ends": ends,
+    }
+
+
+def _percentiles(report: Report, candidate: str, metric: str, workload: str) -> list[Reading]:
+    names = [metric, *(f"{metric}_{tail}" for tail in TAILS)]
+    return [report.run.read(candidate, name, workload=workload) for name in names]
+
+
+def _scale(cells: dict[str, list[Reading]]) -> Scale:
+    return scale_for("sec", [readings[0].value for readings in cells.values()])
+
+
+def _longest(cells: dict[str, list[Reading]]) -> float:
+    """Where the axis ends, in seconds."""
+    return max((r.value for rs in cells.values() for r in rs if r.value is not None), default=0.0)
+
+
+def _spread(readings: list[Reading], end: float) -> Spread:
+    p50, p90, p99 = readings
+    bar = None
+    if p50.value is not None and end > 0:
+        at, tick, stop = (_at(r.value, p50.value, end) for r in readings)
+        bar = {"at": at, "tick": tick, "stop": max(at, tick, stop)}
+    return Spread(p50=p50, p90=p90, p99=p99, bar=bar)
+
+
+def _at(value: float | None, otherwise: float, end: float) -> float:
+    return round((otherwise if value is None else value) / end * 100, 2)
+
+
+def _order(row: Row) -> tuple[bool, float]:
+    """By latency from end to end, then those without."""
+    value = row.spreads[-1].p50.value
+    return (value is None, value or 0.0)
+
+
+def _plain_rows(table: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "workload": table["workload"],
+            "candidate": row.candidate,
+            "family": row.look.family,
+            "metric": metric,
+            "p50": spread.p50.value,
+            "p50_ci_low": spread.p50.low,
+            "p50_ci_high": spread.p50.high,
+            "p50_n": spread.p50.n,
+            "p50_gap": spread.p50.reason,
+            "p90": spread.p90.value,
+            "p99": spread.p99.value,
+        }
+        for row in table["rows"]
+        for metric, spread in zip(METRICS, row.spreads, strict=True)
+    ]
+
+
+SECTION = Latency()

@@ -1,0 +1,1 @@
+"""How to make a run again."""

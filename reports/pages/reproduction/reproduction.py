@@ -1,0 +1,62 @@
+"""Commands that measure the run again, whole or one cell of it."""
+
+import glob
+import shlex
+
+from melange.harness.runs.manifest import Manifest
+from melange.reports.pages import Block
+from melange.reports.view import Report
+
+ONE_CELL = "runs/one-cell"
+TAKE_VALUES = {"--only", "--tasks", "--out", "--compare"}
+ALONE = {"--report-only", "--plan", "--list", "--fail-on-regression"}
+
+
+class Reproduction:
+    page = "reproduction"
+    order = 10
+    title = "Run it again"
+    template = "sections/reproduction.html"
+
+    def block(self, report: Report, subject: str) -> Block:
+        manifest = report.run.manifest
+        command = command_line(manifest)
+        revision = (manifest.git_revision or "").removesuffix("-dirty")
+        return Block(
+            data={
+                "command": command,
+                "revision": revision,
+                "dirty": (manifest.git_revision or "").endswith("-dirty"),
+                "lock": f"locks/{'gpu' if manifest.device == 'cuda' else 'cpu'}.txt",
+                "suite_command": suite_command(command),
+                "candidates": [(name, _quoted(name)) for name in report.ranking],
+                "tasks": [(name, _quoted(name)) for name in report.run.tasks],
+                "out": ONE_CELL,
+            }
+        )
+
+
+def command_line(manifest: Manifest) -> str:
+    command = manifest.command
+    return command if isinstance(command, str) else shlex.join(command)
+
+
+def suite_command(command: str) -> str:
+    """The command without what narrows it to some cells, or to another purpose."""
+    words = command.split()
+    kept: list[str] = []
+    skip = False
+    for word in words:
+        name = word.partition("=")[0]
+        if not skip and name not in TAKE_VALUES | ALONE:
+            kept.append(word)
+        skip = not skip and word in TAKE_VALUES
+    return " ".join(kept)
+
+
+def _quoted(name: str) -> str:
+    """As an argument that matches this name alone."""
+    return shlex.quote(glob.escape(name))
+
+
+SECTION = Reproduction()

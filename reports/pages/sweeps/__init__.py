@@ -1,0 +1,1 @@
+"""Candidates that form a curve."""

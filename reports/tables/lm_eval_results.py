@@ -1,0 +1,109 @@
+"""Each candidate's scores in the form of lm-eval's own results files, for tools that read those.
+
+Schema: `EvalResults` of lm-eval 0.4.13 (lm_eval/result_schema.py). A task without a result is left
+out, as lm-eval itself would.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from melange.harness.errors import HarnessError
+from melange.harness.records import Measurement, Task
+from melange.reports.view import Report
+
+UNKNOWN_FILTER = "none"
+
+
+def lm_eval_files(report: Report) -> Iterator[tuple[str, str]]:
+    """Paths below the report's folder, and texts; none for candidates without a score."""
+    for candidate, slug in report.candidate_slugs.items():
+        results = lm_eval_results(report, candidate)
+        if results["results"]:
+            yield f"data/lm-eval/{slug}.json", json.dumps(results, indent=2, ensure_ascii=False)
+
+
+def lm_eval_results(report: Report, candidate: str) -> dict[str, Any]:
+    run = report.run
+    lines = [m for m in run.by_candidate[candidate] if m.task and not m.workload]
+    scored = dict.fromkeys(m.task for m in lines if m.task and m.value is not None)
+    tasks = {name: run.tasks[name] for name in scored}
+    manifest = run.manifest
+    versions = manifest.versions
+    return {
+        "results": {name: _results(report, lines, name) for name in tasks},
+        "group_subtasks": {name: [] for name in tasks},
+        "configs": {name: _config(name, task) for name, task in tasks.items()},
+        # The tasks' own version is not recorded: the suite's revision pins it.
+        "versions": dict.fromkeys(tasks, manifest.git_revision),
+        "n-shot": {name: (task.num_fewshot or 0) if task else 0 for name, task in tasks.items()},
+        "higher_is_better": {name: _directions(lines, name) for name in tasks},
+        "n-samples": {name: _counts(lines, name) for name in tasks},
+        "config": {
+            "model": "melange",
+            "model_args": {"candidate": candidate, "family": run.families[candidate]},
+            "device": manifest.device,
+            "limit": manifest.limit,
+            "random_seed": manifest.seed,
+        },
+        "git_hash": manifest.git_revision,
+        "lm_eval_version": versions.get("lm-eval"),
+        "transformers_version": versions.get("transformers"),
+        "model_name": candidate,
+    }
+
+
+def _results(report: Report, lines: list[Measurement], task: str) -> dict[str, Any]:
+    """`metric,filter` -> value and `metric_stderr,filter` -> standard error or "N/A"."""
+    found: dict[str, Any] = {"alias": task}
+    for line in lines:
+        if line.task == task and line.value is not None:
+            metric, _, other = line.metric.partition(",")
+            name = other or _filter(report.run.tasks[task])
+            found[f"{metric},{name}"] = line.value
+            found[f"{metric}_stderr,{name}"] = _standard_error(report, line)
+    return found
+
+
+def _filter(task: Task | None) -> str:
+    return task.filter if task else UNKNOWN_FILTER
+
+
+def _standard_error(report: Report, line: Measurement) -> float | str:
+    """lm-eval's own: the deviation of the primary metric's samples over the root of n."""
+    assert line.task is not None
+    if line.metric != report.run.primary_metric(line.task):
+        return "N/A"
+    try:
+        scores = report.scores(line.candidate, line.task)
+    except HarnessError:
+        # The task's page of samples says why they cannot be read.
+        return "N/A"
+    if scores is None or len(scores.values_N) < 2:
+        return "N/A"
+    return float(scores.values_N.std(ddof=1)) / math.sqrt(len(scores.values_N))
+
+
+def _directions(lines: list[Measurement], task: str) -> dict[str, bool | None]:
+    return {
+        line.metric.partition(",")[0]: line.higher_is_better
+        for line in lines
+        if line.task == task and line.value is not None
+    }
+
+
+def _counts(lines: list[Measurement], task: str) -> dict[str, int | None]:
+    most = max((line.n or 0 for line in lines if line.task == task), default=0)
+    return {"original": most or None, "effective": most or None}
+
+
+def _config(name: str, task: Task | None) -> dict[str, Any]:
+    if task is None:
+        return {"task": name}
+    return {
+        "task": name,
+        "output_type": task.output_type,
+        "num_fewshot": task.num_fewshot,
+        "metadata": {"lm_eval": task.lm_eval, "source": task.source},
+    }
