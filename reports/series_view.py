@@ -1,16 +1,27 @@
-"""One series of runs, with all that its trend pages show."""
+"""What pages of trends see: one series of runs, or all series of a folder."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from melange.harness.runs.history import ACCURACY, COSTS, REVISION, SPEEDS, Night, Series
+from melange.harness.runs.history import (
+    ACCURACY,
+    COSTS,
+    REVISION,
+    SPEEDS,
+    History,
+    Night,
+    Series,
+)
+from melange.harness.runs.layout import TRENDS
 from melange.reports.analysis.trends.trends import WHOLE, Event, Trend, changes, events, trends
 from melange.reports.metrics import Metric, describe
+from melange.reports.page import PageFile, Table, slugs
+from melange.reports.styles import FamilyStyle, family_styles
+from melange.reports.tables.files import to_csv
 from melange.reports.units import Scale, plural, scale_for, unit_kind
-from melange.reports.view import MARKERS, NUM_COLOURS, Look, slugs
 
 CLEAREST = 8
 """Steps that a page shows of one run: one cause moves many trends."""
@@ -19,18 +30,6 @@ WHOLES = {ACCURACY: "Mean over held-out tasks"} | dict.fromkeys(
     SPEEDS, "Geometric mean over workloads"
 )
 """Headings of trends that are of no single task or workload."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrendPage:
-    kind: str
-    path: str
-    """Relative to the folder of runs."""
-    title: str
-
-    @property
-    def root(self) -> str:
-        return "../" * self.path.count("/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +55,15 @@ def _step_change(found: Sequence[Event]) -> StepChange:
 
 
 @dataclass(frozen=True)
-class Course:
+class SeriesView:
     """One series of runs with all that its pages show."""
 
     series: Series
     nights: Sequence[Night]
     folder: str
-    """Of its pages, relative to the folder of runs."""
+    """Of its pages, below the folder of runs; ends in `/`."""
+
+    kind = "series"
 
     @cached_property
     def trends(self) -> list[Trend]:
@@ -84,12 +85,23 @@ class Course:
         return [metric for metric in METRICS if metric in present]
 
     @cached_property
-    def pages(self) -> dict[str, TrendPage]:
+    def metric_slugs(self) -> dict[str, str]:
+        return {metric: metric.replace("_", "-") for metric in self.metrics}
+
+    @cached_property
+    def pages(self) -> dict[str, PageFile]:
+        """By metric."""
         return {
-            metric: TrendPage(kind="metric", path=f"{self.folder}/{metric.replace('_', '-')}.html",
-                              title=label(metric).label)
-            for metric in self.metrics
+            metric: PageFile(subject=metric, path=f"{self.folder}{stem}.html",
+                             title=label(metric).label)
+            for metric, stem in self.metric_slugs.items()
         }  # fmt: skip
+
+    def table_files(self, stem: str, table: Table) -> Mapping[str, str]:
+        return {f"{self.folder}{stem}.csv": to_csv(table)}
+
+    def variables(self, page: PageFile) -> Mapping[str, Any]:
+        return {"label": label}
 
     @cached_property
     def scales(self) -> dict[str, Scale]:
@@ -101,12 +113,8 @@ class Course:
         return scale_for(unit_kind(metric, found[0].unit), newest)
 
     @cached_property
-    def looks(self) -> dict[str, Look]:
-        families = dict.fromkeys(trend.family for trend in self.trends)
-        return {
-            family: Look(family=family, colour=i % NUM_COLOURS, marker=MARKERS[i % len(MARKERS)])
-            for i, family in enumerate(families)
-        }
+    def styles(self) -> dict[str, FamilyStyle]:
+        return family_styles(trend.family for trend in self.trends)
 
     @cached_property
     def candidates(self) -> dict[str, str]:
@@ -161,6 +169,32 @@ class Course:
 
     def overview(self, metric: str, candidate: str) -> Trend | None:
         return next((one for one in self.of(metric, candidate) if one.key.subject == WHOLE), None)
+
+
+@dataclass(frozen=True)
+class HistoryView:
+    """A folder of runs: its series side by side, and what could not be read."""
+
+    history: History
+    title: str
+
+    kind = "history"
+    folder = ""
+
+    @cached_property
+    def series(self) -> list[SeriesView]:
+        by_series = self.history.by_series()
+        names = slugs("\0".join(map(str, one)) for one in by_series).values()
+        return [
+            SeriesView(series, nights, f"{TRENDS}/{name}/")
+            for name, (series, nights) in zip(names, by_series.items(), strict=True)
+        ]
+
+    def table_files(self, stem: str, table: Table) -> Mapping[str, str]:
+        return {f"{stem}.csv": to_csv(table)}
+
+    def variables(self, page: PageFile) -> Mapping[str, Any]:
+        return {"label": label}
 
 
 def label(metric: str) -> Metric:

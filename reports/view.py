@@ -1,57 +1,40 @@
-"""What every section sees: the run, and the tables and names derived from it once."""
+"""What pages see: a run, with the tables and names derived from it once."""
 
-import re
-import unicodedata
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
-from melange.reports.analysis.bases import references
+from melange.reports.analysis.bases import bases
 from melange.reports.analysis.board import Scope, Standing, scope_of_means, standings
 from melange.reports.analysis.comparison import Comparison, compare
 from melange.reports.analysis.evidence import Evidence
 from melange.reports.analysis.example_scores import Scores
 from melange.reports.analysis.progress import Progress, progress_of
 from melange.reports.analysis.run import Run
-from melange.reports.analysis.samples.excerpts import Shelf
+from melange.reports.analysis.samples.excerpts import SampleReader
+from melange.reports.page import PageFile, Table, slugs
+from melange.reports.styles import FamilyStyle, family_styles
 from melange.reports.tables.board import columns
-from melange.reports.tables.board_column import Column
-
-MARKERS = ("circle", "square", "triangle", "diamond", "down", "plus", "cross")
-NUM_COLOURS = 7
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """How a family is drawn, the same on every page: colour and shape say the same thing."""
-
-    family: str
-    colour: int
-    """Index of the stylesheet's --family-N."""
-    marker: str
+from melange.reports.tables.board_column import BoardColumn
+from melange.reports.tables.files import to_csv, to_markdown
 
 
 @dataclass(frozen=True)
-class Report:
+class RunView:
     run: Run
     baseline: Run | None = None
     """An earlier run that this one is compared with."""
 
-    @cached_property
-    def looks(self) -> dict[str, Look]:
-        families = dict.fromkeys(self.run.families.values())
-        # Past seven families the shapes shift against the colours, so that pairs stay unique.
-        return {
-            family: Look(
-                family=family,
-                colour=i % NUM_COLOURS,
-                marker=MARKERS[(i + i // NUM_COLOURS) % len(MARKERS)],
-            )
-            for i, family in enumerate(families)
-        }
+    kind = "run"
+    folder = ""
 
-    def look(self, candidate: str) -> Look:
-        return self.looks[self.run.families[candidate]]
+    @cached_property
+    def styles(self) -> dict[str, FamilyStyle]:
+        return family_styles(self.run.families.values())
+
+    def style(self, candidate: str) -> FamilyStyle:
+        return self.styles[self.run.families[candidate]]
 
     @cached_property
     def candidate_slugs(self) -> dict[str, str]:
@@ -79,19 +62,19 @@ class Report:
         return [row.candidate for row in self.standings]
 
     @cached_property
-    def columns(self) -> list[Column]:
+    def columns(self) -> list[BoardColumn]:
         return columns(self.run, self.scope, self.evidence, self.standings)
 
-    def column(self, key: str) -> Column | None:
+    def column(self, key: str) -> BoardColumn | None:
         return self._columns_by_key.get(key)
 
     @cached_property
-    def _columns_by_key(self) -> dict[str, Column]:
+    def _columns_by_key(self) -> dict[str, BoardColumn]:
         return {column.key: column for column in self.columns}
 
     @cached_property
-    def references(self) -> dict[str, str | None]:
-        return references(self.run)
+    def bases(self) -> dict[str, str | None]:
+        return bases(self.run)
 
     def scores(self, candidate: str, task: str) -> Scores | None:
         """A cell's scores, read once; None where no samples were kept.
@@ -109,8 +92,8 @@ class Report:
         return {}
 
     @cached_property
-    def samples(self) -> Shelf:
-        return Shelf(self.run, tuple(self.ranking))
+    def samples(self) -> SampleReader:
+        return SampleReader(self.run, tuple(self.ranking))
 
     @cached_property
     def comparison(self) -> Comparison | None:
@@ -125,17 +108,24 @@ class Report:
         suite = self.run.manifest.suite
         return (suite.title or suite.name) if suite else self.run.folder.name
 
+    def table_files(self, stem: str, table: Table) -> Mapping[str, str]:
+        return {f"data/{stem}.csv": to_csv(table), f"data/{stem}.md": to_markdown(table)}
 
-def slugs(names: Iterable[str]) -> dict[str, str]:
-    """Name -> a file name that is safe everywhere and unique in this set."""
-    found: dict[str, str] = {}
-    taken: set[str] = set()
-    for name in names:
-        plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-        stem = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:80] or "unnamed"
-        slug, count = stem, 2
-        while slug in taken:
-            slug, count = f"{stem}-{count}", count + 1
-        taken.add(slug)
-        found[name] = slug
-    return found
+    def variables(self, page: PageFile) -> Mapping[str, Any]:
+        """Addresses of the run's other pages."""
+        root = page.root
+        return {
+            "candidate_href": lambda name: f"{root}candidates/{self.candidate_slugs[name]}.html",
+            "task_href": lambda name: f"{root}tasks/{self.task_slugs[name]}.html",
+            "samples_href": partial(self._samples_href, root),
+        }
+
+    def _samples_href(
+        self, root: str, task: str, *, example: int | None = None, a: str = "", show: str = ""
+    ) -> str:
+        """The task's page of samples, at an example or filtered; its script reads the fragment."""
+        given = {"a": self.candidate_slugs[a] if a else "", "show": show}
+        parts = [f"example-{example}"] if example is not None else []
+        parts += [f"{key}={value}" for key, value in given.items() if value]
+        fragment = f"#{'&'.join(parts)}" if parts else ""
+        return f"{root}samples/{self.task_slugs[task]}.html{fragment}"

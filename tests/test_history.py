@@ -23,7 +23,7 @@ from nightly_runs import (
 from melange.harness.errors import HarnessError
 from melange.harness.runs.history import History, Key, read_history, read_night
 from melange.reports.analysis.trends.trends import Trend, events, trends
-from melange.reports.pages.trends import render_trends
+from melange.reports.render import render_trends
 
 NIGHTS = Nights(nights=40, candidates=2, tasks=2, workloads=2)
 ATTACK = "<script>alert(1)</script></script><!--"

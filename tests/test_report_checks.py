@@ -12,7 +12,7 @@ from melange.harness.verdicts import Check, Verdict
 from melange.reports.analysis.checks import candidate_sentence, run_sentence
 from melange.reports.analysis.run import load_run
 from melange.reports.render import render
-from melange.reports.view import Report
+from melange.reports.view import RunView
 
 TASK = "knowledge"
 ATTACK = "<script>alert(1)</script>"
@@ -90,7 +90,7 @@ def test_a_disputed_cell_shows_both_answers_and_has_no_place(folder: Path) -> No
         folder, check(verdict=Verdict.DISPUTED, difference=3.0, **answers), check(example=4)
     )
     dispute(folder, "base")
-    report = Report(load_run(folder))
+    report = RunView(load_run(folder))
     assert "base" not in report.evidence.ranked
     assert report.run.quality("base", TASK).outcome == "disputed"
     render(folder)

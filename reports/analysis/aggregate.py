@@ -23,6 +23,17 @@ class Mean:
     def complete(self) -> bool:
         return self.tasks == self.of_tasks
 
+    @property
+    def reading(self) -> Reading:
+        return Reading(
+            value=self.value,
+            low=self.low,
+            high=self.high,
+            n=self.examples,
+            outcome="completed",
+            reason="",
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:

@@ -3,7 +3,7 @@
 from melange.reports.analysis.run import Run
 
 
-def references(run: Run) -> dict[str, str | None]:
+def bases(run: Run) -> dict[str, str | None]:
     """Candidate -> the plain base checkpoint it started from, where the run measured that one.
 
     Recipes say what that is.

@@ -36,6 +36,18 @@ class Contrast:
     reason: str = ""
 
     @property
+    def reading(self) -> Reading:
+        """Of a contrast that has a value."""
+        return Reading(
+            value=self.value,
+            low=self.low,
+            high=self.high,
+            n=self.examples,
+            outcome="completed",
+            reason="",
+        )
+
+    @property
     def verdict(self) -> str:
         """`higher`, `lower` or `unclear`; empty without a number.
 

@@ -7,8 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 import melange.harness.recipes.logit_mix
 import melange.harness.recipes.weights  # noqa: F401
 from melange.harness.records import Candidate, Measurement, Outcome, Task, Workload
@@ -84,13 +82,6 @@ class Run(StoredRun):
     @cached_property
     def index(self) -> dict[Key, Measurement]:
         return {key_of(m): m for m in self.measurements}
-
-    @cached_property
-    def frame(self) -> pd.DataFrame:
-        """One row a measurement, columns as in the records."""
-        columns = [name for name in Measurement.model_fields if name != "ends_cell"]
-        rows = [m.model_dump(mode="json") for m in self.measurements]
-        return pd.DataFrame(rows, columns=columns)
 
     @cached_property
     def by_candidate(self) -> dict[str, list[Measurement]]:
@@ -270,8 +261,8 @@ def load_run(folder: Path) -> Run:
     Raises:
         HarnessError: no manifest, a schema newer than this version's, or a malformed record.
     """
-    return view(read_run(folder))
+    return of_stored(read_run(folder))
 
 
-def view(stored: StoredRun) -> Run:
+def of_stored(stored: StoredRun) -> Run:
     return Run(**{one.name: getattr(stored, one.name) for one in fields(StoredRun)})

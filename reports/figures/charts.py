@@ -2,20 +2,23 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from melange.harness.runs.history import Night
 from melange.reports.analysis.run import Reading
 from melange.reports.analysis.trends.trends import Trend
-from melange.reports.series_view import Course, TrendPage
+from melange.reports.page import PageFile
 from melange.reports.units import Scale
+
+if TYPE_CHECKING:
+    from melange.reports.series_view import SeriesView
 
 
 class Charts:
     """The charts of one course on one page, numbered as the page's script finds them."""
 
-    def __init__(self, course: Course, page: TrendPage) -> None:
+    def __init__(self, course: "SeriesView", page: PageFile) -> None:
         self.course = course
         self.page = page
         self._drawn: list[dict[str, Any]] = []

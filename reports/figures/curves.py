@@ -16,7 +16,7 @@ from melange.reports.figures.svg import (
     draw,
     quiet,
 )
-from melange.reports.view import Look
+from melange.reports.styles import FamilyStyle
 
 PANEL_IN = (3.6, 2.7)
 MAX_COLUMNS = 3
@@ -29,7 +29,7 @@ class Curve:
     """Points in the order of x, in the units that the axes' labels name."""
 
     label: str
-    look: Look
+    style: FamilyStyle
     x: Sequence[float]
     y: Sequence[float]
     bounds: Sequence[tuple[float, float]]
@@ -131,7 +131,7 @@ def _draw_level(axes: Any, level: Level) -> None:
 
 
 def _draw_curve(axes: Any, curve: Curve, gid: str) -> None:
-    colour = FAMILY[curve.look.colour]
+    colour = FAMILY[curve.style.colour]
     low, high = zip(*curve.bounds, strict=True)
     axes.vlines(curve.x, low, high, color=colour, linewidth=1.1, alpha=0.6)
     (line,) = axes.plot(
@@ -139,7 +139,7 @@ def _draw_curve(axes: Any, curve: Curve, gid: str) -> None:
         curve.y,
         color=colour,
         linewidth=1.5,
-        marker=MATPLOTLIB_MARKERS[curve.look.marker],
+        marker=MATPLOTLIB_MARKERS[curve.style.marker],
         markersize=5.5,
         markeredgecolor=SURFACE,
         markeredgewidth=0.6,

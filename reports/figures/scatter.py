@@ -16,7 +16,7 @@ from melange.reports.figures.svg import (
     draw,
     quiet,
 )
-from melange.reports.view import Look
+from melange.reports.styles import FamilyStyle
 
 WIDTH_IN, HEIGHT_IN = 6.2, 4.5
 LOG_RATIO = 8.0
@@ -26,7 +26,7 @@ LOG_RATIO = 8.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
     label: str
-    look: Look
+    style: FamilyStyle
     x: float
     x_bounds: tuple[float, float]
     y: float
@@ -132,14 +132,14 @@ def _draw_front(axes: Any, plot: Scatter) -> None:
 def _draw_points(axes: Any, plot: Scatter) -> None:
     front = set(plot.front)
     for i, point in enumerate(plot.points):
-        colour = FAMILY[point.look.colour]
+        colour = FAMILY[point.style.colour]
         bars = {"color": colour, "linewidth": 1.1, "alpha": 0.55, "zorder": 3}
         axes.plot([point.x, point.x], point.y_bounds, **bars)
         axes.plot(point.x_bounds, [point.y, point.y], **bars)
         (mark,) = axes.plot(
             [point.x],
             [point.y],
-            MATPLOTLIB_MARKERS[point.look.marker],
+            MATPLOTLIB_MARKERS[point.style.marker],
             markersize=9 if i in front else 7.5,
             markerfacecolor=SURFACE if point.hollow else colour,
             markeredgecolor=INK if i in front else colour if point.hollow else SURFACE,

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
+from melange.reports.styles import NUM_COLOURS
 from melange.reports.units import significant
-from melange.reports.view import NUM_COLOURS
 
 INK, MUTED, GRID, SURFACE = "#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04"
 FAMILY = tuple(f"#0b0c{i:02d}" for i in range(NUM_COLOURS))

@@ -1,27 +1,26 @@
 """What is measured about how mixtures route their tokens."""
 
-from melange.reports.pages import Block
-from melange.reports.tables.costs import cost_frame, cost_table
-from melange.reports.view import Report
+from melange.reports.page import Block, Page, Section
+from melange.reports.tables.costs import cost_table
+from melange.reports.view import RunView
 
 PREFIX = "routing_"
 
 
-class Routing:
-    page = "routing"
-    order = 10
-    title = "How tokens are routed"
-    template = "sections/cost_tables.html"
-
-    def block(self, report: Report, subject: str) -> Block | None:
-        metrics = [m for m, task in report.run.units if m.startswith(PREFIX) and task is None]
-        table = cost_table(report, metrics)
-        if not table.metrics:
-            return None
-        return Block(
-            data={"tables": [("Routing", table)], "note": ""},
-            tables={"routing": cost_frame(table)},
-        )
+def block(view: RunView, subject: str) -> Block | None:
+    metrics = [m for m, task in view.run.units if m.startswith(PREFIX) and task is None]
+    table = cost_table(view.run, metrics)
+    if len(table.columns) == 2:
+        return None
+    return Block(
+        data={"shown": [("Routing", table)], "note": ""},
+        tables={"routing": table},
+    )
 
 
-SECTION = Routing()
+PAGE = Page(
+    name="routing",
+    title="Routing",
+    order=50,
+    sections=(Section("How tokens are routed", "sections/table.html", block),),
+)

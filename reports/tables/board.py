@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Sequence
 
-import pandas as pd
-
 from melange.harness.records import Task
 from melange.reports.analysis.aggregate import Mean
 from melange.reports.analysis.board import Scope, Standing
 from melange.reports.analysis.contrasts import Contrast
 from melange.reports.analysis.evidence import Evidence
 from melange.reports.analysis.run import Reading, Run
-from melange.reports.tables.board_column import BoardCell, Column
+from melange.reports.page import Column, Table
+from melange.reports.tables.board_column import BoardCell, BoardColumn
 from melange.reports.tables.cost_columns import cost_columns
 from melange.reports.units import PERCENT, POINTS, scale_for, unit_kind
 
@@ -23,14 +22,7 @@ def mean_cell(run: Run, candidate: str, tasks: Sequence[Task], mean: Mean | None
         return BoardCell(reading=_gap_of(run, candidate, tasks))
     note = "" if mean.complete else f"mean over {mean.tasks} of {mean.of_tasks} tasks"
     return BoardCell(
-        reading=Reading(
-            value=mean.value,
-            low=mean.low,
-            high=mean.high,
-            n=mean.examples,
-            outcome="completed",
-            reason="",
-        ),
+        reading=mean.reading,
         note=note,
     )
 
@@ -47,7 +39,9 @@ def _gap_of(run: Run, candidate: str, tasks: Sequence[Task]) -> Reading:
     return Reading(outcome=worst, reason="; ".join(reasons))
 
 
-def columns(run: Run, scope: Scope, evidence: Evidence, rows: Sequence[Standing]) -> list[Column]:
+def columns(
+    run: Run, scope: Scope, evidence: Evidence, rows: Sequence[Standing]
+) -> list[BoardColumn]:
     """The leaderboard's columns, left to right."""
     return [
         *_mean_columns(run, scope, rows),
@@ -58,13 +52,13 @@ def columns(run: Run, scope: Scope, evidence: Evidence, rows: Sequence[Standing]
     ]
 
 
-def _difference_columns(run: Run, evidence: Evidence) -> list[Column]:
+def _difference_columns(run: Run, evidence: Evidence) -> list[BoardColumn]:
     kinds = [
         ("to_leader", "To the leader", evidence.leader, evidence.against_leader),
         ("to_reference", f"To {run.reference}", run.reference, evidence.against_reference),
     ]
     return [
-        Column(
+        BoardColumn(
             key=key,
             label=label,
             group="difference",
@@ -88,28 +82,21 @@ def _difference_cell(run: Run, candidate: str, other: str, found: Contrast) -> B
             reading=Reading(outcome="itself" if own else "unpaired", reason=found.reason)
         )
     return BoardCell(
-        reading=Reading(
-            value=found.value,
-            low=found.low,
-            high=found.high,
-            n=found.examples,
-            outcome="completed",
-            reason="",
-        ),
+        reading=found.reading,
         note=found.note,
         verdict=VERDICTS.get(found.verdict, "unclear"),
         p_value=found.adjusted_p,
     )
 
 
-def _mean_columns(run: Run, scope: Scope, rows: Sequence[Standing]) -> list[Column]:
+def _mean_columns(run: Run, scope: Scope, rows: Sequence[Standing]) -> list[BoardColumn]:
     kinds: list[tuple[str, str, list[Task], Callable[[Standing], Mean | None]]] = [
         ("mean", "Mean accuracy", list(scope.tasks), lambda row: row.mean),
         ("held_out", "Held out", scope.of("held_out"), lambda row: row.held_out),
         ("shifted", "Shifted", scope.of("shifted"), lambda row: row.shifted),
     ]
     return [
-        Column(
+        BoardColumn(
             key=key,
             label=label,
             group="mean" if key == "mean" else "split",
@@ -123,16 +110,16 @@ def _mean_columns(run: Run, scope: Scope, rows: Sequence[Standing]) -> list[Colu
     ]
 
 
-def _domain_columns(run: Run, scope: Scope, evidence: Evidence) -> list[Column]:
+def _domain_columns(run: Run, scope: Scope, evidence: Evidence) -> list[BoardColumn]:
     domains: dict[str, list[Task]] = {}
     for task in scope.tasks:
         domains.setdefault(task.domain, []).append(task)
     return [_domain_column(run, evidence, domain, tasks) for domain, tasks in domains.items()]
 
 
-def _domain_column(run: Run, evidence: Evidence, domain: str, tasks: Sequence[Task]) -> Column:
+def _domain_column(run: Run, evidence: Evidence, domain: str, tasks: Sequence[Task]) -> BoardColumn:
     cells = {name: mean_cell(run, name, tasks, evidence.mean(name, tasks)) for name in run.families}
-    return Column(
+    return BoardColumn(
         key=f"domain-{domain}",
         label=domain.replace("_", " ").capitalize(),
         group="domain",
@@ -143,16 +130,16 @@ def _domain_column(run: Run, evidence: Evidence, domain: str, tasks: Sequence[Ta
     )
 
 
-def _task_columns(run: Run) -> list[Column]:
+def _task_columns(run: Run) -> list[BoardColumn]:
     return [_task_column(run, name, task) for name, task in run.tasks.items()]
 
 
-def _task_column(run: Run, name: str, task: Task | None) -> Column:
+def _task_column(run: Run, name: str, task: Task | None) -> BoardColumn:
     cells = {c: BoardCell(reading=run.quality(c, name)) for c in run.families}
     metric = run.primary_metric(name) or ""
     unit = run.units.get((metric, name), "fraction")
     lower = task is not None and not task.higher_is_better
-    return Column(
+    return BoardColumn(
         key=f"task-{name}",
         label=name,
         group="task",
@@ -163,29 +150,17 @@ def _task_column(run: Run, name: str, task: Task | None) -> Column:
     )
 
 
-def board_frame(rows: Sequence[Standing], shown: Sequence[Column]) -> pd.DataFrame:
-    """The leaderboard as a table of plain numbers, in storage units, for CSV."""
-    return pd.DataFrame([_plain_row(row, shown) for row in rows])
-
-
-def _plain_row(row: Standing, shown: Sequence[Column]) -> dict[str, object]:
-    plain: dict[str, object] = {
-        "rank": row.rank,
-        "rank_at_most": row.last,
-        "candidate": row.candidate,
-        "family": row.family,
-        "tasks": row.mean.tasks if row.mean else 0,
-        "of_tasks": row.mean.of_tasks if row.mean else None,
-    }
-    for column in shown:
-        cell = column.cells[row.candidate].reading
-        plain |= {
-            column.key: cell.value,
-            f"{column.key}_ci_low": cell.low,
-            f"{column.key}_ci_high": cell.high,
-            f"{column.key}_n": cell.n,
-            f"{column.key}_gap": cell.reason,
-        }
-        if column.signed:
-            plain[f"{column.key}_p"] = column.cells[row.candidate].p_value
-    return plain
+def board_table(rows: Sequence[Standing], shown: Sequence[BoardColumn]) -> Table:
+    """The leaderboard for files."""
+    return Table(
+        columns=[
+            Column("rank", lambda row: row.rank),
+            Column("rank_at_most", lambda row: row.last),
+            Column("candidate", lambda row: row.candidate),
+            Column("family", lambda row: row.family),
+            Column("tasks", lambda row: row.mean.tasks if row.mean else 0),
+            Column("of_tasks", lambda row: row.mean.of_tasks if row.mean else None),
+            *(column for one in shown for column in one.file_columns),
+        ],
+        rows=rows,
+    )

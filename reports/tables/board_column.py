@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from melange.reports.analysis.run import Reading
+from melange.reports.page import Column
 from melange.reports.units import Scale
 
 
@@ -19,7 +20,7 @@ class BoardCell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
+class BoardColumn:
     """One column of the leaderboard; a new one needs a key, a scale and its cells."""
 
     key: str
@@ -37,3 +38,11 @@ class Column:
     def counted(self) -> bool:
         """Its n is a number of examples, which a reader of accuracies wants to see."""
         return self.group in ("mean", "split", "domain", "task")
+
+    @property
+    def file_columns(self) -> list[Column]:
+        """Of a table with a row a candidate."""
+        found = [Column(self.key, lambda row: self.cells[row.candidate].reading)]
+        if self.signed:
+            found.append(Column(f"{self.key}_p", lambda row: self.cells[row.candidate].p_value))
+        return found

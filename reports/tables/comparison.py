@@ -1,30 +1,30 @@
-"""A comparison as rows, for CSV."""
-
-import pandas as pd
+"""A comparison as a table."""
 
 from melange.reports.analysis.comparison.changes import Change
 from melange.reports.analysis.comparison.verdict import Comparison
+from melange.reports.analysis.run import Reading
+from melange.reports.page import Column, Table
 
 
-def to_frame(comparison: Comparison) -> pd.DataFrame:
+def comparison_table(comparison: Comparison) -> Table:
     """One row a change, as it was judged; examples are counted."""
-    return pd.DataFrame([_row(one) for one in comparison.changes])
+    return Table(
+        columns=[
+            Column("kind", lambda one: str(one.kind)),
+            Column("candidate", lambda one: one.candidate),
+            Column("subject", lambda one: one.subject),
+            Column("old", lambda one: one.old),
+            Column("new", lambda one: one.new),
+            Column("change", _change),
+            Column("p_value", lambda one: one.p_value),
+            Column("adjusted_p", lambda one: one.adjusted_p),
+            Column("verdict", lambda one: str(one.verdict)),
+            Column("examples_lost", lambda one: len(one.lost)),
+            Column("examples_won", lambda one: len(one.won)),
+        ],
+        rows=comparison.changes,
+    )
 
 
-def _row(change: Change) -> dict[str, object]:
-    return {
-        "kind": str(change.kind),
-        "candidate": change.candidate,
-        "subject": change.subject,
-        "old": change.old.value,
-        "new": change.new.value,
-        "change": change.value,
-        "change_ci_low": change.low,
-        "change_ci_high": change.high,
-        "p_value": change.p_value,
-        "adjusted_p": change.adjusted_p,
-        "verdict": str(change.verdict),
-        "examples_lost": len(change.lost),
-        "examples_won": len(change.won),
-        "reason": change.reason,
-    }
+def _change(change: Change) -> Reading:
+    return Reading(value=change.value, low=change.low, high=change.high, reason=change.reason)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from melange.reports.analysis.comparison.changes import Change
 from melange.reports.analysis.comparison.verdict import Comparison, amount
-from melange.reports.tables.files import markdown_text
+from melange.reports.page import Column, Table
+from melange.reports.tables.files import markdown_text, to_markdown
 from melange.reports.units import plural
 
 ROWS = 20
@@ -26,21 +27,24 @@ def comparison_markdown(comparison: Comparison) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+COLUMNS = (
+    Column("Cell", lambda change: change.title),
+    Column("Change", lambda change: amount(change) or change.reason),
+    Column("Adjusted p", lambda one: "" if one.adjusted_p is None else f"{one.adjusted_p:.1g}"),
+    Column("Examples lost, won", lambda change: _moved(change)),
+)
+
+
 def _table(title: str, changes: Sequence[Change]) -> str:
     if not changes:
         return ""
-    lines = ["| Cell | Change | Adjusted p | Examples lost, won |", "| --- | --- | --- | --- |"]
-    lines += [_row(one) for one in changes[:ROWS]]
     left_out = len(changes) - ROWS
-    more = f"\n\n{left_out} more on the page." if left_out > 0 else ""
-    return f"**{title}**\n\n" + "\n".join(lines) + more
+    more = f"\n{left_out} more on the page." if left_out > 0 else ""
+    return f"**{title}**\n\n{to_markdown(Table(COLUMNS, changes[:ROWS]))}{more}".rstrip("\n")
 
 
-def _row(change: Change) -> str:
-    moved = f"{len(change.lost)}, {len(change.won)}" if change.lost or change.won else ""
-    p = "" if change.adjusted_p is None else f"{change.adjusted_p:.1g}"
-    cells = (change.title, amount(change) or change.reason, p, moved)
-    return f"| {' | '.join(markdown_text(cell) for cell in cells)} |"
+def _moved(change: Change) -> str:
+    return f"{len(change.lost)}, {len(change.won)}" if change.lost or change.won else ""
 
 
 def _differences(comparison: Comparison) -> str:

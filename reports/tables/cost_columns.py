@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from melange.harness.metrics import headline
 from melange.reports.analysis.run import Reading, Run
 from melange.reports.metrics import describe
-from melange.reports.tables.board_column import BoardCell, Column
+from melange.reports.tables.board_column import BoardCell, BoardColumn
 from melange.reports.units import RATIO, plural, scale_for, unit_kind
 
 PEAK = headline("memory")
@@ -21,7 +21,7 @@ def measured_workload(run: Run, metric: str, preferred: Sequence[str]) -> str:
     return next((w for w in (*preferred, *done) if w in done), preferred[0])
 
 
-def cost_columns(run: Run) -> list[Column]:
+def cost_columns(run: Run) -> list[BoardColumn]:
     """Speed, memory, size and build cost, absolute and against the reference."""
     decoding = measured_workload(run, "decode_tokens_per_sec", DECODE_WORKLOADS)
     prefill = measured_workload(run, "prefill_tokens_per_sec", PREFILL_WORKLOADS)
@@ -43,11 +43,11 @@ def cost_columns(run: Run) -> list[Column]:
 
 def _cost_column(
     run: Run, metric: str, workload: str | None = None, group: str = "memory"
-) -> Column:
+) -> BoardColumn:
     cells = {c: BoardCell(reading=run.read(c, metric, workload=workload)) for c in run.families}
     known = describe(metric)
     values = [c.reading.value for c in cells.values()]
-    return Column(
+    return BoardColumn(
         key=metric,
         label=known.label + (f" {workload}" if workload else ""),
         group="speed" if workload else group,
@@ -58,10 +58,10 @@ def _cost_column(
     )
 
 
-def _relative_memory(run: Run) -> Column:
+def _relative_memory(run: Run) -> BoardColumn:
     reference = run.reference
     found = {c: _ratio_to(run, c, reference, PEAK) for c in run.families}
-    return Column(
+    return BoardColumn(
         key="relative_memory",
         label="Relative memory",
         group="memory",

@@ -6,33 +6,35 @@ out, as lm-eval itself would.
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from melange.harness.errors import HarnessError
 from melange.harness.records import Measurement, Task
-from melange.reports.view import Report
+from melange.reports.analysis.run import Run
+from melange.reports.analysis.score_tables import ReadScores
 
 UNKNOWN_FILTER = "none"
 
 
-def lm_eval_files(report: Report) -> Iterator[tuple[str, str]]:
+def lm_eval_files(
+    run: Run, slugs: Mapping[str, str], read: ReadScores
+) -> Iterator[tuple[str, str]]:
     """Paths below the report's folder, and texts; none for candidates without a score."""
-    for candidate, slug in report.candidate_slugs.items():
-        results = lm_eval_results(report, candidate)
+    for candidate, slug in slugs.items():
+        results = lm_eval_results(run, candidate, read)
         if results["results"]:
             yield f"data/lm-eval/{slug}.json", json.dumps(results, indent=2, ensure_ascii=False)
 
 
-def lm_eval_results(report: Report, candidate: str) -> dict[str, Any]:
-    run = report.run
+def lm_eval_results(run: Run, candidate: str, read: ReadScores) -> dict[str, Any]:
     lines = [m for m in run.by_candidate[candidate] if m.task and not m.workload]
     scored = dict.fromkeys(m.task for m in lines if m.task and m.value is not None)
     tasks = {name: run.tasks[name] for name in scored}
     manifest = run.manifest
     versions = manifest.versions
     return {
-        "results": {name: _results(report, lines, name) for name in tasks},
+        "results": {name: _results(run, lines, name, read) for name in tasks},
         "group_subtasks": {name: [] for name in tasks},
         "configs": {name: _config(name, task) for name, task in tasks.items()},
         # The tasks' own version is not recorded: the suite's revision pins it.
@@ -54,15 +56,15 @@ def lm_eval_results(report: Report, candidate: str) -> dict[str, Any]:
     }
 
 
-def _results(report: Report, lines: list[Measurement], task: str) -> dict[str, Any]:
+def _results(run: Run, lines: list[Measurement], task: str, read: ReadScores) -> dict[str, Any]:
     """`metric,filter` -> value and `metric_stderr,filter` -> standard error or "N/A"."""
     found: dict[str, Any] = {"alias": task}
     for line in lines:
         if line.task == task and line.value is not None:
             metric, _, other = line.metric.partition(",")
-            name = other or _filter(report.run.tasks[task])
+            name = other or _filter(run.tasks[task])
             found[f"{metric},{name}"] = line.value
-            found[f"{metric}_stderr,{name}"] = _standard_error(report, line)
+            found[f"{metric}_stderr,{name}"] = _standard_error(run, line, read)
     return found
 
 
@@ -70,13 +72,13 @@ def _filter(task: Task | None) -> str:
     return task.filter if task else UNKNOWN_FILTER
 
 
-def _standard_error(report: Report, line: Measurement) -> float | str:
+def _standard_error(run: Run, line: Measurement, read: ReadScores) -> float | str:
     """lm-eval's own: the deviation of the primary metric's samples over the root of n."""
     assert line.task is not None
-    if line.metric != report.run.primary_metric(line.task):
+    if line.metric != run.primary_metric(line.task):
         return "N/A"
     try:
-        scores = report.scores(line.candidate, line.task)
+        scores = read(line.candidate, line.task)
     except HarnessError:
         # The task's page of samples says why they cannot be read.
         return "N/A"

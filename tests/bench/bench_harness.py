@@ -84,14 +84,14 @@ def test_find_the_steps_of_a_year(benchmark) -> None:
 
 def test_render_the_trends_of_a_year(benchmark, tmp_path: Path) -> None:
     """10 s on an idle core of 3 GHz."""
-    from melange.reports.pages.trends import render_trends
+    from melange.reports.render import render_trends
 
     write_history(tmp_path, Nights(nights=365, candidates=12, tasks=12, workloads=4))
     assert benchmark.pedantic(render_trends, args=(tmp_path,), rounds=2).is_file()
 
 
 def test_render_the_trends_of_a_month(benchmark, tmp_path: Path) -> None:
-    from melange.reports.pages.trends import render_trends
+    from melange.reports.render import render_trends
 
     write_history(tmp_path, Nights(nights=30, candidates=12, tasks=12, workloads=4))
     assert benchmark.pedantic(render_trends, args=(tmp_path,), rounds=5, warmup_rounds=1).is_file()

@@ -42,7 +42,7 @@ class TaskExcerpt:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class SampleReader:
     """A run's samples, read a task at a time: of each, only the excerpt stays in memory."""
 
     run: Run

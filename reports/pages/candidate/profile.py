@@ -1,47 +1,40 @@
 """A candidate's accuracy by domain, against the base it started from and the leader."""
 
+from itertools import product
 from typing import Any
 
-import pandas as pd
-
 from melange.reports.analysis.run import Reading
-from melange.reports.pages import Block
-from melange.reports.tables.board_column import Column
-from melange.reports.view import Report
+from melange.reports.page import Block, Column, Section, Table
+from melange.reports.tables.board_column import BoardColumn
+from melange.reports.view import RunView
 
 
-class Profile:
-    page = "candidate"
-    order = 15
-    title = "Profile"
-    template = "sections/profile.html"
-
-    def block(self, report: Report, subject: str) -> Block | None:
-        columns = [c for c in report.columns if c.key == "mean" or c.group == "domain"]
-        if all(column.cells[subject].reading.value is None for column in columns):
-            return None
-        others = _others(report, subject)
-        return Block(
-            data={
-                "rows": [_row(column, subject, others) for column in columns],
-                "look": report.look(subject),
-                "others": others,
-            },
-            tables={f"profile-{report.candidate_slugs[subject]}": _frame(columns, subject, others)},
-        )
+def block(view: RunView, subject: str) -> Block | None:
+    columns = [c for c in view.columns if c.key == "mean" or c.group == "domain"]
+    if all(column.cells[subject].reading.value is None for column in columns):
+        return None
+    others = _others(view, subject)
+    return Block(
+        data={
+            "rows": [_row(column, subject, others) for column in columns],
+            "style": view.style(subject),
+            "others": others,
+        },
+        tables={f"profile-{view.candidate_slugs[subject]}": _table(columns, subject, others)},
+    )
 
 
-def _others(report: Report, subject: str) -> dict[str, str]:
+def _others(view: RunView, subject: str) -> dict[str, str]:
     """What to compare with -> candidate; whatever is the candidate itself is left out."""
-    leader = report.standings[0]
+    leader = view.standings[0]
     found = {
-        "base": report.references.get(subject),
+        "base": view.bases.get(subject),
         "leader": leader.candidate if leader.mean else None,
     }
     return {role: name for role, name in found.items() if name and name != subject}
 
 
-def _row(column: Column, subject: str, others: dict[str, str]) -> dict[str, Any]:
+def _row(column: BoardColumn, subject: str, others: dict[str, str]) -> dict[str, Any]:
     own = column.cells[subject]
     low, high = own.reading.bounds if own.reading.value is not None else (0.0, 0.0)
     bar = {"low": _at(low), "at": _at(own.reading.value or 0.0), "high": _at(high)}
@@ -67,23 +60,18 @@ def _place(reading: Reading) -> float | None:
     return None if reading.value is None else _at(reading.value)
 
 
-def _frame(columns: list[Column], subject: str, others: dict[str, str]) -> pd.DataFrame:
+def _table(columns: list[BoardColumn], subject: str, others: dict[str, str]) -> Table:
+    """One row a mean and a candidate."""
     named = {"candidate": subject, **others}
-    return pd.DataFrame(
-        {
-            "tasks": column.label,
-            "compared": role,
-            "candidate": name,
-            "accuracy": reading.value,
-            "accuracy_ci_low": reading.low,
-            "accuracy_ci_high": reading.high,
-            "accuracy_n": reading.n,
-            "accuracy_gap": reading.reason,
-        }
-        for column in columns
-        for role, name in named.items()
-        for reading in [column.cells[name].reading]
+    return Table(
+        columns=[
+            Column("tasks", lambda row: row[0].label),
+            Column("compared", lambda row: row[1]),
+            Column("candidate", lambda row: named[row[1]]),
+            Column("accuracy", lambda row: row[0].cells[named[row[1]]].reading),
+        ],
+        rows=list(product(columns, named)),
     )
 
 
-SECTION = Profile()
+SECTION = Section("Profile", "sections/profile.html", block)

@@ -5,26 +5,20 @@ from typing import Any
 
 from melange.harness.records import Candidate
 from melange.harness.runs.manifest import Described
-from melange.reports.pages import Block
+from melange.reports.page import Block, Section
 from melange.reports.tables.engine import computing
-from melange.reports.view import Report
+from melange.reports.view import RunView
 
 
-class Recipe:
-    page = "candidate"
-    order = 10
-    title = "Recipe"
-    template = "sections/recipe.html"
-
-    def block(self, report: Report, subject: str) -> Block:
-        candidate = report.run.recipes.get(subject)
-        if candidate is None:
-            return Block(data={"missing": True})
-        settings = report.run.manifest.engines.get(subject)
-        return Block(
-            data=_described(candidate, report.run.described[subject])
-            | {"computed": settings and computing(settings)}
-        )
+def block(view: RunView, subject: str) -> Block:
+    candidate = view.run.recipes.get(subject)
+    if candidate is None:
+        return Block(data={"missing": True})
+    settings = view.run.manifest.engines.get(subject)
+    return Block(
+        data=_described(candidate, view.run.described[subject])
+        | {"computed": settings and computing(settings)}
+    )
 
 
 def _described(candidate: Candidate, said: Described) -> dict[str, Any]:
@@ -39,4 +33,4 @@ def _described(candidate: Candidate, said: Described) -> dict[str, Any]:
     }
 
 
-SECTION = Recipe()
+SECTION = Section("Recipe", "sections/recipe.html", block)

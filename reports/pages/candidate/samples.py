@@ -5,28 +5,22 @@ from typing import Any
 from melange.harness.records import Task
 from melange.harness.samples import Sample
 from melange.reports.analysis.samples.excerpts import goodness
-from melange.reports.pages import Block
-from melange.reports.view import Report
+from melange.reports.page import Block, Section
+from melange.reports.view import RunView
 
 
-class Samples:
-    page = "candidate"
-    order = 50
-    title = "Samples"
-    template = "sections/samples.html"
-
-    def block(self, report: Report, subject: str) -> Block:
-        return Block(data={"tasks": [_task(report, subject, name) for name in report.run.tasks]})
+def block(view: RunView, subject: str) -> Block:
+    return Block(data={"tasks": [_task(view, subject, name) for name in view.run.tasks]})
 
 
-def _task(report: Report, candidate: str, name: str) -> dict[str, Any]:
-    found = report.samples.excerpt(name)
+def _task(view: RunView, candidate: str, name: str) -> dict[str, Any]:
+    found = view.samples.excerpt(name)
     cell = found.cells.get(candidate)
     return {
         "name": name,
         "num_scored": cell.num_scored if cell else 0,
         "num_right": cell.num_right if cell else 0,
-        "samples": [described(s, report.run.tasks[name]) for s in cell.samples] if cell else [],
+        "samples": [described(s, view.run.tasks[name]) for s in cell.samples] if cell else [],
         "gap": found.gaps.get(candidate, "none of its samples has a score"),
     }
 
@@ -67,4 +61,4 @@ def clipped(text: str, head: int = 500, tail: int = 300) -> dict[str, Any]:
     return {"head": text[:head], "left_out": left_out, "tail": text[head + left_out :]}
 
 
-SECTION = Samples()
+SECTION = Section("Samples", "sections/samples.html", block)

@@ -6,45 +6,39 @@ from melange.harness.records import Measurement
 from melange.reports.analysis.contrasts import Contrast
 from melange.reports.analysis.goals import goal
 from melange.reports.analysis.run import reading
-from melange.reports.pages import Block
+from melange.reports.page import Block, Section
 from melange.reports.units import POINTS, Scale, scale_for, unit_kind
-from melange.reports.view import Report
+from melange.reports.view import RunView
 
 
-class Scores:
-    page = "candidate"
-    order = 20
-    title = "Scores"
-    template = "sections/scores.html"
-
-    def block(self, report: Report, subject: str) -> Block:
-        base = report.references.get(subject)
-        standing = next(row for row in report.standings if row.candidate == subject)
-        return Block(
-            data={
-                "rows": [_row(report, subject, base, task) for task in report.run.tasks],
-                "others": _others(report, subject),
-                "base": base,
-                "standing": standing,
-                "num_ranked": len(report.evidence.ranked),
-                "alike": report.evidence.alike(subject),
-                "gap_closed": report.evidence.gap_closed(subject),
-                "retained": report.evidence.retained(subject),
-                "goal": goal(report.run, subject),
-            }
-        )
+def block(view: RunView, subject: str) -> Block:
+    base = view.bases.get(subject)
+    standing = next(row for row in view.standings if row.candidate == subject)
+    return Block(
+        data={
+            "rows": [_row(view, subject, base, task) for task in view.run.tasks],
+            "others": _others(view, subject),
+            "base": base,
+            "standing": standing,
+            "num_ranked": len(view.evidence.ranked),
+            "alike": view.evidence.alike(subject),
+            "gap_closed": view.evidence.gap_closed(subject),
+            "retained": view.evidence.retained(subject),
+            "goal": goal(view.run, subject),
+        }
+    )
 
 
-def _row(report: Report, candidate: str, base: str | None, name: str) -> dict[str, Any]:
-    found = report.run.quality(candidate, name)
-    column = report.column(f"task-{name}")
+def _row(view: RunView, candidate: str, base: str | None, name: str) -> dict[str, Any]:
+    found = view.run.quality(candidate, name)
+    column = view.column(f"task-{name}")
     assert column is not None
-    against = report.evidence.on_task(candidate, base, name) if base else None
+    against = view.evidence.on_task(candidate, base, name) if base else None
     scale = column.scale
     return {
         "name": name,
-        "task": report.run.tasks[name],
-        "metric": report.run.primary_metric(name) or "",
+        "task": view.run.tasks[name],
+        "metric": view.run.primary_metric(name) or "",
         "reading": found,
         "scale": scale,
         "difference": against,
@@ -60,14 +54,14 @@ def _good(against: Contrast | None, higher_is_better: bool | None) -> str:
     return "better" if (against.verdict == "higher") == bool(higher_is_better) else "worse"
 
 
-def _others(report: Report, candidate: str) -> list[dict[str, Any]]:
+def _others(view: RunView, candidate: str) -> list[dict[str, Any]]:
     """The tasks' further metrics."""
     return [
         {"line": line, "reading": reading(line), "scale": _scale(line)}
-        for line in report.run.by_candidate[candidate]
+        for line in view.run.by_candidate[candidate]
         if line.task is not None
         and line.value is not None
-        and (line.workload or line.metric != report.run.primary_metric(line.task))
+        and (line.workload or line.metric != view.run.primary_metric(line.task))
     ]
 
 
@@ -75,4 +69,4 @@ def _scale(line: Measurement) -> Scale:
     return scale_for(unit_kind(line.metric, line.unit), [line.value])
 
 
-SECTION = Scores()
+SECTION = Section("Scores", "sections/scores.html", block)

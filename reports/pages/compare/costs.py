@@ -5,35 +5,27 @@ from typing import Any
 from melange.harness.metrics import BY_NAME, headline
 from melange.reports.analysis.comparison import Change, Kind, Verdict
 from melange.reports.metrics import describe
-from melange.reports.pages import Block
+from melange.reports.page import Block, Section
 from melange.reports.units import RATIO, scale_for, unit_kind
-from melange.reports.view import Report
+from melange.reports.view import RunView
 
 
-class CompareCosts:
-    page = "compare"
-    order = 50
-    title = "Memory and build cost"
-    template = "sections/compare_costs.html"
-
-    def block(self, report: Report, subject: str) -> Block | None:
-        if report.comparison is None:
-            return None
-        compared = [
-            one for one in report.comparison.of(Kind.MEMORY, Kind.BUILD) if one.value is not None
-        ]
-        if not compared:
-            return None
-        metrics = dict.fromkeys(one.subject for one in compared)
-        return Block(
-            data={
-                "tables": [_table(m, [c for c in compared if c.subject == m]) for m in metrics],
-                "ratio": RATIO,
-                "worse": Verdict.WORSE,
-                "better": Verdict.BETTER,
-                "tolerance": (BY_NAME[headline("memory")].tolerance or 1.0) - 1,
-            }
-        )
+def block(view: RunView, subject: str) -> Block | None:
+    if view.comparison is None:
+        return None
+    compared = [one for one in view.comparison.of(Kind.MEMORY, Kind.BUILD) if one.value is not None]
+    if not compared:
+        return None
+    metrics = dict.fromkeys(one.subject for one in compared)
+    return Block(
+        data={
+            "tables": [_table(m, [c for c in compared if c.subject == m]) for m in metrics],
+            "ratio": RATIO,
+            "worse": Verdict.WORSE,
+            "better": Verdict.BETTER,
+            "tolerance": (BY_NAME[headline("memory")].tolerance or 1.0) - 1,
+        }
+    )
 
 
 def _table(metric: str, changes: list[Change]) -> dict[str, Any]:
@@ -46,4 +38,4 @@ def _table(metric: str, changes: list[Change]) -> dict[str, Any]:
     }
 
 
-SECTION = CompareCosts()
+SECTION = Section("Memory and build cost", "sections/compare_costs.html", block)

@@ -1,19 +1,13 @@
 """What else differs between the two runs."""
 
-from melange.reports.pages import Block
-from melange.reports.view import Report
+from melange.reports.page import Block, Section
+from melange.reports.view import RunView
 
 
-class CompareEnvironment:
-    page = "compare"
-    order = 70
-    title = "Environment"
-    template = "sections/compare_environment.html"
-
-    def block(self, report: Report, subject: str) -> Block | None:
-        if report.comparison is None:
-            return None
-        return Block(data={"differences": report.comparison.differences})
+def block(view: RunView, subject: str) -> Block | None:
+    if view.comparison is None:
+        return None
+    return Block(data={"differences": view.comparison.differences})
 
 
-SECTION = CompareEnvironment()
+SECTION = Section("Environment", "sections/compare_environment.html", block)

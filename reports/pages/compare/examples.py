@@ -5,44 +5,38 @@ from typing import Any
 from melange.harness.records import Task
 from melange.reports.analysis.comparison import Change, Comparison, Kind, Verdict
 from melange.reports.analysis.comparison.examples import Question, questions
-from melange.reports.pages import Block
+from melange.reports.page import Block, Section
 from melange.reports.pages.candidate.samples import clipped, clipped_prompt, verdict
-from melange.reports.view import Report
+from melange.reports.view import RunView
 
 CELLS = 12
 LOST, WON = 4, 2
 """Examples shown of a cell; its page of samples has all of them."""
 
 
-class CompareExamples:
-    page = "compare"
-    order = 30
-    title = "Flipped examples"
-    template = "sections/compare_examples.html"
-
-    def block(self, report: Report, subject: str) -> Block | None:
-        if report.comparison is None:
-            return None
-        flipped = [one for one in report.comparison.of(Kind.QUALITY) if one.lost or one.won]
-        if not flipped:
-            return None
-        shown = sorted(flipped, key=_order)[:CELLS]
-        return Block(
-            data={
-                "cells": [_cell(report, report.comparison, one) for one in shown],
-                "num_flipped": len(flipped),
-            }
-        )
+def block(view: RunView, subject: str) -> Block | None:
+    if view.comparison is None:
+        return None
+    flipped = [one for one in view.comparison.of(Kind.QUALITY) if one.lost or one.won]
+    if not flipped:
+        return None
+    shown = sorted(flipped, key=_order)[:CELLS]
+    return Block(
+        data={
+            "cells": [_cell(view, view.comparison, one) for one in shown],
+            "num_flipped": len(flipped),
+        }
+    )
 
 
 def _order(change: Change) -> tuple[bool, float, int]:
     return (change.verdict is not Verdict.WORSE, change.p_value or 0.0, -len(change.lost))
 
 
-def _cell(report: Report, comparison: Comparison, change: Change) -> dict[str, Any]:
+def _cell(view: RunView, comparison: Comparison, change: Change) -> dict[str, Any]:
     numbers = [*change.lost[:LOST], *change.won[:WON]]
     found = questions(comparison.old, comparison.new, change.candidate, change.subject, numbers)
-    task = report.run.tasks[change.subject]
+    task = view.run.tasks[change.subject]
     return {
         "change": change,
         "examples": [_example(one, task, one.example in change.lost) for one in found],
@@ -71,4 +65,4 @@ def _answer(when: str, response: str, score: float, task: Task | None) -> dict[s
     }
 
 
-SECTION = CompareExamples()
+SECTION = Section("Flipped examples", "sections/compare_examples.html", block)

@@ -3,32 +3,26 @@
 from typing import Any
 
 from melange.reports.analysis.comparison import Change, Kind
-from melange.reports.pages import Block
+from melange.reports.page import Block, Section
 from melange.reports.units import PERCENT, POINTS, scale_for
-from melange.reports.view import Report
+from melange.reports.view import RunView
 
 ROWS = 200
 
 
-class CompareQuality:
-    page = "compare"
-    order = 20
-    title = "Accuracy"
-    template = "sections/compare_quality.html"
-
-    def block(self, report: Report, subject: str) -> Block | None:
-        if report.comparison is None:
-            return None
-        compared = [one for one in report.comparison.of(Kind.QUALITY) if not one.reason]
-        moved = sorted((one for one in compared if one.lost or one.won), key=_order)
-        return Block(
-            data={
-                "rows": [_row(one) for one in moved[:ROWS]],
-                "left_out": max(0, len(moved) - ROWS),
-                "num_compared": len(compared),
-                "num_same": len(compared) - len(moved),
-            }
-        )
+def block(view: RunView, subject: str) -> Block | None:
+    if view.comparison is None:
+        return None
+    compared = [one for one in view.comparison.of(Kind.QUALITY) if not one.reason]
+    moved = sorted((one for one in compared if one.lost or one.won), key=_order)
+    return Block(
+        data={
+            "rows": [_row(one) for one in moved[:ROWS]],
+            "left_out": max(0, len(moved) - ROWS),
+            "num_compared": len(compared),
+            "num_same": len(compared) - len(moved),
+        }
+    )
 
 
 def _order(change: Change) -> tuple[float, float]:
@@ -45,4 +39,4 @@ def _row(change: Change) -> dict[str, Any]:
     }
 
 
-SECTION = CompareQuality()
+SECTION = Section("Accuracy", "sections/compare_quality.html", block)

@@ -3,37 +3,31 @@
 from typing import Any
 
 from melange.reports.analysis.comparison import Change, Kind, Verdict
-from melange.reports.pages import Block
+from melange.reports.page import Block, Section
 from melange.reports.units import RATIO, scale_for
-from melange.reports.view import Report
+from melange.reports.view import RunView
 
 
-class CompareSpeed:
-    page = "compare"
-    order = 40
-    title = "Speed"
-    template = "sections/compare_speed.html"
-
-    def block(self, report: Report, subject: str) -> Block | None:
-        if report.comparison is None:
-            return None
-        changes = report.comparison.of(Kind.SPEED, Kind.WORKLOAD)
-        if not changes:
-            return None
-        workloads = list(dict.fromkeys(one.subject for one in changes if one.subject))
-        speeds = [r.value for one in changes for r in (one.old, one.new)]
-        return Block(
-            data={
-                "engine": next(iter(report.comparison.of(Kind.ENGINE)), None),
-                "workloads": workloads,
-                "rows": _rows(changes, workloads),
-                "ratio": RATIO,
-                "scale": scale_for("tokens/s", speeds),
-                "worse": Verdict.WORSE,
-                "better": Verdict.BETTER,
-                "num_judged": sum(one.p_value is not None for one in changes),
-            }
-        )
+def block(view: RunView, subject: str) -> Block | None:
+    if view.comparison is None:
+        return None
+    changes = view.comparison.of(Kind.SPEED, Kind.WORKLOAD)
+    if not changes:
+        return None
+    workloads = list(dict.fromkeys(one.subject for one in changes if one.subject))
+    speeds = [r.value for one in changes for r in (one.old, one.new)]
+    return Block(
+        data={
+            "engine": next(iter(view.comparison.of(Kind.ENGINE)), None),
+            "workloads": workloads,
+            "rows": _rows(changes, workloads),
+            "ratio": RATIO,
+            "scale": scale_for("tokens/s", speeds),
+            "worse": Verdict.WORSE,
+            "better": Verdict.BETTER,
+            "num_judged": sum(one.p_value is not None for one in changes),
+        }
+    )
 
 
 def _rows(changes: list[Change], workloads: list[str]) -> list[dict[str, Any]]:
@@ -50,4 +44,4 @@ def _rows(changes: list[Change], workloads: list[str]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row["overall"].value if row["overall"] else 2.0)
 
 
-SECTION = CompareSpeed()
+SECTION = Section("Speed", "sections/compare_speed.html", block)

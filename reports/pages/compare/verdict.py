@@ -2,9 +2,9 @@
 
 from melange.reports.analysis.comparison import Change, Kind
 from melange.reports.analysis.comparison.verdict import ALPHA, Comparison, amount
-from melange.reports.pages import Block
-from melange.reports.tables.comparison import to_frame
-from melange.reports.view import Report
+from melange.reports.page import Block, Section
+from melange.reports.tables.comparison import comparison_table
+from melange.reports.view import RunView
 
 ROWS = 50
 KINDS = {
@@ -16,30 +16,24 @@ KINDS = {
 }
 
 
-class CompareVerdict:
-    page = "compare"
-    order = 10
-    title = "Verdict"
-    template = "sections/compare_verdict.html"
-
-    def block(self, report: Report, subject: str) -> Block | None:
-        comparison = report.comparison
-        if comparison is None:
-            return None
-        return Block(
-            data={
-                "sentence": comparison.sentence,
-                "sight": comparison.sight,
-                "alpha": ALPHA,
-                "groups": [group for group in _groups(comparison) if group["rows"]],
-                "runs": [
-                    ("Baseline", comparison.old.folder.name, comparison.old.manifest.finished),
-                    ("This run", comparison.new.folder.name, comparison.new.manifest.finished),
-                ],
-                "counts": [(words, *_counts(comparison.of(kind))) for kind, words in KINDS.items()],
-            },
-            tables={"comparison": to_frame(comparison)},
-        )
+def block(view: RunView, subject: str) -> Block | None:
+    comparison = view.comparison
+    if comparison is None:
+        return None
+    return Block(
+        data={
+            "sentence": comparison.sentence,
+            "sight": comparison.sight,
+            "alpha": ALPHA,
+            "groups": [group for group in _groups(comparison) if group["rows"]],
+            "runs": [
+                ("Baseline", comparison.old.folder.name, comparison.old.manifest.finished),
+                ("This run", comparison.new.folder.name, comparison.new.manifest.finished),
+            ],
+            "counts": [(words, *_counts(comparison.of(kind))) for kind, words in KINDS.items()],
+        },
+        tables={"comparison": comparison_table(comparison)},
+    )
 
 
 def _groups(comparison: Comparison) -> list[dict[str, object]]:
@@ -51,11 +45,11 @@ def _groups(comparison: Comparison) -> list[dict[str, object]]:
     return [
         {
             "title": title,
-            "look": look,
+            "style": style,
             "rows": [{"change": one, "amount": amount(one)} for one in changes[:ROWS]],
             "left_out": max(0, len(changes) - ROWS),
         }
-        for title, look, changes in found
+        for title, style, changes in found
     ]
 
 
@@ -65,4 +59,4 @@ def _counts(changes: list[Change]) -> tuple[int, int]:
     return len(changes) - refused, refused
 
 
-SECTION = CompareVerdict()
+SECTION = Section("Verdict", "sections/compare_verdict.html", block)

@@ -1,45 +1,38 @@
 """What plain transformers answers to a few of each candidate's examples."""
 
+from operator import attrgetter
 from typing import Any
-
-import pandas as pd
 
 from melange.harness.verdicts import Check, Verdict, tally
 from melange.reports.analysis.checks import candidate_sentence, run_sentence
-from melange.reports.pages import Block
-from melange.reports.view import Report
+from melange.reports.page import Block, Column, Section, Table
+from melange.reports.view import RunView
 
-COLUMNS = ["candidate", "task", "example", "kind", "verdict", "difference", "tolerance", "ours",
-           "theirs", "reason", "reference"]  # fmt: skip
-
-
-class Checked:
-    page = "index"
-    order = 48
-    title = "Checked against transformers"
-    template = "sections/checked.html"
-
-    def block(self, report: Report, subject: str) -> Block | None:
-        if not report.run.tasks:
-            return None
-        return Block(
-            data={
-                "sentence": run_sentence(report.run),
-                "rows": [_row(report, name) for name in report.ranking],
-                "disputed": disputed(report.run.checks),
-            },
-            tables={"checks": _frame(report.run.checks)} if report.run.checks else {},
-        )
+COLUMNS = ("candidate", "task", "example", "kind", "verdict", "difference", "tolerance", "ours",
+           "theirs", "reason", "reference")  # fmt: skip
 
 
-def _row(report: Report, candidate: str) -> dict[str, Any]:
-    lines = report.run.checks_of.get(candidate, [])
+def block(view: RunView, subject: str) -> Block | None:
+    if not view.run.tasks:
+        return None
+    return Block(
+        data={
+            "sentence": run_sentence(view.run),
+            "rows": [_row(view, name) for name in view.ranking],
+            "disputed": disputed(view.run.checks),
+        },
+        tables={"checks": _table(view.run.checks)} if view.run.checks else {},
+    )
+
+
+def _row(view: RunView, candidate: str) -> dict[str, Any]:
+    lines = view.run.checks_of.get(candidate, [])
     found = tally(lines)
     made = dict.fromkeys(one.reference for one in lines if one.reference)
     return {
         "candidate": candidate,
-        "look": report.look(candidate),
-        "sentence": candidate_sentence(report.run, candidate),
+        "style": view.style(candidate),
+        "sentence": candidate_sentence(view.run, candidate),
         "cells": found.cells,
         "near_ties": sum(one.verdict is Verdict.NEAR_TIE for one in lines),
         "is_disputed": bool(found.disputed),
@@ -51,9 +44,8 @@ def disputed(checks: tuple[Check, ...] | list[Check]) -> list[Check]:
     return [one for one in checks if one.verdict is Verdict.DISPUTED]
 
 
-def _frame(checks: tuple[Check, ...]) -> pd.DataFrame:
-    rows = [one.model_dump(mode="json", include=set(COLUMNS)) for one in checks]
-    return pd.DataFrame(rows, columns=COLUMNS)
+def _table(checks: tuple[Check, ...]) -> Table:
+    return Table([Column(name, attrgetter(name)) for name in COLUMNS], checks)
 
 
-SECTION = Checked()
+SECTION = Section("Checked against transformers", "sections/checked.html", block)

@@ -8,35 +8,29 @@ from typing import Any
 from melange.harness.metrics import METRICS
 from melange.reports.analysis.board import Standing
 from melange.reports.analysis.run import Reading
-from melange.reports.pages import Block
-from melange.reports.tables.board_column import Column
+from melange.reports.page import Block, Section
+from melange.reports.tables.board_column import BoardColumn
 from melange.reports.units import LADDERS, PERCENT, unit_kind
-from melange.reports.view import Report
+from melange.reports.view import RunView
 
 BOUNDS = {one.name: one.bound for one in METRICS if one.bound}
 
 
-class Chooser:
-    page = "index"
-    order = 25
-    title = "Choose within bounds"
-    template = "sections/chooser.html"
-
-    def block(self, report: Report, subject: str) -> Block | None:
-        bounds = [bound for key in BOUNDS if (bound := _bound(report.column(key))) is not None]
-        if not bounds or not any(row.mean for row in report.standings):
-            return None
-        places = {name: place for place, name in enumerate(report.ranking)}
-        payload = {
-            "bounds": [{key: bound[key] for key in ("key", "label", "most", "units", "unit")}
-                       for bound in bounds],
-            "candidates": [_candidate(report, row, bounds, places) for row in report.standings],
-        }  # fmt: skip
-        families = list(report.looks.values())
-        return Block(data={"bounds": bounds, "families": families, "payload": payload})
+def block(view: RunView, subject: str) -> Block | None:
+    bounds = [bound for key in BOUNDS if (bound := _bound(view.column(key))) is not None]
+    if not bounds or not any(row.mean for row in view.standings):
+        return None
+    places = {name: place for place, name in enumerate(view.ranking)}
+    payload = {
+        "bounds": [{key: bound[key] for key in ("key", "label", "most", "units", "unit")}
+                   for bound in bounds],
+        "candidates": [_candidate(view, row, bounds, places) for row in view.standings],
+    }  # fmt: skip
+    families = list(view.styles.values())
+    return Block(data={"bounds": bounds, "families": families, "payload": payload})
 
 
-def _bound(column: Column | None) -> dict[str, Any] | None:
+def _bound(column: BoardColumn | None) -> dict[str, Any] | None:
     """None where no candidate has the number."""
     if column is None:
         return None
@@ -60,18 +54,18 @@ def _bound(column: Column | None) -> dict[str, Any] | None:
 
 
 def _candidate(
-    report: Report, row: Standing, bounds: list[dict[str, Any]], places: dict[str, int]
+    view: RunView, row: Standing, bounds: list[dict[str, Any]], places: dict[str, int]
 ) -> dict[str, Any]:
     """`values` holds a number, or the text that says why there is none."""
     readings = {b["key"]: b["column"].cells[row.candidate].reading for b in bounds}
     return {
         "name": row.candidate,
-        "href": f"candidates/{report.candidate_slugs[row.candidate]}.html",
+        "href": f"candidates/{view.candidate_slugs[row.candidate]}.html",
         "family": row.family,
         "accuracy": _accuracy(row),
         "gap": _gap(row),
         "values": [_value(key, reading) for key, reading in readings.items()],
-        "alike": [places[name] for name in report.evidence.alike(row.candidate)],
+        "alike": [places[name] for name in view.evidence.alike(row.candidate)],
     }
 
 
@@ -96,4 +90,4 @@ def _gap(row: Standing) -> str:
     return "" if row.mean.complete else f"{row.mean.tasks} of {row.mean.of_tasks} tasks"
 
 
-SECTION = Chooser()
+SECTION = Section("Choose within bounds", "sections/chooser.html", block)

@@ -1,40 +1,38 @@
 """Every cell without a result, and why: skipped, failed, still to come, or never reached."""
 
+from operator import itemgetter
 from typing import Any
 
-import pandas as pd
-
-from melange.reports.pages import Block
+from melange.reports.page import Block, Column, Section, Table
 from melange.reports.units import plural
-from melange.reports.view import Report
+from melange.reports.view import RunView
 
 WITHOUT_TASK = "speed and memory"
 NAMES = {"absent": "not run"}
+KEYS = ("candidate", "cell", "outcome", "reason")
 NAMED = 3
 """Cells of a candidate that are named; of more, the number."""
 
 
-class Gaps:
-    page = "index"
-    order = 50
-    title = "Skipped and failed"
-    template = "sections/gaps.html"
-
-    def block(self, report: Report, subject: str) -> Block:
-        rows = recorded_gaps(report) + waiting_gaps(report)
-        return Block(
-            data={"groups": _grouped(rows), "count": len(rows)},
-            tables={
-                "skipped-and-failed": pd.DataFrame(
-                    rows, columns=["candidate", "cell", "outcome", "reason"]
-                )
-            },
-        )
+def block(view: RunView, subject: str) -> Block:
+    rows = recorded_gaps(view) + waiting_gaps(view)
+    return Block(
+        data={"groups": _grouped(rows), "count": len(rows)},
+        tables={
+            "skipped-and-failed": Table(
+                [
+                    Column(key, itemgetter(key))
+                    for key in ("candidate", "cell", "outcome", "reason")
+                ],
+                rows,
+            )
+        },
+    )
 
 
-def recorded_gaps(report: Report, candidate: str | None = None) -> list[dict[str, str]]:
+def recorded_gaps(view: RunView, candidate: str | None = None) -> list[dict[str, str]]:
     """Of one candidate, or of all: what has a record, then what the plan refused without one."""
-    lines = report.run.measurements if candidate is None else report.run.by_candidate[candidate]
+    lines = view.run.measurements if candidate is None else view.run.by_candidate[candidate]
     recorded = [
         {
             "candidate": m.candidate,
@@ -53,16 +51,16 @@ def recorded_gaps(report: Report, candidate: str | None = None) -> list[dict[str
             "outcome": "skipped",
             "reason": c.refused,
         }
-        for c in report.run.manifest.cells
+        for c in view.run.manifest.cells
         if c.refused
         and candidate in (None, c.candidate)
-        and not _covered(c.candidate, c.task, known, report)
+        and not _covered(c.candidate, c.task, known, view)
     ]
 
 
-def waiting_gaps(report: Report, candidate: str | None = None) -> list[dict[str, str]]:
+def waiting_gaps(view: RunView, candidate: str | None = None) -> list[dict[str, str]]:
     """What is pending, or was never reached."""
-    why = report.run.not_reached
+    why = view.run.not_reached
     return [
         {
             "candidate": c.candidate,
@@ -70,15 +68,15 @@ def waiting_gaps(report: Report, candidate: str | None = None) -> list[dict[str,
             "outcome": NAMES.get(why.outcome, why.outcome),
             "reason": why.reason,
         }
-        for c in report.run.manifest.cells
-        if (c.candidate, c.task) in report.run.waiting and candidate in (None, c.candidate)
+        for c in view.run.manifest.cells
+        if (c.candidate, c.task) in view.run.waiting and candidate in (None, c.candidate)
     ]
 
 
-def _covered(candidate: str, task: str | None, known: set[tuple[str, str]], report: Report) -> bool:
+def _covered(candidate: str, task: str | None, known: set[tuple[str, str]], view: RunView) -> bool:
     if task is not None:
         return (candidate, task) in known
-    cells = {"throughput", "memory", *report.run.workloads}
+    cells = {"throughput", "memory", *view.run.workloads}
     return any((candidate, cell) in known for cell in cells)
 
 
@@ -102,4 +100,4 @@ def _named(cells: dict[str, list[str]]) -> list[tuple[str, str]]:
     ]
 
 
-SECTION = Gaps()
+SECTION = Section("Skipped and failed", "sections/gaps.html", block)

@@ -1,47 +1,40 @@
 """Every candidate on every task at a glance."""
 
+from itertools import product
 from typing import Any
-
-import pandas as pd
 
 from melange.harness.records import Task
 from melange.reports.analysis.aggregate import oriented
 from melange.reports.analysis.run import Reading
-from melange.reports.pages import Block
-from melange.reports.view import Report
+from melange.reports.page import Block, Column, Section, Table
+from melange.reports.view import RunView
 
 STEPS = 9
 
 
-class Heatmap:
-    page = "index"
-    order = 40
-    title = "Candidates by task"
-    template = "sections/heatmap.html"
-
-    def block(self, report: Report, subject: str) -> Block | None:
-        if not report.run.tasks or not report.run.families:
-            return None
-        columns = [c for c in report.columns if c.group == "task"]
-        rows = [
-            {
-                "candidate": name,
-                "look": report.look(name),
-                "cells": [_cell(report, column.cells[name].reading, task, column.scale.write)
-                          for column, task in zip(columns, report.run.tasks, strict=True)],
-            }
-            for name in report.ranking
-        ]  # fmt: skip
-        return Block(
-            data={"columns": columns, "rows": rows, "tasks": list(report.run.tasks.items()),
-                  "steps": STEPS},
-            tables={"accuracy-by-task": _frame(report)},
-        )  # fmt: skip
+def block(view: RunView, subject: str) -> Block | None:
+    if not view.run.tasks or not view.run.families:
+        return None
+    columns = [c for c in view.columns if c.group == "task"]
+    rows = [
+        {
+            "candidate": name,
+            "style": view.style(name),
+            "cells": [_cell(view, column.cells[name].reading, task, column.scale.write)
+                      for column, task in zip(columns, view.run.tasks, strict=True)],
+        }
+        for name in view.ranking
+    ]  # fmt: skip
+    return Block(
+        data={"columns": columns, "rows": rows, "tasks": list(view.run.tasks.items()),
+              "steps": STEPS},
+        tables={"accuracy-by-task": _table(view)},
+    )  # fmt: skip
 
 
-def _cell(report: Report, reading: Reading, task: str, write: Any) -> dict[str, Any]:
+def _cell(view: RunView, reading: Reading, task: str, write: Any) -> dict[str, Any]:
     return {"reading": reading, "text": write(reading.value), "task": task,
-            "step": heat(reading, report.run.tasks[task])}  # fmt: skip
+            "step": heat(reading, view.run.tasks[task])}  # fmt: skip
 
 
 def heat(reading: Reading, task: Task | None) -> int | None:
@@ -54,24 +47,20 @@ def heat(reading: Reading, task: Task | None) -> int | None:
     return round(min(1.0, max(0.0, share)) * (STEPS - 1))
 
 
-def _frame(report: Report) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "candidate": candidate,
-            "family": report.run.families[candidate],
-            "task": task,
-            "metric": report.run.primary_metric(task),
-            "value": reading.value,
-            "ci_low": reading.low,
-            "ci_high": reading.high,
-            "n": reading.n,
-            "outcome": reading.outcome,
-            "reason": reading.reason,
-        }
-        for candidate in report.ranking
-        for task in report.run.tasks
-        for reading in [report.run.quality(candidate, task)]
+def _table(view: RunView) -> Table:
+    """One row a candidate and a task."""
+    run = view.run
+    return Table(
+        columns=[
+            Column("candidate", lambda row: row[0]),
+            Column("family", lambda row: run.families[row[0]]),
+            Column("task", lambda row: row[1]),
+            Column("metric", lambda row: run.primary_metric(row[1])),
+            Column("value", lambda row: run.quality(*row)),
+            Column("outcome", lambda row: run.quality(*row).outcome),
+        ],
+        rows=list(product(view.ranking, run.tasks)),
     )
 
 
-SECTION = Heatmap()
+SECTION = Section("Candidates by task", "sections/heatmap.html", block)

@@ -7,10 +7,11 @@ from melange.reports.analysis.aggregate import Mean
 from melange.reports.analysis.board import Standing
 from melange.reports.analysis.checks import candidate_sentence
 from melange.reports.analysis.run import Reading
-from melange.reports.pages import Block
-from melange.reports.tables.board import board_frame
-from melange.reports.tables.board_column import BoardCell, Column
-from melange.reports.view import Report
+from melange.reports.page import Block, Section
+from melange.reports.tables.board import board_table
+from melange.reports.tables.board_column import BoardCell, BoardColumn
+from melange.reports.tables.measurements import measurement_table
+from melange.reports.view import RunView
 
 GROUPS = {
     "split": "Held out and shifted",
@@ -36,39 +37,34 @@ class Footnotes:
         return self.texts.index(text) + 1
 
 
-class Leaderboard:
-    page = "index"
-    order = 20
-    title = "Leaderboard"
-    template = "sections/leaderboard.html"
-
-    def block(self, report: Report, subject: str) -> Block:
-        notes = Footnotes()
-        span = interval_span([row.mean for row in report.standings if row.mean])
-        rows = [
-            _row(report, place, row, notes, span)
-            for place, row in enumerate(report.standings, start=1)
-        ]
-        frame = board_frame(report.standings, report.columns)
-        return Block(
-            data={
-                "columns": report.columns,
-                "rows": rows,
-                "footnotes": notes.texts,
-                "span": span,
-                "families": list(report.looks.values()),
-                "left_out": report.scope.left_out,
-                "num_tasks": len(report.scope.tasks),
-                "groups": _groups(report.columns),
-                "effect": report.evidence.smallest_effect,
-                "notes": report.evidence.notes,
-                "inverted": [t.name for t in report.scope.tasks if not t.higher_is_better],
-            },
-            tables={"leaderboard": frame, "measurements": report.run.frame},
-        )
+def block(view: RunView, subject: str) -> Block:
+    notes = Footnotes()
+    span = interval_span([row.mean for row in view.standings if row.mean])
+    rows = [
+        _row(view, place, row, notes, span) for place, row in enumerate(view.standings, start=1)
+    ]
+    return Block(
+        data={
+            "columns": view.columns,
+            "rows": rows,
+            "footnotes": notes.texts,
+            "span": span,
+            "families": list(view.styles.values()),
+            "left_out": view.scope.left_out,
+            "num_tasks": len(view.scope.tasks),
+            "groups": _groups(view.columns),
+            "effect": view.evidence.smallest_effect,
+            "notes": view.evidence.notes,
+            "inverted": [t.name for t in view.scope.tasks if not t.higher_is_better],
+        },
+        tables={
+            "leaderboard": board_table(view.standings, view.columns),
+            "measurements": measurement_table(view.run.measurements),
+        },
+    )
 
 
-def _groups(columns: list[Column]) -> list[dict[str, Any]]:
+def _groups(columns: list[BoardColumn]) -> list[dict[str, Any]]:
     """What the reader can show and hide; `mean` alone always stays."""
     present = {column.group for column in columns}
     return [
@@ -88,33 +84,33 @@ def interval_span(means: list[Mean]) -> tuple[float, float]:
 
 
 def _row(
-    report: Report, place: int, row: Standing, notes: Footnotes, span: tuple[float, float]
+    view: RunView, place: int, row: Standing, notes: Footnotes, span: tuple[float, float]
 ) -> dict[str, Any]:
-    cells = [_cell(column, column.cells[row.candidate], notes) for column in report.columns]
+    cells = [_cell(column, column.cells[row.candidate], notes) for column in view.columns]
     return {
         "candidate": row.candidate,
-        "look": report.look(row.candidate),
+        "style": view.style(row.candidate),
         "place": place if row.mean else "",
         "rank": row.ranks if row.rank else "",
-        "rank_hint": _rank_hint(report, row),
+        "rank_hint": _rank_hint(view, row),
         "cells": cells,
         "bar": _bar(row.mean, span),
         "complete": row.mean is not None and row.mean.complete,
-        "checked": candidate_sentence(report.run, row.candidate),
+        "checked": candidate_sentence(view.run, row.candidate),
     }
 
 
-def _rank_hint(report: Report, row: Standing) -> str:
+def _rank_hint(view: RunView, row: Standing) -> str:
     """Who may be better or worse than it, in words."""
     if row.rank is None:
         return row.unranked
-    alike = report.evidence.alike(row.candidate)
+    alike = view.evidence.alike(row.candidate)
     if not alike:
         return "told apart from every other candidate"
     return f"cannot be told apart from {', '.join(alike)}"
 
 
-def _cell(column: Column, cell: BoardCell, notes: Footnotes) -> dict[str, Any]:
+def _cell(column: BoardColumn, cell: BoardCell, notes: Footnotes) -> dict[str, Any]:
     note = cell.note or _gap_note(cell.reading)
     return {
         "verdict": cell.verdict,
@@ -148,4 +144,4 @@ def _bar(mean: Mean | None, span: tuple[float, float]) -> dict[str, float] | Non
     }
 
 
-SECTION = Leaderboard()
+SECTION = Section("Leaderboard", "sections/leaderboard.html", block)

@@ -1,41 +1,34 @@
 """What accuracy costs: accuracy against speed, memory and size, with the Pareto front."""
 
+from dataclasses import replace
 from typing import Any
-
-import pandas as pd
 
 from melange.harness.metrics import METRICS
 from melange.reports.analysis.aggregate import pareto_front
 from melange.reports.analysis.board import Standing
 from melange.reports.figures.scatter import Point, Scatter, draw_scatter
-from melange.reports.pages import Block
-from melange.reports.tables.board_column import Column
+from melange.reports.page import Block, Column, Section, Table
+from melange.reports.tables.board_column import BoardColumn
 from melange.reports.units import PERCENT, Scale
-from melange.reports.view import Report
+from melange.reports.view import RunView
 
 COSTS = {one.name: one.axis for one in METRICS if one.axis}
 
 
-class Tradeoffs:
-    page = "index"
-    order = 30
-    title = "What accuracy costs"
-    template = "sections/tradeoffs.html"
-
-    def block(self, report: Report, subject: str) -> Block | None:
-        if not report.run.tasks:
-            return None
-        columns = [column for key in COSTS if (column := report.column(key)) is not None]
-        plots = [_plot(report, column) for column in columns]
-        return Block(
-            data={"plots": plots, "families": list(report.looks.values())},
-            tables={plot["stem"]: plot["frame"] for plot in plots},
-        )
+def block(view: RunView, subject: str) -> Block | None:
+    if not view.run.tasks:
+        return None
+    columns = [column for key in COSTS if (column := view.column(key)) is not None]
+    plots = [_plot(view, column) for column in columns]
+    return Block(
+        data={"plots": plots, "families": list(view.styles.values())},
+        tables={plot["stem"]: plot["table"] for plot in plots},
+    )
 
 
-def _plot(report: Report, column: Column) -> dict[str, Any]:
-    drawn = [row for row in report.standings if row.mean and _x(column, row) is not None]
-    scatter = _scatter(report, column, drawn)
+def _plot(view: RunView, column: BoardColumn) -> dict[str, Any]:
+    drawn = [row for row in view.standings if row.mean and _x(column, row) is not None]
+    scatter = _scatter(view, column, drawn)
     stem = "accuracy-by-" + column.key.replace("_", "-")
     return {
         "stem": stem,
@@ -43,20 +36,20 @@ def _plot(report: Report, column: Column) -> dict[str, Any]:
         "svg": draw_scatter(scatter) if drawn else "",
         "front": [drawn[i].candidate for i in scatter.front],
         "hollow": [p.label for p in scatter.points if p.hollow],
-        "left_out": _left_out(report, column, drawn),
-        "frame": _frame(column, drawn, set(scatter.front)),
+        "left_out": _left_out(view, column, drawn),
+        "table": _table(column, drawn, {drawn[i].candidate for i in scatter.front}),
         "hint": column.hint,
     }
 
 
-def _x(column: Column, row: Standing) -> float | None:
+def _x(column: BoardColumn, row: Standing) -> float | None:
     """A checkpoint that is served as it is costs nothing to build."""
     reading = column.cells[row.candidate].reading
     return 0.0 if reading.outcome == "unneeded" else reading.value
 
 
-def _scatter(report: Report, column: Column, drawn: list[Standing]) -> Scatter:
-    points = [_point(report, column, row) for row in drawn]
+def _scatter(view: RunView, column: BoardColumn, drawn: list[Standing]) -> Scatter:
+    points = [_point(view, column, row) for row in drawn]
     complete = [i for i, point in enumerate(points) if not point.hollow]
     sign = -1.0 if column.higher_is_better else 1.0
     front = pareto_front([sign * points[i].x for i in complete], [points[i].y for i in complete])
@@ -74,7 +67,7 @@ def _scatter(report: Report, column: Column, drawn: list[Standing]) -> Scatter:
     )
 
 
-def _point(report: Report, column: Column, row: Standing) -> Point:
+def _point(view: RunView, column: BoardColumn, row: Standing) -> Point:
     reading, x = column.cells[row.candidate].reading, _x(column, row)
     assert row.mean is not None
     assert x is not None
@@ -82,13 +75,13 @@ def _point(report: Report, column: Column, row: Standing) -> Point:
     partial = "" if row.mean.complete else f" (over {row.mean.tasks} of {row.mean.of_tasks} tasks)"
     return Point(
         label=row.candidate,
-        look=report.look(row.candidate),
+        style=view.style(row.candidate),
         x=x / column.scale.factor,
         x_bounds=_scaled(reading.bounds if reading.value is not None else (x, x), column.scale),
         y=row.mean.value / PERCENT.factor,
         y_bounds=_scaled((row.mean.low, row.mean.high), PERCENT),
         hollow=not row.mean.complete,
-        href=f"candidates/{report.candidate_slugs[row.candidate]}.html",
+        href=f"candidates/{view.candidate_slugs[row.candidate]}.html",
         tooltip=f"{row.candidate} ({row.family}): {PERCENT.write(row.mean.value)} %{partial}, "
         f"{column.label} {column.scale.write(x)}{unit}",
     )
@@ -98,34 +91,31 @@ def _scaled(bounds: tuple[float, float], scale: Scale) -> tuple[float, float]:
     return bounds[0] / scale.factor, bounds[1] / scale.factor
 
 
-def _left_out(report: Report, column: Column, drawn: list[Standing]) -> list[tuple[str, str]]:
+def _left_out(view: RunView, column: BoardColumn, drawn: list[Standing]) -> list[tuple[str, str]]:
     names = {row.candidate for row in drawn}
     return [
         (row.candidate, column.cells[row.candidate].reading.reason or "it has no accuracy")
-        for row in report.standings
+        for row in view.standings
         if row.candidate not in names
     ]
 
 
-def _frame(column: Column, drawn: list[Standing], front: set[int]) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "candidate": row.candidate,
-            "family": row.family,
-            "mean_accuracy": row.mean.value,
-            "mean_accuracy_ci_low": row.mean.low,
-            "mean_accuracy_ci_high": row.mean.high,
-            "tasks": row.mean.tasks,
-            "of_tasks": row.mean.of_tasks,
-            column.key: _x(column, row),
-            f"{column.key}_ci_low": reading.low,
-            f"{column.key}_ci_high": reading.high,
-            "on_front": i in front,
-        }
-        for i, row in enumerate(drawn)
-        for reading in [column.cells[row.candidate].reading]
-        if row.mean
+def _table(column: BoardColumn, drawn: list[Standing], front: set[str]) -> Table:
+    return Table(
+        columns=[
+            Column("candidate", lambda row: row.candidate),
+            Column("family", lambda row: row.family),
+            Column("mean_accuracy", lambda row: row.mean.reading),
+            Column("tasks", lambda row: row.mean.tasks),
+            Column("of_tasks", lambda row: row.mean.of_tasks),
+            Column(
+                column.key,
+                lambda row: replace(column.cells[row.candidate].reading, value=_x(column, row)),
+            ),
+            Column("on_front", lambda row: row.candidate in front),
+        ],
+        rows=drawn,
     )
 
 
-SECTION = Tradeoffs()
+SECTION = Section("What accuracy costs", "sections/tradeoffs.html", block)

@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
 from melange.reports.analysis.run import Reading
-from melange.reports.pages import Block
+from melange.reports.page import Block, Column, Section, Table
+from melange.reports.styles import FamilyStyle
 from melange.reports.tables.cost_columns import workload_words
 from melange.reports.units import Scale, scale_for
-from melange.reports.view import Look, Report
+from melange.reports.view import RunView
 
 METRICS = {
     "ttft_sec": "To the first token",
@@ -33,7 +32,7 @@ class Spread:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     candidate: str
-    look: Look
+    style: FamilyStyle
     spreads: tuple[Spread, ...]
 
     @property
@@ -43,28 +42,22 @@ class Row:
         return medians[0] if all(one.value is None for one in medians) else None
 
 
-class Latency:
-    page = "latency"
-    order = 10
-    title = "Latency by workload"
-    template = "sections/latency.html"
-
-    def block(self, report: Report, subject: str) -> Block | None:
-        tails = [f"{metric}_{tail}" for metric in METRICS for tail in TAILS]
-        workloads = dict.fromkeys(w for tail in tails for w in report.run.timed.get(tail, []))
-        if not workloads:
-            return None
-        loads = [w for w in report.run.workloads if w in workloads]
-        tables = [_table(report, workload) for workload in loads]
-        return Block(
-            data={"tables": tables, "metrics": METRICS},
-            tables={"latency": pd.DataFrame([r for t in tables for r in _plain_rows(t)])},
-        )
+def block(view: RunView, subject: str) -> Block | None:
+    tails = [f"{metric}_{tail}" for metric in METRICS for tail in TAILS]
+    workloads = dict.fromkeys(w for tail in tails for w in view.run.timed.get(tail, []))
+    if not workloads:
+        return None
+    loads = [w for w in view.run.workloads if w in workloads]
+    tables = [_table(view, workload) for workload in loads]
+    return Block(
+        data={"tables": tables, "metrics": METRICS},
+        tables={"latency": _file_table(tables)},
+    )
 
 
-def _table(report: Report, workload: str) -> dict[str, Any]:
+def _table(view: RunView, workload: str) -> dict[str, Any]:
     found = {
-        metric: {c: _percentiles(report, c, metric, workload) for c in report.run.families}
+        metric: {c: _percentiles(view, c, metric, workload) for c in view.run.families}
         for metric in METRICS
     }
     scales = {metric: _scale(cells) for metric, cells in found.items()}
@@ -72,23 +65,23 @@ def _table(report: Report, workload: str) -> dict[str, Any]:
     rows = [
         Row(
             candidate=candidate,
-            look=report.look(candidate),
+            style=view.style(candidate),
             spreads=tuple(_spread(found[m][candidate], ends[m]) for m in METRICS),
         )
-        for candidate in report.run.families
+        for candidate in view.run.families
     ]
     return {
         "workload": workload,
-        "words": workload_words(report.run, workload),
+        "words": workload_words(view.run, workload),
         "rows": sorted(rows, key=_order),
         "scales": scales,
         "ends": ends,
     }
 
 
-def _percentiles(report: Report, candidate: str, metric: str, workload: str) -> list[Reading]:
+def _percentiles(view: RunView, candidate: str, metric: str, workload: str) -> list[Reading]:
     names = [metric, *(f"{metric}_{tail}" for tail in TAILS)]
-    return [report.run.read(candidate, name, workload=workload) for name in names]
+    return [view.run.read(candidate, name, workload=workload) for name in names]
 
 
 def _scale(cells: dict[str, list[Reading]]) -> Scale:
@@ -119,24 +112,25 @@ def _order(row: Row) -> tuple[bool, float]:
     return (value is None, value or 0.0)
 
 
-def _plain_rows(table: dict[str, Any]) -> list[dict[str, Any]]:
-    return [
-        {
-            "workload": table["workload"],
-            "candidate": row.candidate,
-            "family": row.look.family,
-            "metric": metric,
-            "p50": spread.p50.value,
-            "p50_ci_low": spread.p50.low,
-            "p50_ci_high": spread.p50.high,
-            "p50_n": spread.p50.n,
-            "p50_gap": spread.p50.reason,
-            "p90": spread.p90.value,
-            "p99": spread.p99.value,
-        }
-        for row in table["rows"]
-        for metric, spread in zip(METRICS, row.spreads, strict=True)
-    ]
+def _file_table(tables: list[dict[str, Any]]) -> Table:
+    """One row a workload, a candidate and a metric."""
+    return Table(
+        columns=[
+            Column("workload", lambda line: line[0]),
+            Column("candidate", lambda line: line[1].candidate),
+            Column("family", lambda line: line[1].style.family),
+            Column("metric", lambda line: line[2]),
+            Column("p50", lambda line: line[3].p50),
+            Column("p90", lambda line: line[3].p90),
+            Column("p99", lambda line: line[3].p99),
+        ],
+        rows=[
+            (table["workload"], row, metric, spread)
+            for table in tables
+            for row in table["rows"]
+            for metric, spread in zip(METRICS, row.spreads, strict=True)
+        ],
+    )
 
 
-SECTION = Latency()
+SECTION = Section("Latency by workload", "sections/latency.html", block)

@@ -3,17 +3,15 @@
 Workloads that differ only in that number are one curve.
 """
 
-from typing import Any
-
-import pandas as pd
+from typing import Any, NamedTuple
 
 from melange.harness.records import Workload
-from melange.reports.analysis.run import Run
+from melange.reports.analysis.run import Reading, Run
 from melange.reports.figures.curves import Curve, Multiples, Panel, draw_multiples
 from melange.reports.metrics import describe
-from melange.reports.pages import Block
+from melange.reports.page import Block, Column, Section, Table
 from melange.reports.units import Scale, scale_for, unit_kind
-from melange.reports.view import Report
+from melange.reports.view import RunView
 
 METRICS = ("total_tokens_per_sec", "latency_sec")
 WORDS = (
@@ -22,26 +20,20 @@ WORDS = (
 )
 
 
-class Load:
-    page = "latency"
-    order = 20
-    title = "Speed under load"
-    template = "sections/figures.html"
-
-    def block(self, report: Report, subject: str) -> Block | None:
-        ladders = load_ladders(report.run)
-        figures = [
-            _figure(report, ladder, metric)
-            for ladder in ladders
-            for metric in METRICS
-            if any(load.name in report.run.timed.get(metric, []) for load in ladder)
-        ]
-        if not figures:
-            return None
-        return Block(
-            data={"figures": figures, "words": WORDS},
-            tables={figure["stem"]: figure["frame"] for figure in figures},
-        )
+def block(view: RunView, subject: str) -> Block | None:
+    ladders = load_ladders(view.run)
+    figures = [
+        _figure(view, ladder, metric)
+        for ladder in ladders
+        for metric in METRICS
+        if any(load.name in view.run.timed.get(metric, []) for load in ladder)
+    ]
+    if not figures:
+        return None
+    return Block(
+        data={"figures": figures, "words": WORDS},
+        tables={figure["stem"]: figure["table"] for figure in figures},
+    )
 
 
 def load_ladders(run: Run) -> list[list[Workload]]:
@@ -54,15 +46,27 @@ def load_ladders(run: Run) -> list[list[Workload]]:
     return [[steps[n] for n in sorted(steps)] for steps in found.values() if len(steps) > 1]
 
 
-def _figure(report: Report, ladder: list[Workload], metric: str) -> dict[str, Any]:
-    frame = _frame(report, ladder, metric)
-    scale = scale_for(unit_kind(metric, ""), frame["value"])
+class Step(NamedTuple):
+    """A candidate under one load."""
+
+    candidate: str
+    load: Workload
+    reading: Reading
+
+
+def _figure(view: RunView, ladder: list[Workload], metric: str) -> dict[str, Any]:
+    steps = [
+        Step(candidate, load, view.run.read(candidate, metric, workload=load.name))
+        for candidate in view.run.families
+        for load in ladder
+    ]
+    scale = scale_for(unit_kind(metric, ""), [one.reading.value for one in steps])
     known = describe(metric)
     shape = f"{ladder[0].prompt_tokens} prompt and {ladder[0].output_tokens} output tokens"
     stem = f"load-{metric.replace('_', '-')}-{ladder[0].prompt_tokens}-{ladder[0].output_tokens}"
     plot = Multiples(
         name=stem,
-        panels=_panels(report, frame, scale),
+        panels=_panels(view, steps, scale),
         x_label="Requests at once",
         y_label=f"{known.label} ({scale.label})",
         log_x=True,
@@ -70,52 +74,49 @@ def _figure(report: Report, ladder: list[Workload], metric: str) -> dict[str, An
         "linked CSV file.",
     )
     title = f"{known.label} over requests at once, {'up to ' if ladder[0].mixed else ''}{shape}"
-    return {"stem": stem, "title": title, "svg": draw_multiples(plot), "frame": frame, "gaps": []}
+    table = _table(view.run, steps, metric)
+    return {"stem": stem, "title": title, "svg": draw_multiples(plot), "table": table, "gaps": []}
 
 
-def _frame(report: Report, ladder: list[Workload], metric: str) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "candidate": candidate,
-            "family": family,
-            "workload": load.name,
-            "num_requests": load.num_requests,
-            "metric": metric,
-            "value": reading.value,
-            "value_ci_low": reading.low,
-            "value_ci_high": reading.high,
-            "value_gap": reading.reason,
-        }
-        for candidate, family in report.run.families.items()
-        for load in ladder
-        for reading in [report.run.read(candidate, metric, workload=load.name)]
+def _table(run: Run, steps: list[Step], metric: str) -> Table:
+    return Table(
+        columns=[
+            Column("candidate", lambda step: step.candidate),
+            Column("family", lambda step: run.families[step.candidate]),
+            Column("workload", lambda step: step.load.name),
+            Column("num_requests", lambda step: step.load.num_requests),
+            Column("metric", lambda step: metric),
+            Column("value", lambda step: step.reading),
+        ],
+        rows=steps,
     )
 
 
-def _panels(report: Report, frame: pd.DataFrame, scale: Scale) -> list[Panel]:
-    known = frame[frame["value"].notna()]
+def _panels(view: RunView, steps: list[Step], scale: Scale) -> list[Panel]:
+    """A family each."""
+    known: dict[str, dict[str, list[Step]]] = {}
+    for step in steps:
+        if step.reading.value is not None:
+            of_family = known.setdefault(view.run.families[step.candidate], {})
+            of_family.setdefault(step.candidate, []).append(step)
     return [
         Panel(
-            title=str(family),
-            curves=[
-                _curve(report, str(name), rows, scale)
-                for name, rows in of_family.groupby("candidate", sort=False)
-            ],
+            title=family,
+            curves=[_curve(view, candidate, own, scale) for candidate, own in curves.items()],
         )
-        for family, of_family in known.groupby("family", sort=False)
+        for family, curves in known.items()
     ]
 
 
-def _curve(report: Report, candidate: str, rows: pd.DataFrame, scale: Scale) -> Curve:
-    low = rows["value_ci_low"].fillna(rows["value"]) / scale.factor
-    high = rows["value_ci_high"].fillna(rows["value"]) / scale.factor
+def _curve(view: RunView, candidate: str, steps: list[Step], scale: Scale) -> Curve:
+    bounds = [one.reading.bounds for one in steps]
     return Curve(
         label=candidate,
-        look=report.look(candidate),
-        x=list(rows["num_requests"]),
-        y=list(rows["value"] / scale.factor),
-        bounds=list(zip(low, high, strict=True)),
+        style=view.style(candidate),
+        x=[one.load.num_requests for one in steps],
+        y=[one.reading.known / scale.factor for one in steps],
+        bounds=[(low / scale.factor, high / scale.factor) for low, high in bounds],
     )
 
 
-SECTION = Load()
+SECTION = Section("Speed under load", "sections/figures.html", block)

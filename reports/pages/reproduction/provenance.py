@@ -5,31 +5,25 @@ from typing import Any
 
 from melange.harness.runs.manifest import Manifest
 from melange.reports.analysis.run import Run
-from melange.reports.pages import Block
+from melange.reports.page import Block, Section
 from melange.reports.tables.engine import computing
 from melange.reports.units import duration, scale_for
-from melange.reports.view import Report
+from melange.reports.view import RunView
 
 
-class Provenance:
-    page = "reproduction"
-    order = 20
-    title = "How it was run"
-    template = "sections/provenance.html"
-
-    def block(self, report: Report, subject: str) -> Block:
-        manifest = report.run.manifest
-        return Block(
-            data={
-                "facts": _facts(report),
-                "fact_tables": [table for table in _tables(manifest) if table["rows"]],
-                "workloads": manifest.workloads,
-            }
-        )
+def block(view: RunView, subject: str) -> Block:
+    manifest = view.run.manifest
+    return Block(
+        data={
+            "facts": _facts(view),
+            "fact_tables": [table for table in _tables(manifest) if table["rows"]],
+            "workloads": manifest.workloads,
+        }
+    )
 
 
-def _facts(report: Report) -> list[tuple[str, str]]:
-    manifest = report.run.manifest
+def _facts(view: RunView) -> list[tuple[str, str]]:
+    manifest = view.run.manifest
     suite = manifest.suite
     facts = [
         ("Suite", suite.name if suite else ""),
@@ -41,7 +35,7 @@ def _facts(report: Report) -> list[tuple[str, str]]:
         ("Rounds per workload", str(suite.rounds) if suite else ""),
         ("Reference candidate", getattr(suite, "reference", "")),
         ("Started", _time(manifest.started)),
-        ("Finished", _finished(report.run)),
+        ("Finished", _finished(view.run)),
         ("Git revision", manifest.git_revision or "not recorded"),
     ]
     return [(name, value) for name, value in facts if value]
@@ -123,4 +117,4 @@ def _timings(timings: dict[str, Any]) -> list[tuple[str, str]]:
     ] + _rows(rest)
 
 
-SECTION = Provenance()
+SECTION = Section("How it was run", "sections/provenance.html", block)

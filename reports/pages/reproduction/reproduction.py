@@ -4,36 +4,30 @@ import glob
 import shlex
 
 from melange.harness.runs.manifest import Manifest
-from melange.reports.pages import Block
-from melange.reports.view import Report
+from melange.reports.page import Block, Section
+from melange.reports.view import RunView
 
 ONE_CELL = "runs/one-cell"
 TAKE_VALUES = {"--only", "--tasks", "--out", "--compare"}
 ALONE = {"--report-only", "--plan", "--list", "--fail-on-regression"}
 
 
-class Reproduction:
-    page = "reproduction"
-    order = 10
-    title = "Run it again"
-    template = "sections/reproduction.html"
-
-    def block(self, report: Report, subject: str) -> Block:
-        manifest = report.run.manifest
-        command = command_line(manifest)
-        revision = (manifest.git_revision or "").removesuffix("-dirty")
-        return Block(
-            data={
-                "command": command,
-                "revision": revision,
-                "dirty": (manifest.git_revision or "").endswith("-dirty"),
-                "lock": f"locks/{'gpu' if manifest.device == 'cuda' else 'cpu'}.txt",
-                "suite_command": suite_command(command),
-                "candidates": [(name, _quoted(name)) for name in report.ranking],
-                "tasks": [(name, _quoted(name)) for name in report.run.tasks],
-                "out": ONE_CELL,
-            }
-        )
+def block(view: RunView, subject: str) -> Block:
+    manifest = view.run.manifest
+    command = command_line(manifest)
+    revision = (manifest.git_revision or "").removesuffix("-dirty")
+    return Block(
+        data={
+            "command": command,
+            "revision": revision,
+            "dirty": (manifest.git_revision or "").endswith("-dirty"),
+            "lock": f"locks/{'gpu' if manifest.device == 'cuda' else 'cpu'}.txt",
+            "suite_command": suite_command(command),
+            "candidates": [(name, _quoted(name)) for name in view.ranking],
+            "tasks": [(name, _quoted(name)) for name in view.run.tasks],
+            "out": ONE_CELL,
+        }
+    )
 
 
 def command_line(manifest: Manifest) -> str:
@@ -59,4 +53,4 @@ def _quoted(name: str) -> str:
     return shlex.quote(glob.escape(name))
 
 
-SECTION = Reproduction()
+SECTION = Section("Run it again", "sections/reproduction.html", block)

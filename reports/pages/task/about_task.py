@@ -1,26 +1,20 @@
 """What a task asks, how it is scored, and whether it counts for the mean."""
 
-from melange.reports.pages import Block
-from melange.reports.view import Report
+from melange.reports.page import Block, Section
+from melange.reports.view import RunView
 
 
-class AboutTask:
-    page = "task"
-    order = 5
-    title = "About the task"
-    template = "sections/about_task.html"
-
-    def block(self, report: Report, subject: str) -> Block:
-        column = report.column(f"task-{subject}")
-        assert column is not None
-        return Block(
-            data={
-                "task": report.run.tasks[subject],
-                "metric": report.run.primary_metric(subject),
-                "scale": column.scale,
-                "mean_gap": report.scope.left_out.get(subject, ""),
-            }
-        )
+def block(view: RunView, subject: str) -> Block:
+    column = view.column(f"task-{subject}")
+    assert column is not None
+    return Block(
+        data={
+            "task": view.run.tasks[subject],
+            "metric": view.run.primary_metric(subject),
+            "scale": column.scale,
+            "mean_gap": view.scope.left_out.get(subject, ""),
+        }
+    )
 
 
-SECTION = AboutTask()
+SECTION = Section("About the task", "sections/about_task.html", block)

@@ -3,33 +3,27 @@
 from typing import Any
 
 from melange.reports.analysis.run import Reading
-from melange.reports.pages import Block
+from melange.reports.page import Block, Section
 from melange.reports.units import Scale
-from melange.reports.view import Report
+from melange.reports.view import RunView
 
 
-class Ranking:
-    page = "task"
-    order = 10
-    title = "Ranking"
-    template = "sections/ranking.html"
-
-    def block(self, report: Report, subject: str) -> Block:
-        column = report.column(f"task-{subject}")
-        assert column is not None
-        task = report.run.tasks[subject]
-        found = {name: column.cells[name].reading for name in report.ranking}
-        span = _span(list(found.values()), column.scale, task.chance if task else None)
-        order = sorted(found, key=lambda name: _order(found[name], column.higher_is_better))
-        return Block(
-            data={
-                "metric": report.run.primary_metric(subject),
-                "scale": column.scale,
-                "span": span,
-                "chance": _at(task.chance, span) if task and task.chance else None,
-                "rows": [_row(report, name, found[name], span) for name in order],
-            }
-        )
+def block(view: RunView, subject: str) -> Block:
+    column = view.column(f"task-{subject}")
+    assert column is not None
+    task = view.run.tasks[subject]
+    found = {name: column.cells[name].reading for name in view.ranking}
+    span = _span(list(found.values()), column.scale, task.chance if task else None)
+    order = sorted(found, key=lambda name: _order(found[name], column.higher_is_better))
+    return Block(
+        data={
+            "metric": view.run.primary_metric(subject),
+            "scale": column.scale,
+            "span": span,
+            "chance": _at(task.chance, span) if task and task.chance else None,
+            "rows": [_row(view, name, found[name], span) for name in order],
+        }
+    )
 
 
 def _order(reading: Reading, higher_is_better: bool | None) -> tuple[bool, float]:
@@ -51,12 +45,12 @@ def _at(value: float, span: tuple[float, float]) -> float:
     return round((value - span[0]) / (span[1] - span[0]) * 100, 2)
 
 
-def _row(report: Report, name: str, reading: Reading, span: tuple[float, float]) -> dict[str, Any]:
+def _row(view: RunView, name: str, reading: Reading, span: tuple[float, float]) -> dict[str, Any]:
     bar = None
     if reading.value is not None:
         low, high = reading.bounds
         bar = {"low": _at(low, span), "at": _at(reading.value, span), "high": _at(high, span)}
-    return {"candidate": name, "look": report.look(name), "reading": reading, "bar": bar}
+    return {"candidate": name, "style": view.style(name), "reading": reading, "bar": bar}
 
 
-SECTION = Ranking()
+SECTION = Section("Ranking", "sections/ranking.html", block)

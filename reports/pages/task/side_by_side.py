@@ -4,44 +4,38 @@ from collections.abc import Mapping
 from typing import Any
 
 from melange.harness.samples import Sample
-from melange.reports.pages import Block
+from melange.reports.page import Block, Section
 from melange.reports.pages.candidate.samples import described
-from melange.reports.view import Report
+from melange.reports.view import RunView
 
 RESPONSES = 12
 """Of the best candidates; all others are in the browser."""
 
 
-class SideBySide:
-    page = "task"
-    order = 20
-    title = "The same example, every candidate"
-    template = "sections/side_by_side.html"
-
-    def block(self, report: Report, subject: str) -> Block:
-        found = report.samples.excerpt(subject)
-        return Block(
-            data={
-                "examples": [
-                    _example(report, subject, example, samples)
-                    for example, samples in found.telling.items()
-                ],
-                "num_examples": found.num_examples,
-                "gaps": found.gaps,
-            }
-        )
+def block(view: RunView, subject: str) -> Block:
+    found = view.samples.excerpt(subject)
+    return Block(
+        data={
+            "examples": [
+                _example(view, subject, example, samples)
+                for example, samples in found.telling.items()
+            ],
+            "num_examples": found.num_examples,
+            "gaps": found.gaps,
+        }
+    )
 
 
 def _example(
-    report: Report, task: str, example: int, samples: Mapping[str, Sample]
+    view: RunView, task: str, example: int, samples: Mapping[str, Sample]
 ) -> dict[str, Any]:
-    record = report.run.tasks[task]
+    record = view.run.tasks[task]
     shown = {name: described(sample, record) for name, sample in samples.items()}
     first = next(iter(shown.values()))
     return {
         "example": example,
         "responses": [
-            {"candidate": name, "look": report.look(name), "sample": sample}
+            {"candidate": name, "style": view.style(name), "sample": sample}
             for name, sample in list(shown.items())[:RESPONSES]
         ],
         "num_answers": len(shown),
@@ -51,4 +45,4 @@ def _example(
     }
 
 
-SECTION = SideBySide()
+SECTION = Section("The same example, every candidate", "sections/side_by_side.html", block)

@@ -1,1 +1,0 @@
-"""Candidates that form a curve."""
