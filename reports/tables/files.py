@@ -87,7 +87,7 @@ class ShownRow(NamedTuple):
 
     cells: Sequence[tuple[Column, Any]]
     gap: Reading | None
-    """Why all of its readings are missing, where there is one reason for all of them."""
+    """Why all of its numbers are missing, where there is one reason for all of them."""
 
 
 def shown_columns(table: Table) -> list[Column]:
@@ -98,9 +98,10 @@ def shown_rows(table: Table) -> Iterator[ShownRow]:
     columns = shown_columns(table)
     for row in table.rows:
         cells = [(column, column.value(row)) for column in columns]
-        yield ShownRow(cells, _gap([cell for _, cell in cells if isinstance(cell, Reading)]))
+        yield ShownRow(cells, _gap([cell for column, cell in cells if column.scale]))
 
 
-def _gap(readings: Sequence[Reading]) -> Reading | None:
-    alike = all(one.value is None for one in readings) and len(set(readings)) == 1
-    return readings[0] if alike else None
+def _gap(numbers: Sequence[Any]) -> Reading | None:
+    missing = [one for one in numbers if isinstance(one, Reading) and one.value is None]
+    alike = len(missing) == len(numbers) and len(set(missing)) == 1
+    return missing[0] if alike else None
