@@ -5,7 +5,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from melange.harness.records import Candidate, EngineOptions, Record
+from melange.harness.records import Candidate, EngineOptions, Record, Reference
 from melange.harness.requests import Completion, Generation, Request, Route, Score, Tokens
 from melange.harness.roles import Role, Roles
 
@@ -40,6 +40,10 @@ class Zoo(Protocol):
     @property
     def world_seed(self) -> int | None:
         """Seed of the invented world that the pocket tasks ask about; None for public models."""
+
+    @property
+    def reference(self) -> Sequence[Reference]:
+        """Figures of papers, to show beside the measured ones."""
 
     def fingerprint(self, role: str) -> str:
         """Content hash of what the checkpoint is made from; it changes when the weights would."""

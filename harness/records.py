@@ -251,6 +251,21 @@ class Cell(Record):
         return not (self.refused or self.done)
 
 
+class Reference(Record):
+    """A figure that a paper reports; fractions, not percent."""
+
+    candidate: str
+    measured_as: str = ""
+    """The candidate of a run that it is beside; empty where that has the same name."""
+    task: str
+    metric: str = "accuracy"
+    """"accuracy" is the task's primary metric, whatever its name."""
+    value: float
+    higher_is_better: bool = True
+    note: str = ""
+    source: str = ""
+
+
 class Plan(Record):
     """Everything that a run will do, decided before anything starts."""
 

@@ -12,11 +12,13 @@ from pathlib import Path
 
 from melange.harness.errors import HarnessError
 from melange.harness.runs.layout import MANIFEST, MEASUREMENTS
-from melange.reports.cost_tables import CostTable, cost_table
-from melange.reports.load import load_run
-from melange.reports.report import Report, slugs
-from melange.reports.sections import footprints, workloads
-from melange.reports.tables import to_csv
+from melange.reports.analysis.run import load_run
+from melange.reports.page import Table, slugs
+from melange.reports.pages import costs
+from melange.reports.tables.costs import cost_table
+from melange.reports.tables.files import ShownRow, markdown_table, shown_rows, to_csv
+from melange.reports.units import Scale
+from melange.reports.view import RunView
 
 RECORDS = (MANIFEST, MEASUREMENTS)
 USER_MISTAKE = 2
@@ -28,54 +30,55 @@ def archive(run: Path, root: Path) -> Path:
     Raises:
         HarnessError: the folder is no run.
     """
-    report = Report(load_run(run))
-    out = root / slugs([_device(report)])[_device(report)]
+    view = RunView(load_run(run))
+    out = root / slugs([_device(view)])[_device(view)]
     out.mkdir(parents=True, exist_ok=True)
     for name in RECORDS:
         shutil.copyfile(run / name, out / name)
-    for section in (workloads.SECTION, footprints.SECTION):
-        for stem, table in section.block(report, "").tables.items():
-            (out / f"{stem}.csv").write_text(to_csv(table), encoding="utf-8")
-    (out / "README.md").write_text(_page(report), encoding="utf-8")
+    for section in costs.PAGE.sections:
+        if block := section.block(view, ""):
+            for stem, table in block.tables.items():
+                (out / f"{stem}.csv").write_text(to_csv(table), encoding="utf-8")
+    (out / "README.md").write_text(_page(view), encoding="utf-8")
     return out
 
 
-def _device(report: Report) -> str:
-    hardware = report.run.manifest.model_dump().get("hardware", {})
+def _device(view: RunView) -> str:
+    hardware = view.run.manifest.model_dump().get("hardware", {})
     return str(hardware.get("gpu") or hardware.get("cpu") or "unknown device")
 
 
-def _page(report: Report) -> str:
-    manifest = report.run.manifest
+def _page(view: RunView) -> str:
+    manifest = view.run.manifest
     finished = f"finished {manifest.finished or 'never'}"
     versions = ", ".join(f"{name} {number}" for name, number in manifest.versions.items())
     parts = [
-        f"# {report.title}: {_device(report)}",
+        f"# {view.title}: {_device(view)}",
         f"`{manifest.command}`, {finished}, revision {manifest.git_revision}.",
         f"{versions}.",
     ]
-    for name in report.run.workloads:
-        parts += [f"## {name}", _markdown(cost_table(report, workloads.SPEED, name))]
-    parts += ["## Memory and size", _markdown(cost_table(report, footprints.MEMORY))]
+    for name in view.run.workloads:
+        parts += [f"## {name}", _markdown(cost_table(view.run, costs.SPEED, [name]))]
+    parts += ["## Memory and size", _markdown(cost_table(view.run, costs.MEMORY))]
     return "\n\n".join(parts) + "\n"
 
 
-def _markdown(table: CostTable) -> str:
+def _markdown(table: Table) -> str:
     """Means alone: the intervals are in the CSV files."""
-    heads = [
-        f"{label.label} ({scale.label})" if scale.label else label.label
-        for label, scale in zip(table.labels, table.scales, strict=True)
-    ]
-    lines = [["candidate", *heads], ["---"] * (1 + len(heads))]
-    for row in table.rows:
-        cells = [
-            scale.write(cell.value) or cell.outcome
-            for cell, scale in zip(row.cells, table.scales, strict=True)
-        ]
-        if row.gap:
-            cells = [f"{row.gap.outcome}: {row.gap.reason}", *[""] * (len(heads) - 1)]
-        lines.append([row.candidate, *cells])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    heads = ["candidate", *(_head(one.label, one.scale) for one in table.columns if one.scale)]
+    return markdown_table(heads, map(_means, shown_rows(table))).rstrip()
+
+
+def _head(label: str, scale: Scale) -> str:
+    return f"{label} ({scale.label})" if scale.label else label
+
+
+def _means(row: ShownRow) -> list[str]:
+    name, *_ = (cell for _, cell in row.cells)
+    cells = [(cell, column.scale) for column, cell in row.cells if column.scale]
+    if row.gap:
+        return [name, f"{row.gap.outcome}: {row.gap.reason}", *[""] * (len(cells) - 1)]
+    return [name, *(scale.write(cell.value) or cell.outcome for cell, scale in cells)]
 
 
 def main(arguments: Sequence[str]) -> int:

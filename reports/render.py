@@ -1,47 +1,29 @@
-"""Run folder -> report/: pages from sections, data as CSV and Markdown.
+"""A run's folder, or a folder of runs -> pages, and their tables as CSV and Markdown.
 
 Every page carries its stylesheet and script, so a page opens anywhere; a content security policy
 lets only that script run and lets nothing be fetched.
 """
 
-import base64
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache, partial
-from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from melange.harness.runs.layout import REPORT
-from melange.reports.lm_eval_results import lm_eval_files
-from melange.reports.load import Run, load_run
-from melange.reports.report import Report
-from melange.reports.sections import Block, Section, discover
+from melange.harness.errors import HarnessError
+from melange.harness.runs.history import read_history
+from melange.harness.runs.layout import MANIFEST, REPORT, TRENDS
+from melange.reports.analysis.run import Run, load_run
+from melange.reports.environment import page_environment
+from melange.reports.page import Block, Page, PageFile, Section, View
+from melange.reports.pages import pages_of
+from melange.reports.series_view import HistoryView
 from melange.reports.summary import summary
-from melange.reports.tables import to_csv, to_markdown
-from melange.reports.units import PERCENT, POINTS, duration, grouped, p_value, plural
+from melange.reports.tables.lm_eval_results import lm_eval_files
+from melange.reports.view import RunView
 
-HERE = Path(__file__).parent
-OWN_PAGES = ("index", "candidate", "task", "samples")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    kind: str
-    """The `page` of its sections; also its template, where there is one."""
-    subject: str
-    path: str
-    """Relative to report/."""
-    title: str
-
-    @property
-    def root(self) -> str:
-        return "../" * self.path.count("/")
+INDEX = "index.html"
 
 
 def render(run_dir: Path, baseline: Run | None = None) -> Path:
@@ -50,149 +32,91 @@ def render(run_dir: Path, baseline: Run | None = None) -> Path:
     Raises:
         HarnessError: the folder is no run, or was written by a newer version.
     """
-    return render_report(Report(load_run(run_dir), baseline))
+    return render_report(RunView(load_run(run_dir), baseline))
 
 
-def render_report(report: Report) -> Path:
-    """Each file is replaced as a whole, the index last, so that a reader never sees half a page."""
-    out = report.run.folder / REPORT
-    sections = discover()
+def render_report(view: RunView) -> Path:
+    out = view.run.folder / REPORT
+    written = write_pages(view, out)
+    found = lm_eval_files(view.run, view.candidate_slugs, view.scores)
+    written |= {replace_file(out / path, text) for path, text in found}
+    replace_file(out / "summary.md", summary(view))
+    _remove_stale(out, written, ("*.html", "*/*.html", "data/*.csv", "data/*.md", "data/*/*.json"))
+    return out / INDEX
+
+
+def render_trends(root: Path) -> Path:
+    """Write root/index.html and root/trends/, and return the index.
+
+    Raises:
+        HarnessError: there is no such folder, or the pages' own is taken.
+    """
+    view = HistoryView(read_history(root), f"Trends of {root.resolve().name}")
+    if (root / TRENDS).is_symlink() or (root / TRENDS / MANIFEST).exists():
+        raise HarnessError(
+            f"{root / TRENDS} is where the pages go; give what is there another name"
+        )
+    written = {path for series in view.series for path in write_pages(series, root)}
+    written |= write_pages(view, root)
+    _remove_stale(root / TRENDS, written, ("*/*.html", "*/*.csv"))
+    return root / INDEX
+
+
+class Filled(NamedTuple):
+    page: Page
+    file: PageFile
+    blocks: Sequence[tuple[Section, Block]]
+
+
+def write_pages(view: View, out: Path) -> set[Path]:
+    """All pages of the view, and the tables of their sections.
+
+    Each file is replaced as a whole, the index last, so that a reader never sees half a page.
+    """
+    pages = pages_of(view.kind)
     # Navigation names them on every page, so what they hold is known first.
-    extra = [(page, blocks) for page in extra_pages(sections)
-             if (blocks := blocks_of(report, page, sections))]  # fmt: skip
-    own = ((page, blocks_of(report, page, sections)) for page in own_pages(report))
-    navigation = [page for page, _ in extra]
+    alone = [one for page in pages if not page.subjects for one in fill(view, page)]
+    navigation = [one.file for one in alone if one.file.path != INDEX]
     written: set[Path] = set()
-    for page, blocks in chain(extra, own):
-        for _, block in blocks:
+    for filled in _in_order(view, pages, alone):
+        for _, block in filled.blocks:
             for stem, table in block.tables.items():
-                written.add(replace_file(out / "data" / f"{stem}.csv", to_csv(table)))
-                written.add(replace_file(out / "data" / f"{stem}.md", to_markdown(table)))
-        written.add(replace_file(out / page.path, page_html(report, page, blocks, navigation)))
-    written |= {replace_file(out / path, text) for path, text in lm_eval_files(report)}
-    replace_file(out / "summary.md", summary(report))
-    _remove_stale(out, written)
-    return out / "index.html"
+                for path, text in view.table_files(stem, table).items():
+                    written.add(replace_file(out / path, text))
+        written.add(replace_file(out / filled.file.path, page_html(view, filled, navigation)))
+    return written
 
 
-def own_pages(report: Report) -> Iterator[Page]:
-    """A page per task with samples, per candidate and per task, then the index."""
-    # Samples first: a task's are read once, and candidates show excerpts of every task's.
-    for name in report.samples.tasks:
-        path = f"samples/{report.task_slugs[name]}.html"
-        yield Page(kind="samples", subject=name, path=path, title=f"Samples of {name}")
-    for name, slug in report.candidate_slugs.items():
-        yield Page(kind="candidate", subject=name, path=f"candidates/{slug}.html", title=name)
-    for name, slug in report.task_slugs.items():
-        yield Page(kind="task", subject=name, path=f"tasks/{slug}.html", title=name)
-    yield Page(kind="index", subject="", path="index.html", title=report.title)
+def _in_order(view: View, pages: Sequence[Page], alone: Sequence[Filled]) -> Iterator[Filled]:
+    for page in pages:
+        yield from fill(view, page) if page.subjects else (one for one in alone if one.page == page)
 
 
-def extra_pages(sections: Sequence[Section]) -> Iterator[Page]:
-    """Pages of which a run has one, or none where no section has anything for it."""
-    kinds = dict.fromkeys(s.page for s in sections if s.page not in OWN_PAGES)
-    for kind in sorted(kinds, key=lambda kind: kind == "reproduction"):
-        title = kind.replace("-", " ").capitalize()
-        yield Page(kind=kind, subject="", path=f"{kind}.html", title=title)
+def fill(view: View, page: Page) -> Iterator[Filled]:
+    """The page's files, each with what its sections have to show."""
+    for file in page.files(view):
+        found = ((section, section.block(view, file.subject)) for section in page.sections)
+        blocks = [(section, block) for section, block in found if block is not None]
+        if blocks:
+            yield Filled(page, file, blocks)
 
 
-def blocks_of(
-    report: Report, page: Page, sections: Sequence[Section]
-) -> list[tuple[Section, Block]]:
-    """What the sections of this page have to show."""
-    found = ((s, s.block(report, page.subject)) for s in sections if s.page == page.kind)
-    return [(section, block) for section, block in found if block is not None]
-
-
-def page_html(
-    report: Report,
-    page: Page,
-    blocks: Sequence[tuple[Section, Block]],
-    navigation: Sequence[Page],
-) -> str:
+def page_html(view: View, filled: Filled, navigation: Sequence[PageFile]) -> str:
     environment = page_environment()
-    shared = _links(report, page) | {"report": report, "page": page}
+    file = filled.file
+    shared = {"view": view, "page": file, "root": file.root, **view.variables(file)}
     shown: list[dict[str, Any]] = []
-    for section, block in blocks:
+    for section, block in filled.blocks:
         template = environment.get_template(section.template)
         body = Markup(template.render(**shared, **block.data, csv_stems=sorted(block.tables)))
         shown.append({"title": section.title, "anchor": _anchor(section.title), "body": body})
-    kind = page.kind if page.kind in OWN_PAGES else "page"
-    return environment.get_template(f"{kind}.html").render(
+    return environment.get_template(filled.page.template).render(
         **shared, blocks=shown, navigation=navigation
     )
 
 
-def _links(report: Report, page: Page) -> dict[str, Any]:
-    return {
-        "root": page.root,
-        "candidate_href": lambda name: f"{page.root}candidates/{report.candidate_slugs[name]}.html",
-        "task_href": lambda name: f"{page.root}tasks/{report.task_slugs[name]}.html",
-        "samples_href": partial(_samples_href, report, page),
-    }
-
-
-def _samples_href(
-    report: Report,
-    page: Page,
-    task: str,
-    *,
-    example: int | None = None,
-    a: str = "",
-    show: str = "",
-) -> str:
-    """The task's page of samples, at an example or filtered; its script reads the fragment."""
-    given = {"a": report.candidate_slugs[a] if a else "", "show": show}
-    parts = [f"example-{example}"] if example is not None else []
-    parts += [f"{key}={value}" for key, value in given.items() if value]
-    fragment = f"#{'&'.join(parts)}" if parts else ""
-    return f"{page.root}samples/{report.task_slugs[task]}.html{fragment}"
-
-
 def _anchor(title: str) -> str:
     return title.lower().replace(",", "").replace(" ", "-")
-
-
-@cache
-def page_environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    # Markup: these files are ours. Whatever comes from a run is escaped.
-    names = sorted(file.stem for file in (HERE / "assets").glob("*.js"))
-    scripts = {name: Markup(asset(f"{name}.js")) for name in names}
-    environment.globals |= {
-        "stylesheet": Markup(asset("report.css")),
-        "scripts": scripts,
-        "security_policy": _security_policy(list(scripts.values())),
-        "PERCENT": PERCENT,
-        "POINTS": POINTS,
-        "grouped": grouped,
-        "plural": plural,
-        "duration": duration,
-        "p_value": p_value,
-    }
-    return environment
-
-
-def asset(name: str) -> str:
-    return (HERE / "assets" / name).read_text(encoding="utf-8")
-
-
-def _security_policy(scripts: Sequence[str]) -> str:
-    hashes = " ".join(f"'sha256-{_sha256(script)}'" for script in scripts)
-    return (
-        "default-src 'none'; base-uri 'none'; form-action 'none'; "
-        f"style-src 'unsafe-inline'; script-src {hashes}"
-    )
-
-
-def _sha256(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def replace_file(path: Path, text: str) -> Path:
@@ -204,9 +128,10 @@ def replace_file(path: Path, text: str) -> Path:
     return path
 
 
-def _remove_stale(out: Path, written: set[Path]) -> None:
-    """Pages of candidates and tasks that the run no longer has."""
-    for pattern in ("*.html", "candidates/*.html", "tasks/*.html", "samples/*.html", "data/*.csv",
-                    "data/*.md", "data/lm-eval/*.json"):  # fmt: skip
-        for path in set(out.glob(pattern)) - written:
+def _remove_stale(folder: Path, written: set[Path], patterns: Sequence[str]) -> None:
+    """Files of candidates, tasks, metrics and series that are no longer there."""
+    for pattern in patterns:
+        for path in set(folder.glob(pattern)) - written:
             path.unlink()
+            if not any(path.parent.iterdir()):
+                path.parent.rmdir()

@@ -4,14 +4,15 @@ from collections.abc import Iterator
 
 from melange.harness.metrics import headline
 from melange.harness.records import Outcome
-from melange.reports.aggregate import Mean
-from melange.reports.board import Standing
-from melange.reports.comparison.markdown import comparison_markdown
-from melange.reports.load import Reading, Run
-from melange.reports.progress import Progress
-from melange.reports.report import Report
-from melange.reports.tables import markdown_text
-from melange.reports.units import PERCENT, Scale, grouped, plural, scale_for, unit_kind
+from melange.reports.analysis.aggregate import Mean
+from melange.reports.analysis.board import Standing
+from melange.reports.analysis.progress import Progress
+from melange.reports.analysis.run import Reading, Run
+from melange.reports.page import Column, Table
+from melange.reports.tables.comparison_markdown import comparison_markdown
+from melange.reports.tables.files import markdown_text, to_markdown
+from melange.reports.units import PERCENT, RATIO, Scale, grouped, plural, scale_for, unit_kind
+from melange.reports.view import RunView
 
 PEAK = headline("memory")
 
@@ -23,27 +24,27 @@ TRIMMED = 160
 """Characters of a failure's reason: a traceback would fill the page."""
 
 
-def summary(report: Report) -> str:
+def summary(view: RunView) -> str:
     """Whatever a run or a model wrote is shown as text."""
     parts = [
-        f"## {markdown_text(report.title)}",
-        _about(report),
-        _progress(report.progress),
-        comparison_markdown(report.comparison).strip() if report.comparison else "",
-        _leaderboard(report),
-        _failures(report.run),
+        f"## {markdown_text(view.title)}",
+        _about(view),
+        _progress(view.progress),
+        comparison_markdown(view.comparison).strip() if view.comparison else "",
+        _leaderboard(view),
+        _failures(view.run),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _about(report: Report) -> str:
-    manifest = report.run.manifest
+def _about(view: RunView) -> str:
+    manifest = view.run.manifest
     told = [
         f"suite {manifest.suite.name}" if manifest.suite else "",
         f"zoo {manifest.zoo['name']}" if "name" in manifest.zoo else "",
         manifest.device,
-        plural(len(report.run.families), "candidate"),
-        plural(len(report.run.tasks), "task"),
+        plural(len(view.run.families), "candidate"),
+        plural(len(view.run.tasks), "task"),
         f"at most {grouped(manifest.limit)} examples a task" if manifest.limit else "",
         f"revision {manifest.git_revision}" if manifest.git_revision else "",
     ]
@@ -58,42 +59,39 @@ def _progress(progress: Progress) -> str:
     return f"**{progress.sentence}**{there}"
 
 
-def _leaderboard(report: Report) -> str:
+def _leaderboard(view: RunView) -> str:
     """Mean accuracy, speed against the reference on the first workload, and memory."""
-    workload = next(iter(report.run.workloads), None)
-    memory = scale_for(unit_kind(PEAK, "bytes"), _peaks(report))
-    shown = report.standings[:TOP]
-    titles = ["Rank", "Candidate", "Family", "Mean accuracy, % (95 %)", "n",
-              f"Speed on {workload}, × reference" if workload else "Speed",
-              f"Peak memory, {memory.label}"]  # fmt: skip
-    lines = [titles, ["---"] * len(titles)]
-    lines += [_row(report, row, workload, memory) for row in shown]
-    left_out = len(report.standings) - len(shown)
-    more = f"\n\n{plural(left_out, 'further candidate')} in the report." if left_out else ""
-    # The rule of dashes is ours; all else may hold what a table would take for its own.
-    table = "\n".join(
-        f"| {' | '.join(cell if at == 1 else markdown_text(cell) for cell in line)} |"
-        for at, line in enumerate(lines)
-    )
-    return f"### Leaderboard\n\n{table}{more}"
+    run = view.run
+    workload = next(iter(run.workloads), None)
+    memory = scale_for(unit_kind(PEAK, "bytes"), _peaks(view))
+    speed = f"Speed on {workload}, × reference" if workload else "Speed"
+
+    def relative_speed(row: Standing) -> str:
+        found = run.read(row.candidate, "relative_throughput", workload=workload)
+        return _number(found, RATIO)
+
+    columns = [
+        Column("Rank", lambda row: row.rank),
+        Column("Candidate", lambda row: row.candidate),
+        Column("Family", lambda row: row.family),
+        Column("Mean accuracy, % (95 %)", lambda row: _accuracy(run, row)),
+        Column("n", lambda row: grouped(row.mean.examples) if row.mean else None),
+        Column(speed, relative_speed),
+        Column(f"Peak memory, {memory.label}",
+               lambda row: _number(run.read(row.candidate, PEAK), memory)),
+    ]  # fmt: skip
+    table = to_markdown(Table(columns, view.standings[:TOP]))
+    left_out = len(view.standings) - TOP
+    more = f"\n{plural(left_out, 'further candidate')} in the report." if left_out > 0 else ""
+    return f"### Leaderboard\n\n{table}{more}".rstrip("\n")
 
 
-def _row(report: Report, row: Standing, workload: str | None, memory: Scale) -> list[str]:
-    speed = report.run.read(row.candidate, "relative_throughput", workload=workload)
-    peak = report.run.read(row.candidate, PEAK)
-    return [
-        "" if row.rank is None else str(row.rank),
-        row.candidate,
-        row.family,
-        "pending" if report.run.is_pending(row.candidate) else _mean(row.mean),
-        "" if row.mean is None else grouped(row.mean.examples),
-        _number(speed, Scale(label="×", decimals=2)),
-        _number(peak, memory),
-    ]
+def _accuracy(run: Run, row: Standing) -> str:
+    return "pending" if run.is_pending(row.candidate) else _mean(row.mean)
 
 
-def _peaks(report: Report) -> list[float | None]:
-    return [report.run.read(name, PEAK).value for name in report.run.families]
+def _peaks(view: RunView) -> list[float | None]:
+    return [view.run.read(name, PEAK).value for name in view.run.families]
 
 
 def _mean(mean: Mean | None) -> str:

@@ -14,9 +14,9 @@ from melange.harness.records import Outcome
 from melange.harness.runs.current import current
 from melange.harness.runs.writer import RunFolder
 from melange.harness.verdicts import Verdict, tally
-from melange.reports.checks import run_sentence
-from melange.reports.load import load_run
-from melange.reports.report import Report
+from melange.reports.analysis.checks import run_sentence
+from melange.reports.analysis.run import load_run
+from melange.reports.view import RunView
 
 pytestmark = pytest.mark.slow
 
@@ -95,7 +95,7 @@ def test_a_cell_that_disagrees_is_disputed_and_ends_the_run_with_3(
 def test_a_disputed_cell_has_no_rank_and_both_answers_on_the_page(
     faulty: subprocess.CompletedProcess[str], workplace: Path
 ) -> None:
-    report = Report(load_run(workplace / "out"))
+    report = RunView(load_run(workplace / "out"))
     assert report.evidence.ranked == ["large_base"]
     page = (workplace / "out" / "report" / "index.html").read_text()
     check = next(one for one in report.run.checks if one.verdict is Verdict.DISPUTED)

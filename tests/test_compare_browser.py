@@ -15,7 +15,7 @@ from test_report_browser import (  # noqa: F401
     visit,
 )
 
-from melange.reports.load import load_run
+from melange.reports.analysis.run import load_run
 from melange.reports.render import render
 
 TASK = "knowledge"

@@ -17,7 +17,7 @@ from melange.harness.measure.metric import Watched
 from melange.harness.prepare import Prepared
 from melange.harness.records import EngineShape, Workload
 from melange.harness.runs.writer import RunFolder
-from melange.reports.load import load_run
+from melange.reports.analysis.run import load_run
 
 IDLE_MJ, BUSY_MJ = 5_000_000, 5_002_500
 NO_COUNTER = "NVML has no energy counter for this GPU: Not Supported"

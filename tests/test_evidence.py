@@ -10,10 +10,10 @@ import pytest
 from report_run import Shape, write_lines, write_run, write_samples
 
 from melange.harness.stats import paired_difference, score_interval
-from melange.reports.board import scope_of_means
-from melange.reports.evidence import Evidence
-from melange.reports.goals import goal
-from melange.reports.load import load_run
+from melange.reports.analysis.board import scope_of_means
+from melange.reports.analysis.evidence import Evidence
+from melange.reports.analysis.goals import goal
+from melange.reports.analysis.run import load_run
 
 CANDIDATES = ("large_base", "large_mix", "small_base", "proxy-mix")
 NUM_EXAMPLES = 80

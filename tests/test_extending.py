@@ -29,7 +29,7 @@ from melange.harness.records import Candidate, Suite, Task
 from melange.harness.requests import Completion, Generation
 from melange.harness.roles import Roles
 from melange.harness.runs.writer import RunFolder
-from melange.reports.sections.about_task import form
+from melange.reports.pages.task.about_task import form
 from melange.tasks import registry
 from melange.tasks.sources import task_sources
 
@@ -174,17 +174,22 @@ def test_an_evaluator_is_a_file_and_a_line(
     assert list(found.samples.score) == [1.0, 0.0]
 
 
-def test_a_section_of_a_page_is_two_files(tmp_path: Path) -> None:
+def test_a_page_is_a_file(tmp_path: Path) -> None:
     """In a copy of the project."""
     copy_project(tmp_path, "reports")
-    for name in ("reports/sections/sources.py", "reports/templates/sections/sources.html"):
-        (tmp_path / name).write_text(EXAMPLES[name])
+    name = "reports/pages/sources.py"
+    (tmp_path / name).write_text(EXAMPLES[name])
     run = shutil.copytree(ROOT / "tests" / "data" / "report", tmp_path / "run")
     done = run_in(tmp_path, "-m", "melange.reports", str(run))
     assert done.returncode == 0, done.stderr
-    page = (run / "report" / "index.html").read_text()
-    assert "Sources" in page
-    assert re.search(r"<li>https://\S+</li>", page)
+    report = run / "report"
+    assert '<a href="sources.html">Sources</a>' in (report / "index.html").read_text()
+    page = (report / "sources.html").read_text()
+    assert '<a href="candidates/base.html">base</a>' in page
+    assert re.search(r'<a href="https://\S+">', page)
+    heads = (report / "data" / "sources.csv").read_text().splitlines()[0]
+    assert heads == "candidate,family,source"
+    assert "| candidate | family | source |" in (report / "data" / "sources.md").read_text()
 
 
 @pytest.mark.slow

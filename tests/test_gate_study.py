@@ -14,8 +14,8 @@ from studies.gate import (
     study,
 )
 
-from melange.reports.comparison import Kind, compare
-from melange.reports.load import load_run
+from melange.reports.analysis.comparison import Kind, compare
+from melange.reports.analysis.run import load_run
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,10 @@ from test_report import lines_of, text_of
 
 from melange.harness.errors import HarnessError
 from melange.harness.runs.writer import RunFolder
-from melange.reports.load import load_run
+from melange.reports.analysis.run import load_run
 from melange.reports.render import render
-from melange.reports.report import Report
 from melange.reports.summary import summary
+from melange.reports.view import RunView
 
 ROOT = Path(__file__).parent.parent
 HOLE = re.compile(r"\b(nan|none|null|undefined|inf)\b", re.IGNORECASE)
@@ -85,7 +85,7 @@ def test_a_run_that_is_through_says_nothing_of_it(tmp_path: Path) -> None:
 def test_ranks_and_claims_are_held_to_the_candidates_that_are_there(tmp_path: Path) -> None:
     folder = partial(tmp_path / "run", PARTS["one family's tasks"])
     with RunFolder(folder).claimed():
-        report = Report(load_run(folder))
+        report = RunView(load_run(folder))
     ranked = [name for name in report.ranking if "averaging" in name]
     assert report.evidence.ranked == ranked
     reasons = set(report.evidence.unranked.values())
@@ -100,7 +100,7 @@ def test_ranks_and_claims_are_held_to_the_candidates_that_are_there(tmp_path: Pa
 
 def test_the_summary_says_how_much_is_there_and_of_which_families(tmp_path: Path) -> None:
     folder = partial(tmp_path / "run", PARTS["half a family's tasks"])
-    text = summary(Report(load_run(folder)))
+    text = summary(RunView(load_run(folder)))
     assert "**4 of 44 cells measured; the run stopped, and the same command" in text
     assert "Through with their tasks: checkpoint (1 of 2)." in text
 

@@ -12,8 +12,9 @@ import pytest
 from report_run import Shape, write_run
 from test_report_browser import LAID_OUT, browser, visit  # noqa: F401
 
-from melange.reports.render import HERE, render
-from melange.reports.report import MARKERS, NUM_COLOURS, Report
+from melange.reports.environment import HERE
+from melange.reports.render import render
+from melange.reports.styles import MARKERS, NUM_COLOURS, family_styles
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
 
@@ -91,13 +92,7 @@ def test_family_colours_stay_apart(scheme, sight):
 
 
 def test_no_two_families_share_colour_and_shape():
-    looks = Report(_families(NUM_COLOURS * len(MARKERS))).looks.values()
-    assert len({(look.colour, look.marker) for look in looks}) == len(looks)
-    assert len({look.marker for look in list(looks)[:NUM_COLOURS]}) == NUM_COLOURS
-
-
-class _families:
-    """A run of which only the families matter."""
-
-    def __init__(self, number: int) -> None:
-        self.families = {f"candidate {i}": f"family {i}" for i in range(number)}
+    families = [f"family {i}" for i in range(NUM_COLOURS * len(MARKERS))]
+    styles = list(family_styles(families).values())
+    assert len({(style.colour, style.marker) for style in styles}) == len(families)
+    assert len({style.marker for style in styles[:NUM_COLOURS]}) == NUM_COLOURS

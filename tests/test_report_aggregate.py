@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from melange.harness.records import Task
 from melange.harness.stats import wilson_interval
-from melange.reports.aggregate import difference, oriented, pareto_front
-from melange.reports.load import Reading
+from melange.reports.analysis.aggregate import difference, oriented, pareto_front
+from melange.reports.analysis.run import Reading
 from melange.reports.units import PERCENT, duration, scale_for, significant, unit_kind
 
 

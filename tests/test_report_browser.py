@@ -8,9 +8,9 @@ import pytest
 from report_run import Shape, write_lines, write_run, write_samples
 from test_report import ATTACK, lines_of
 
-from melange.reports.load import Run, load_run
+from melange.reports.analysis.run import Run, load_run
 from melange.reports.render import render
-from melange.reports.report import Report
+from melange.reports.view import RunView
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -225,7 +225,7 @@ def readings(run: Run, metric: str, workload: str | None = None) -> dict[str, fl
 
 def best_of(run: Run, names: set[str]) -> str:
     """Of those with all tasks, by the page's own ranking."""
-    rows = Report(run).standings
+    rows = RunView(run).standings
     return next(r.candidate for r in rows if r.candidate in names and r.mean and r.mean.complete)
 
 

@@ -9,10 +9,10 @@ from report_run import Shape, write_run
 
 from melange.harness.runs.samples import samples_hash
 from melange.harness.verdicts import Check, Verdict
-from melange.reports.checks import candidate_sentence, run_sentence
-from melange.reports.load import load_run
+from melange.reports.analysis.checks import candidate_sentence, run_sentence
+from melange.reports.analysis.run import load_run
 from melange.reports.render import render
-from melange.reports.report import Report
+from melange.reports.view import RunView
 
 TASK = "knowledge"
 ATTACK = "<script>alert(1)</script>"
@@ -90,7 +90,7 @@ def test_a_disputed_cell_shows_both_answers_and_has_no_place(folder: Path) -> No
         folder, check(verdict=Verdict.DISPUTED, difference=3.0, **answers), check(example=4)
     )
     dispute(folder, "base")
-    report = Report(load_run(folder))
+    report = RunView(load_run(folder))
     assert "base" not in report.evidence.ranked
     assert report.run.quality("base", TASK).outcome == "disputed"
     render(folder)

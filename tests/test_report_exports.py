@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_run import Shape, write_run
 
-from melange.reports.load import load_run
+from melange.reports.analysis.run import Reading, load_run
+from melange.reports.page import Column, Table, slugs
 from melange.reports.render import render
-from melange.reports.report import slugs
-from melange.reports.tables import to_csv, to_markdown
+from melange.reports.tables.files import to_csv, to_markdown
 
 
 @pytest.fixture(scope="module")
@@ -36,27 +36,30 @@ def test_markdown_has_a_line_a_row_and_a_cell_a_column(report, stem):
 
 
 def test_a_number_and_its_interval_are_one_cell_and_a_gap_is_its_reason():
-    frame = pd.DataFrame(
-        [
-            {"who": "a", "acc": 0.5, "acc_ci_low": 0.4, "acc_ci_high": 0.6, "acc_gap": ""},
-            {"who": "b", "acc": None, "acc_ci_low": None, "acc_ci_high": None, "acc_gap": "broke"},
-        ]
-    )
-    assert to_markdown(frame).splitlines() == [
+    rows = {
+        "a": Reading(value=0.5, low=0.4, high=0.6, n=24, reason=""),
+        "b": Reading(outcome="failed", reason="broke"),
+    }
+    table = Table([Column("who", str), Column("acc", rows.get)], list(rows))
+    assert to_markdown(table).splitlines() == [
         "| who | acc |", "| --- | --- |", "| a | 0.500 (0.400–0.600) |", "| b | broke |"
+    ]  # fmt: skip
+    assert to_csv(table).splitlines() == [
+        "who,acc,acc_ci_low,acc_ci_high,acc_n,acc_gap", "a,0.5,0.4,0.6,24,", "b,,,,,broke"
     ]  # fmt: skip
 
 
 @given(st.text())
 def test_no_text_breaks_out_of_its_cell(text):
-    line = to_markdown(pd.DataFrame([{"said": text}])).splitlines()[2:]
-    assert len(line) == 1
+    line = to_markdown(Table([Column(text, str)], [text])).splitlines()
+    assert len(line) == 3
+    assert line[0] == line[2]
     assert line[0].replace("\\\\", "").replace("\\|", "").count("|") == 2
     assert "<" not in line[0]
 
 
 def test_a_spreadsheet_runs_no_cell():
-    assert to_csv(pd.DataFrame([{"said": "=1+1"}])) == "said\n'=1+1\n"
+    assert to_csv(Table([Column("said", str)], ["=1+1"])) == "said\n'=1+1\n"
 
 
 def test_lm_eval_reads_the_results_file(report):

@@ -12,10 +12,10 @@ from melange.harness.recipes.logit_mix import LogitMix, Member
 from melange.harness.recipes.weights import Weights
 from melange.harness.records import Candidate
 from melange.harness.runs.manifest import Manifest
-from melange.reports.load import Run, load_run
+from melange.reports.analysis.run import Run, load_run
+from melange.reports.analysis.sweeps import sweeps, trajectories
+from melange.reports.pages.latency.load import load_ladders
 from melange.reports.render import render
-from melange.reports.sections.load import load_ladders
-from melange.reports.series import sweeps, trajectories
 
 alphas = st.lists(st.floats(0.1, 4).map(lambda x: round(x, 3)), min_size=2, max_size=6, unique=True)
 

@@ -18,7 +18,7 @@ from melange.harness.runs.manifest import described
 from melange.harness.runs.reader import read_measurements, read_run
 from melange.harness.runs.upgrades import upgraded_manifest
 from melange.harness.runs.writer import RunFolder
-from melange.reports.load import load_run
+from melange.reports.analysis.run import load_run
 
 CELL = ("soup", "quiz")
 

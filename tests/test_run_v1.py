@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from command_line import run_here
 
-from melange.reports.load import load_run
+from melange.reports.analysis.run import load_run
 
 STORED = Path(__file__).parent / "data" / "run-v1"
 ASKED = ("--suite", "smoke", "--limit", 8, "--device", "cpu", "--only", "large_base",

@@ -19,15 +19,15 @@ from hypothesis import strategies as st
 from report_run import Shape, write_run, write_samples
 
 from melange.harness.runs.manifest import Manifest
-from melange.reports.load import Run, load_run
-from melange.reports.render import blocks_of, own_pages, page_html, render
-from melange.reports.report import Report
-from melange.reports.samples.excerpts import goodness, telling_rows
-from melange.reports.samples.pages import NOTHING, packed
-from melange.reports.samples.table import read_task
-from melange.reports.sections import discover
-from melange.reports.sections.samples import clipped, clipped_prompt
-from melange.reports.sections.samples_browser import default_columns
+from melange.reports.analysis.run import Run, load_run
+from melange.reports.analysis.samples.excerpts import goodness, telling_rows
+from melange.reports.analysis.samples.table import read_task
+from melange.reports.pages import discover
+from melange.reports.pages.candidate.samples import clipped, clipped_prompt
+from melange.reports.pages.samples.browser import default_columns
+from melange.reports.pages.samples.packed import NOTHING, packed
+from melange.reports.render import fill, page_html, render
+from melange.reports.view import RunView
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 ROW = st.fixed_dictionaries(
@@ -108,7 +108,7 @@ def read_back(facts: dict, pieces: dict) -> dict[str, dict[int, dict]]:
 @given(cells=CELLS, block_bytes=st.sampled_from([1, 200, 2**18]))
 def test_the_page_holds_what_was_written(cells, block_bytes):
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("melange.reports.samples.pages.BLOCK_BYTES", block_bytes)
+        patch.setattr("melange.reports.pages.samples.packed.BLOCK_BYTES", block_bytes)
         for candidate, rows in cells.items():
             write_cell(Path(folder), candidate, rows)
         table = read_task(bare_run(Path(folder)), "t", cells)
@@ -154,10 +154,10 @@ def test_bytes_that_are_no_text_stop_nothing(tmp_path):
 
 def pages_of(folder: Path) -> dict[str, str]:
     """Path -> page, of all pages that show samples."""
-    report, sections = Report(load_run(folder)), discover()
-    shown = [page for page in own_pages(report) if page.kind != "index"]
-    blocks = {page.path: blocks_of(report, page, sections) for page in shown}
-    return {page.path: page_html(report, page, blocks[page.path], []) for page in shown}
+    report = RunView(load_run(folder))
+    shown = [page for page in discover() if page.name in ("samples", "candidate", "task")]
+    found = [filled for page in shown for filled in fill(report, page)]
+    return {one.file.path: page_html(report, one, []) for one in found}
 
 
 @pytest.fixture
@@ -224,7 +224,7 @@ def test_a_page_of_samples_that_is_gone_is_removed(small):
 
 
 def test_the_reference_and_the_leader_are_columns_first(small):
-    report = Report(load_run(small))
+    report = RunView(load_run(small))
     kept = [name for name in report.ranking if name in report.samples.table("knowledge").answers]
     shown = default_columns(report, kept)
     assert kept[0] in shown[:2]

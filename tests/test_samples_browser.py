@@ -15,9 +15,9 @@ from test_report_browser import (  # noqa: F401
     visit,
 )
 
-from melange.reports.load import load_run
-from melange.reports.render import own_pages, render
-from melange.reports.report import Report
+from melange.reports.analysis.run import load_run
+from melange.reports.render import render
+from melange.reports.view import RunView
 
 EXAMPLES = 3000
 HOSTILE = (
@@ -35,12 +35,12 @@ PERIODS = (2, 3, 5)
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory) -> Report:
+def report(tmp_path_factory) -> RunView:
     folder = write_run(tmp_path_factory.mktemp("samples") / "run", Shape(candidates=4, tasks=2))
     for name, period in zip(load_run(folder).families, PERIODS, strict=False):
         write_samples(folder, name, "knowledge", rows_of(name, period))
     render(folder)
-    return Report(load_run(folder))
+    return RunView(load_run(folder))
 
 
 def rows_of(name: str, period: int) -> list[dict]:
@@ -64,9 +64,8 @@ def open_at(report, visit):  # noqa: F811
     return opened
 
 
-def path_of(report: Report, task: str = "knowledge") -> Path:
-    page = next(p for p in own_pages(report) if (p.kind, p.subject) == ("samples", task))
-    return report.run.folder / "report" / page.path
+def path_of(report: RunView, task: str = "knowledge") -> Path:
+    return report.run.folder / "report" / "samples" / f"{report.task_slugs[task]}.html"
 
 
 def names_of(page) -> tuple[str, str]:
@@ -75,7 +74,7 @@ def names_of(page) -> tuple[str, str]:
     return tuple(one.evaluate("box => box.selectedOptions[0].textContent") for one in chosen)
 
 
-def period_of(report: Report, name: str) -> int:
+def period_of(report: RunView, name: str) -> int:
     return PERIODS[list(report.run.families).index(name)]
 
 

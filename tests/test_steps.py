@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from melange.reports.nightly.steps import MIN_RUNS, Step, find_steps
+from melange.reports.analysis.trends.steps import MIN_RUNS, Step, find_steps
 
 SERIES = 300
 FALSE_ALARMS = 0.05

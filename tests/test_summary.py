@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from report_run import Shape, write_run
 
-from melange.reports.load import load_run
+from melange.reports.analysis.run import load_run
 from melange.reports.render import render
-from melange.reports.report import Report
 from melange.reports.summary import FAILURES, TOP, summary
+from melange.reports.view import RunView
 
 ATTACK = "</details><img src=x onerror=alert(1)> | [a](javascript:b) `c` *d* _e_"
 
@@ -20,7 +20,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def text_of(run: Path, baseline: Path | None = None) -> str:
-    return summary(Report(load_run(run), load_run(baseline) if baseline else None))
+    return summary(RunView(load_run(run), load_run(baseline) if baseline else None))
 
 
 def rows(text: str) -> list[list[str]]:
@@ -41,7 +41,7 @@ def test_it_says_what_was_run_and_shows_the_best_with_n_and_interval(run: Path) 
     assert set(rule) == {"---"}
     assert len(body) == TOP
     assert {len(row) for row in (header, *body)} == {7}
-    ranking = Report(load_run(run)).ranking
+    ranking = RunView(load_run(run)).ranking
     assert [row[1].replace("\\", "") for row in body] == ranking[:TOP]
     assert all("–" in row[3] and int(row[4]) > 0 for row in body)
     assert "4 further candidates in the report" in text

@@ -12,7 +12,7 @@ from test_report_browser import (  # noqa: F401
     visit,
 )
 
-from melange.reports.nightly.pages import render_trends
+from melange.reports.render import render_trends
 
 STEP_AT = 30
 

@@ -17,6 +17,7 @@ from melange.harness.roles import Kind, Role, Roles, named_role
 class FolderZoo:
     name, scale = "folders", "pocket"
     world_seed: int | None = None
+    reference = ()
 
     def __init__(
         self, folders: Mapping[str, Path | None], prints: Mapping[str, str] | None = None

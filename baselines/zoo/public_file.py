@@ -20,6 +20,11 @@
     engine: {dtype: bfloat16}        # by vLLM's names; a role may have options of its own
     reference:                       # figures to show beside the measured ones
       - {candidate: large_base, task: gsm8k, value: 0.066}
+      - candidate: tuned             # as the paper calls it
+        measured_as: large_math      # as a run does
+        task: gsm8k
+        metric: exact_match          # left out, it is the task's own
+        value: 0.324
 
 A hub name is looked for in $MELANGE_MODELS/<its last part>, then in the hub's cache, then on the
 hub. The checkpoints of a role may be of any architecture that vLLM serves, in safetensors.
@@ -38,7 +43,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from melange.harness.errors import HarnessError
-from melange.harness.records import EngineOptions, Record
+from melange.harness.records import EngineOptions, Record, Reference
 from melange.harness.roles import Kind, Role, as_tuple, named_role
 from melange.harness.yaml_file import read_entry, read_yaml
 
@@ -72,18 +77,6 @@ class PublicRole(Record):
             name=name, kind=kind, of=self.of or named.of, step=self.step or named.step,
             num_parameters=None if self.params is None else int(self.params), **said,
         )  # fmt: skip
-
-
-class Reference(Record):
-    """A figure that a paper reports; fractions, not percent."""
-
-    candidate: str
-    task: str
-    metric: str = "accuracy"
-    value: float
-    higher_is_better: bool = True
-    note: str = ""
-    source: str = ""
 
 
 class ZooFile(Record):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from melange.harness.errors import HarnessError, unknown
-from melange.harness.records import EngineOptions
+from melange.harness.records import EngineOptions, Reference
 from melange.harness.roles import Kind, Role
 from melange.harness.yaml_file import read_yaml
 from melange.tasks.pocket.tokens import VOCABULARY_SIZE
@@ -205,6 +205,11 @@ class RecipeZoo:
     @property
     def scale(self) -> str:
         return self.recipe.scale
+
+    @property
+    def reference(self) -> tuple[Reference, ...]:
+        """No paper knows these checkpoints."""
+        return ()
 
     @property
     def world_seed(self) -> int:

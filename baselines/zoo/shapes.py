@@ -90,6 +90,7 @@ class ShapesZoo:
 
     scale = "shapes"
     world_seed = None
+    reference = ()
 
     def __init__(self, name: str, roles: Mapping[str, Shape]) -> None:
         self.name = name

@@ -19,6 +19,7 @@ from melange.harness.records import (
     EngineShape,
     Plan,
     Record,
+    Reference,
     Suite,
     Task,
     Workload,
@@ -68,6 +69,8 @@ class Manifest(BaseModel):
     """The zoo's; none in runs of older versions."""
     notes: tuple[str, ...] = ()
     """What the zoo lacked for the suite."""
+    references: tuple[Reference, ...] = ()
+    """What papers report of the zoo's checkpoints."""
     seed: int | None = None
     limit: int | None = None
     device: str = ""
@@ -159,6 +162,8 @@ class RunState:
     num_checks: int = 0
     """Examples of each kind that were asked of transformers too; 0: none, as was told."""
     checks: Sequence[Check] = ()
+    references: Sequence[Reference] = ()
+    """What papers report of the zoo's checkpoints."""
 
 
 def make_manifest(plan: Plan, before: Manifest | None, state: RunState) -> dict[str, Any]:
@@ -179,6 +184,7 @@ def make_manifest(plan: Plan, before: Manifest | None, state: RunState) -> dict[
         "metrics": [asdict(one) for one in METRICS],
         "command": " ".join(state.command),
         "checks": _checked(state),
+        "references": [one.model_dump(mode="json") for one in state.references],
         "versions": versions(),
         "hardware": hardware(),
         "git_revision": git_revision(),

@@ -10,8 +10,8 @@ from melange.harness.errors import HarnessError
 from melange.harness.runs.writer import RunFolder
 
 if TYPE_CHECKING:
-    from melange.reports.comparison import Comparison
-    from melange.reports.load import Run
+    from melange.reports.analysis.comparison import Comparison
+    from melange.reports.analysis.run import Run
 
 
 class Gate(NamedTuple):
@@ -31,7 +31,7 @@ def open_gate(options: Namespace, study: Study, *, stored: bool) -> Gate:
     if not options.compare:
         return Gate(baseline=None, binding=False)
     from melange.harness.runs.baseline import Wanted, check_alike, find_baseline
-    from melange.reports.load import view
+    from melange.reports.analysis.run import of_stored
 
     manifest = study.folder.manifest() if stored else None
     wanted = Wanted(
@@ -50,19 +50,21 @@ def open_gate(options: Namespace, study: Study, *, stored: bool) -> Gate:
         else f"nothing to compare with: no finished run of {wanted.suite} on {wanted.zoo} with "
         f"this seed and limit is beside {wanted.folder} and older than it"
     )
-    return Gate(baseline=view(baseline) if baseline else None, binding=options.fail_on_regression)
+    return Gate(
+        baseline=of_stored(baseline) if baseline else None, binding=options.fail_on_regression
+    )
 
 
 def render(folder: RunFolder, gate: Gate, say: Callable[[str], None] = print) -> int:
     """Render the report, and say what the comparison came to."""
     from melange.harness.runs.retention import note_baseline
-    from melange.reports.load import load_run
+    from melange.reports.analysis.run import load_run
     from melange.reports.render import render_report
-    from melange.reports.report import Report
+    from melange.reports.view import RunView
 
     if folder.manifest() is None:
         raise HarnessError(f"{folder.path} holds no run; run the suite first, or pass --out")
-    rendered = Report(load_run(folder.path), gate.baseline)
+    rendered = RunView(load_run(folder.path), gate.baseline)
     say(f"report: {render_report(rendered)}")
     if gate.baseline:
         note_baseline(folder.path, gate.baseline.folder)

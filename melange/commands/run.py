@@ -143,6 +143,7 @@ def measure(study: Study, planned: Planned, progress: Progress, extent: Extent, 
             engines=runner.shapes,
             num_checks=extent.num_checks,
             checks=folder.checks(),
+            references=study.zoo.reference,
         )
         folder.write_manifest(make_manifest(plan, extent.before, state))
 

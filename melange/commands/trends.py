@@ -15,7 +15,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def execute(options: Namespace) -> int:
-    from melange.reports.nightly.pages import render_trends
+    from melange.reports.render import render_trends
 
     print(f"trends: {render_trends(options.folder)}")
     return ALL_DONE

@@ -1,6 +1,6 @@
 "use strict";
 
-// The reader of what reports/samples/pages.py packs.
+// The reader of what reports/pages/samples/packed.py packs.
 
 function bytesOf(base64) {
   if (Uint8Array.fromBase64) return Uint8Array.fromBase64(base64);

@@ -74,7 +74,7 @@ def test_rank_sixty_candidates_on_thirty_tasks(benchmark) -> None:
 
 
 def test_find_the_steps_of_a_year(benchmark) -> None:
-    from melange.reports.nightly.steps import find_steps
+    from melange.reports.analysis.trends.steps import find_steps
 
     values_LN = np.random.default_rng(0).normal(100, 1, (500, 365))
     values_LN[:, 200:] += 5
@@ -84,14 +84,14 @@ def test_find_the_steps_of_a_year(benchmark) -> None:
 
 def test_render_the_trends_of_a_year(benchmark, tmp_path: Path) -> None:
     """10 s on an idle core of 3 GHz."""
-    from melange.reports.nightly.pages import render_trends
+    from melange.reports.render import render_trends
 
     write_history(tmp_path, Nights(nights=365, candidates=12, tasks=12, workloads=4))
     assert benchmark.pedantic(render_trends, args=(tmp_path,), rounds=2).is_file()
 
 
 def test_render_the_trends_of_a_month(benchmark, tmp_path: Path) -> None:
-    from melange.reports.nightly.pages import render_trends
+    from melange.reports.render import render_trends
 
     write_history(tmp_path, Nights(nights=30, candidates=12, tasks=12, workloads=4))
     assert benchmark.pedantic(render_trends, args=(tmp_path,), rounds=5, warmup_rounds=1).is_file()

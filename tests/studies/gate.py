@@ -30,13 +30,13 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from melange.harness.runs.reader import read_rounds  # noqa: E402
 from melange.harness.stats import QUIET, wilson_interval  # noqa: E402
-from melange.reports.comparison import Change, Kind, Verdict, compare  # noqa: E402
-from melange.reports.comparison.examples import Pairs, pair_up  # noqa: E402
-from melange.reports.comparison.noise import RESTLESS, Paces, steadied, unrest  # noqa: E402
-from melange.reports.comparison.quality import judged  # noqa: E402
-from melange.reports.comparison.speed import by_cell, paces, speed_estimates  # noqa: E402
-from melange.reports.comparison.verdict import POWER, judge, smallest_slowdown  # noqa: E402
-from melange.reports.load import Reading, Run, load_run  # noqa: E402
+from melange.reports.analysis.comparison import Change, Kind, Verdict, compare  # noqa: E402
+from melange.reports.analysis.comparison.examples import Pairs, pair_up  # noqa: E402
+from melange.reports.analysis.comparison.noise import RESTLESS, Paces, steadied, unrest  # noqa: E402
+from melange.reports.analysis.comparison.quality import judged  # noqa: E402
+from melange.reports.analysis.comparison.speed import by_cell, paces, speed_estimates  # noqa: E402
+from melange.reports.analysis.comparison.verdict import POWER, judge, smallest_slowdown  # noqa: E402
+from melange.reports.analysis.run import Reading, Run, load_run  # noqa: E402
 
 PAGE = ROOT / "docs" / "gate.md"
 BEGIN, END = "<!-- gate-study -->", "<!-- /gate-study -->"

@@ -18,8 +18,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from quality_runs import Apart, compare, largest_gaps, measure  # noqa: E402
 
-from melange.reports.load import load_run  # noqa: E402
-from melange.reports.report import Report  # noqa: E402
+from melange.reports.analysis.run import load_run  # noqa: E402
+from melange.reports.view import RunView  # noqa: E402
 
 OUT = ROOT / "runs" / "processor-study"
 SUITE = "jan2024"
@@ -89,7 +89,7 @@ def report(cells: list[Apart], free: Path, avx2: Path) -> int:
 
 
 def rank_groups(folder: Path) -> dict[str, str]:
-    return {row.candidate: row.ranks for row in Report(load_run(folder)).standings}
+    return {row.candidate: row.ranks for row in RunView(load_run(folder)).standings}
 
 
 if __name__ == "__main__":

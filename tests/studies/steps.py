@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from melange.reports.nightly.steps import find_steps
+from melange.reports.analysis.trends.steps import find_steps
 
 SERIES = 2000
 LENGTHS = (15, 30, 90, 365)

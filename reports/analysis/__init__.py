@@ -1,0 +1,1 @@
+"""Numbers of runs, without markup: what pages and tables show."""

@@ -1,0 +1,88 @@
+"""Numbers that pages share, pure: a mean over tasks, an unpaired difference, Pareto fronts."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from melange.harness.records import Task
+from melange.reports.analysis.run import Reading
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mean:
+    """A mean over tasks, each with the same weight."""
+
+    value: float
+    low: float
+    high: float
+    examples: int
+    tasks: int
+    of_tasks: int
+
+    @property
+    def complete(self) -> bool:
+        return self.tasks == self.of_tasks
+
+    @property
+    def reading(self) -> Reading:
+        return Reading(
+            value=self.value,
+            low=self.low,
+            high=self.high,
+            n=self.examples,
+            outcome="completed",
+            reason="",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    value: float
+    low: float
+    high: float
+
+
+def oriented(reading: Reading, task: Task) -> Reading:
+    """The reading so that higher is better: a fraction of misses becomes one of hits."""
+    if task.higher_is_better or reading.value is None:
+        return reading
+    low, high = reading.bounds
+    return replace(reading, value=1 - reading.value, low=1 - high, high=1 - low)
+
+
+def difference(left: Reading, right: Reading) -> Difference | None:
+    """left - right as if measured on different examples; None where one is missing.
+
+    For where nothing can be paired; else analysis/evidence.py has the narrower interval. Each
+    side's own (maybe lopsided) interval is kept, so that a share near 0 or 1 does not get the
+    symmetric one that a standard error would give it.
+
+    Source: Zou & Donner 2008, Statistics in Medicine 27, 1693-1702 (MOVER); for two shares this is
+    Newcombe 1998, Statistics in Medicine 17, 873-890, method 10.
+    """
+    if left.value is None or right.value is None:
+        return None
+    value = left.value - right.value
+    (left_low, left_high), (right_low, right_high) = left.bounds, right.bounds
+    return Difference(
+        value=value,
+        low=value - math.hypot(left.value - left_low, right_high - right.value),
+        high=value + math.hypot(left_high - left.value, right.value - right_low),
+    )
+
+
+def pareto_front(costs: Sequence[float], gains: Sequence[float]) -> list[int]:
+    """Positions that no other point beats on both axes (lower cost, higher gain), by cost.
+
+    Equal points are all on the front.
+    """
+    assert len(costs) == len(gains)
+    order = sorted(range(len(costs)), key=lambda i: (costs[i], -gains[i]))
+    front: list[int] = []
+    best = -math.inf
+    for i in order:
+        tied = bool(front) and (costs[i], gains[i]) == (costs[front[-1]], gains[front[-1]])
+        if gains[i] > best or tied:
+            front.append(i)
+            best = gains[i]
+    return front

@@ -1,0 +1,95 @@
+"""What became of a number between two runs."""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from melange.reports.analysis.comparison.noise import Estimate
+from melange.reports.analysis.run import Reading
+
+
+class Kind(StrEnum):
+    """What is compared. Each kind of test has an equal share of the gate's false alarms."""
+
+    QUALITY = "quality"
+    SPEED = "speed"
+    """Of a candidate, over all of its workloads."""
+    WORKLOAD = "workload"
+    """Speed of a candidate on one of them."""
+    ENGINE = "engine"
+    """All candidates together, against work outside the engine."""
+    MEMORY = "memory"
+    BUILD = "build"
+
+
+class Verdict(StrEnum):
+    WORSE = "worse"
+    BETTER = "better"
+    ALIKE = "alike"
+    """No significant difference, or none that matters."""
+    LOST = "lost"
+    """The baseline has a result, this run has a failure."""
+    UNJUDGED = "not judged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A cell of both runs: from the baseline's number (`old`) to this run's (`new`)."""
+
+    kind: Kind
+    candidate: str
+    """Empty where all candidates are meant."""
+    subject: str
+    """The task, workload or metric; empty where all workloads are meant."""
+    old: Reading
+    new: Reading
+    value: float | None = None
+    """new - old for quality, in the task's unit; new / old for the others."""
+    low: float | None = None
+    """Of the 95 % interval of `value`, as `high`."""
+    high: float | None = None
+    p_value: float | None = None
+    """None where nothing was tested: exact numbers need no test."""
+    adjusted_p: float | None = None
+    """Corrected over all cells."""
+    verdict: Verdict = Verdict.UNJUDGED
+    reason: str = ""
+    """Why it is not judged."""
+    lost: tuple[int, ...] = ()
+    """Numbers of the examples that scored worse than before; `won` those that scored better."""
+    won: tuple[int, ...] = ()
+
+    estimate: Estimate | None = None
+    """Of a speed: with the noise that it was judged by."""
+
+    unit: str = "fraction"
+    higher_is_better: bool = True
+
+    @property
+    def is_worse(self) -> bool:
+        """On the bad side of no change, doubts aside."""
+        change = (self.value or 0.0) - (0.0 if self.kind is Kind.QUALITY else 1.0)
+        return change < 0 if self.higher_is_better else change > 0
+
+    @property
+    def title(self) -> str:
+        """`soup on gsm8k`, as a sentence names the cell."""
+        who = self.candidate or "all candidates"
+        return f"{who} on {self.subject}" if self.subject else who
+
+
+def unjudged(
+    kind: Kind, candidate: str, subject: str, old: Reading, new: Reading, reason: str
+) -> Change:
+    return Change(
+        kind=kind,
+        candidate=candidate,
+        subject=subject,
+        old=old,
+        new=new,
+        reason=reason,
+        higher_is_better=kind not in (Kind.MEMORY, Kind.BUILD),
+    )
+
+
+def as_lost(change: Change) -> Change:
+    return replace(change, verdict=Verdict.LOST)

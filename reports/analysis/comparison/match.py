@@ -1,0 +1,132 @@
+"""Which cells of two runs can be compared; for the others, why not, in one line.
+
+What must be the same is what decides a number, not what is under test: a new version of the engine
+or of this program is what a comparison is for, and is named, not refused.
+"""
+
+from pathlib import Path
+
+from melange.harness.records import Outcome, Task
+from melange.reports.analysis.run import Reading, Run
+
+SCORED_BY = (
+    "output_type", "primary_metric", "filter", "num_fewshot", "chat", "higher_is_better",
+)  # fmt: skip
+"""Of a task's record, what its scores depend on."""
+COMPUTED_BY = ("dtype", "quantization", "kv_cache_dtype")
+"""Of an engine, what scores depend on as much as speeds."""
+HARDWARE = ("cpu", "cores", "gpu")
+
+
+def gap(old: Reading, new: Reading) -> str:
+    """Why one of the numbers is missing; empty where both are there."""
+    if old.value is None and old.outcome == new.outcome:
+        return f"{_outcome(new)} in both runs: {new.reason}"
+    if old.value is None:
+        return f"{_outcome(old)} in the baseline: {old.reason}"
+    if new.value is None:
+        return f"{_outcome(new)} in this run: {new.reason}"
+    return ""
+
+
+def is_lost(old: Reading, new: Reading) -> bool:
+    """It could be measured, and now it breaks, or transformers does not confirm it."""
+    return old.value is not None and new.outcome in (Outcome.FAILED, Outcome.DISPUTED)
+
+
+def quality_refusal(old: Run, new: Run, candidate: str, task: str) -> str:
+    return (
+        _candidate_refusal(old, new, candidate)
+        or _differs("limit of examples", old.manifest.limit, new.manifest.limit)
+        or _task_refusal(old, new, task)
+    )
+
+
+def memory_refusal(old: Run, new: Run, candidate: str) -> str:
+    return _candidate_refusal(old, new, candidate) or _differs(
+        "device", old.manifest.device, new.manifest.device
+    )
+
+
+def machine_refusal(old: Run, new: Run) -> str:
+    """Speeds, times and peaks of one machine say nothing about another."""
+    device = _differs("device", old.manifest.device, new.manifest.device)
+    parts = (
+        _differs(key, old.manifest.hardware.get(key), new.manifest.hardware.get(key))
+        for key in HARDWARE
+    )
+    return device or next((reason for reason in parts if reason), "")
+
+
+def speed_refusal(old: Run, new: Run, candidate: str, workload: str) -> str:
+    if old.workloads.get(workload) != new.workloads.get(workload):
+        return f"another workload: {workload} has other lengths or another number of requests"
+    return _candidate_refusal(old, new, candidate) or machine_refusal(old, new)
+
+
+def _candidate_refusal(old: Run, new: Run, candidate: str) -> str:
+    """Another seed, recipe or checkpoint."""
+    before, now = old.recipes.get(candidate), new.recipes.get(candidate)
+    if before is None or now is None:
+        where = "the baseline" if before is None else "this run"
+        return f"the manifest of {where} does not describe the candidate"
+    if before.recipe != now.recipe:
+        return "another recipe"
+    if reason := _computing_refusal(old, new, candidate):
+        return reason
+    return _differs("seed", old.manifest.seed, new.manifest.seed) or next(
+        (reason for role in now.recipe.inputs if (reason := _checkpoint_refusal(old, new, role))),
+        "",
+    )
+
+
+def _computing_refusal(old: Run, new: Run, candidate: str) -> str:
+    """Runs of before engines were recorded computed as the checkpoints say."""
+    before, now = (run.manifest.engines.get(candidate) for run in (old, new))
+    if before is None or now is None:
+        return ""
+    parts = (_differs(key, before.get(key), now.get(key)) for key in COMPUTED_BY)
+    return next((reason for reason in parts if reason), "")
+
+
+def _checkpoint_refusal(old: Run, new: Run, role: str) -> str:
+    if Path(role).is_absolute():
+        return ""  # a folder is what it is called: no run records its content
+    before, now = (run.manifest.fingerprints.get(role) for run in (old, new))
+    if before is None or now is None:
+        where = "the baseline" if before is None else "this run"
+        return f"{where} does not record which checkpoint {role} was"
+    return "" if before == now else f"another checkpoint: {role} is {now}, was {before}"
+
+
+def _task_refusal(old: Run, new: Run, task: str) -> str:
+    before, now = old.tasks.get(task), new.tasks.get(task)
+    if before is None or now is None:
+        where = "the baseline" if before is None else "this run"
+        return f"the manifest of {where} does not describe the task"
+    changed = next((key for key in SCORED_BY if getattr(before, key) != getattr(now, key)), None)
+    if changed:
+        return f"another task: {_differs(changed, getattr(before, changed), getattr(now, changed))}"
+    return _definition_refusal(old, new, now)
+
+
+def _definition_refusal(old: Run, new: Run, task: Task) -> str:
+    """Runs of before definitions were recorded are held by their prompts and targets alone."""
+    before, now = (run.manifest.task_definitions.get(task.name) for run in (old, new))
+    if before is None or now is None or before == now:
+        return ""
+    return f"another version of the task: its definition is {now}, was {before}"
+
+
+def _differs(what: str, before: object, now: object) -> str:
+    if before == now:
+        return ""
+    return f"another {what.replace('_', ' ')}: {_said(now)}, was {_said(before)}"
+
+
+def _said(value: object) -> str:
+    return "none" if value is None else str(value)
+
+
+def _outcome(reading: Reading) -> str:
+    return {"absent": "not run", "unneeded": "not needed"}.get(reading.outcome, reading.outcome)

@@ -1,0 +1,35 @@
+"""What papers report of a zoo's checkpoints, beside what the run measured."""
+
+from typing import NamedTuple
+
+from melange.harness.records import Reference
+from melange.reports.analysis.run import Reading, Run
+
+ACCURACY = "accuracy"
+"""In a zoo's file, the task's primary metric."""
+
+
+class Compared(NamedTuple):
+    reference: Reference
+    candidate: str
+    """The run's; it need not have one of this name."""
+    measured: Reading
+
+
+def compared(run: Run) -> list[Compared]:
+    return [_compared(run, one) for one in run.manifest.references]
+
+
+def _compared(run: Run, reference: Reference) -> Compared:
+    candidate = reference.measured_as or reference.candidate
+    return Compared(reference, candidate, _measured(run, candidate, reference))
+
+
+def _measured(run: Run, candidate: str, reference: Reference) -> Reading:
+    if candidate not in run.families:
+        return Reading(reason=f"the run has no candidate {candidate}")
+    if reference.task not in run.tasks:
+        return Reading(reason=f"the run has no task {reference.task}")
+    if reference.metric == ACCURACY:
+        return run.quality(candidate, reference.task)
+    return run.read(candidate, reference.metric, task=reference.task)

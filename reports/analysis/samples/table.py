@@ -1,0 +1,203 @@
+"""All samples of a task, read column by column and aligned by example number.
+
+Texts stay Arrow's bytes from the file to the page: none of them becomes a Python string on the
+way, so that a million of them pass in seconds and bytes that are no UTF-8 stop nothing.
+Shape letter: N examples.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from melange.harness.errors import HarnessError
+from melange.harness.runs.samples import read_samples
+from melange.harness.samples import Sample
+from melange.reports.analysis.run import Run
+
+TEXTS = ("prompt", "target", "response")
+NO_FILE = "no samples were kept for this cell"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What one candidate made of a task; null where it has nothing for an example."""
+
+    scores_N: np.ndarray
+    """The primary metric, float64, NaN where missing."""
+    responses_N: pa.Array
+    logprobs_N: pa.Array | None
+    """A list of float32 per example (nats, a choice each); None where the file has none."""
+    own_prompts_N: pa.Array | None
+    """Prompts that are not the task's, null where they are; None where they all are."""
+    own_targets_N: pa.Array | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleTable:
+    """A task's examples, and what each candidate made of them."""
+
+    examples_N: np.ndarray
+    """Numbers of all examples that any candidate answered, int64, ascending."""
+    prompts_N: pa.Array
+    """From the first candidate that saw the example."""
+    targets_N: pa.Array
+    answers: Mapping[str, Answers]
+    gaps: Mapping[str, str]
+    """Candidate -> why it has no samples."""
+
+    @cached_property
+    def scores_CN(self) -> np.ndarray:
+        """Candidates in the order of `answers`; NaN where missing."""
+        rows = [answers.scores_N for answers in self.answers.values()]
+        return np.stack(rows) if rows else np.empty((0, len(self.examples_N)))
+
+    def sample(self, candidate: str, row: int) -> Sample:
+        """An example as the candidate saw and answered it; `row` counts from 0."""
+        answers = self.answers[candidate]
+        logprobs = answers.logprobs_N[row].as_py() if answers.logprobs_N is not None else None
+        # Texts of the run's own files: not validated again.
+        return Sample.model_construct(
+            example=int(self.examples_N[row]),
+            prompt=_text(row, answers.own_prompts_N, self.prompts_N),
+            target=_text(row, answers.own_targets_N, self.targets_N),
+            response=_text(row, answers.responses_N),
+            logprobs=tuple(logprobs) if logprobs else None,
+            score=float(answers.scores_N[row]),
+        )
+
+
+def _text(row: int, *columns: pa.Array | None) -> str:
+    """From the first column that has one."""
+    texts = (column[row].as_py() for column in columns if column is not None)
+    found: bytes = next((text for text in texts if text is not None), b"")
+    return found.decode("utf-8", errors="replace")
+
+
+def read_task(run: Run, task: str, candidates: Iterable[str]) -> SampleTable:
+    """The samples of these candidates; a file that is missing or unreadable becomes a gap."""
+    columns, gaps = _Columns(), {}
+    cells: dict[str, Mapping[str, pa.Array]] = {}
+    for candidate in candidates:
+        try:
+            cells[candidate] = columns.read(run, candidate, task)
+        except HarnessError as error:
+            gaps[candidate] = str(error)
+    return _aligned(cells, gaps)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Reads cells; candidates that saw the same prompts share one column in memory."""
+
+    seen: dict[str, list[pa.Array]] = field(default_factory=dict)
+
+    def read(self, run: Run, candidate: str, task: str) -> Mapping[str, pa.Array]:
+        """The cell's columns, rows by example number.
+
+        Raises:
+            HarnessError: there is no file, it cannot be read, or it lacks a column.
+        """
+        path = run.samples_path(candidate, task)
+        if path is None:
+            quality = run.quality(candidate, task)
+            raise HarnessError(quality.reason if quality.value is None else NO_FILE)
+        table = read_samples(path, ("example", *TEXTS, "score", "logprobs"))
+        if not len(table):
+            raise HarnessError(f"samples/{candidate}/{task}.parquet holds no example")
+        return {name: self._shared(name, a) for name, a in _ordered(table).items()}
+
+    def _shared(self, name: str, array: pa.Array) -> pa.Array:
+        if name not in ("example", "prompt", "target"):
+            return array
+        known = self.seen.setdefault(name, [])
+        same = next((one for one in known if one.equals(array)), None)
+        if same is None:
+            known.append(array)
+        return array if same is None else same
+
+
+def _ordered(table: pa.Table) -> dict[str, pa.Array]:
+    """Columns of one type each, by example number ascending, the first of each number only."""
+    columns = {
+        "example": table.column("example").cast(pa.int64()),
+        "score": table.column("score").cast(pa.float64()),
+        **{name: table.column(name).cast(pa.large_binary()) for name in TEXTS},
+    }
+    if "logprobs" in table.column_names and table.column("logprobs").null_count < len(table):
+        columns["logprobs"] = table.column("logprobs").cast(pa.large_list(pa.float32()))
+    arrays = {name: pa.concat_arrays(column.chunks) if column.num_chunks else
+              pa.array([], column.type) for name, column in columns.items()}  # fmt: skip
+    numbers = arrays["example"].to_numpy()
+    if len(numbers) < 2 or (np.diff(numbers) > 0).all():
+        return arrays
+    first = pa.array(np.unique(numbers, return_index=True)[1])
+    return {name: array.take(first) for name, array in arrays.items()}
+
+
+def _aligned(cells: Mapping[str, Mapping[str, pa.Array]], gaps: Mapping[str, str]) -> SampleTable:
+    numbers = [cell["example"].to_numpy() for cell in cells.values()]
+    examples_N = np.unique(np.concatenate(numbers)) if numbers else np.empty(0, np.int64)
+    rows = {name: _Rows(examples_N, cell) for name, cell in cells.items()}
+    prompts_N = _first_known([row.column("prompt") for row in rows.values()])
+    targets_N = _first_known([row.column("target") for row in rows.values()])
+    answers = {
+        name: Answers(
+            scores_N=row.scores_N,
+            responses_N=row.column("response"),
+            logprobs_N=row.column("logprobs") if "logprobs" in cells[name] else None,
+            own_prompts_N=_differing(row.column("prompt"), prompts_N),
+            own_targets_N=_differing(row.column("target"), targets_N),
+        )
+        for name, row in rows.items()
+    }
+    return SampleTable(
+        examples_N=examples_N, prompts_N=prompts_N, targets_N=targets_N, answers=answers, gaps=gaps
+    )
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """A cell's rows, spread over all of the task's examples."""
+
+    examples_N: np.ndarray
+    cell: Mapping[str, pa.Array]
+
+    @cached_property
+    def _take(self) -> pa.Array | None:
+        """Where each example stands in the cell, null where it does not; None if all do."""
+        own = self.cell["example"].to_numpy()
+        if len(own) == len(self.examples_N):
+            return None
+        at_N = np.searchsorted(own, self.examples_N)
+        missing_N = ~np.isin(self.examples_N, own)
+        return pa.array(np.where(missing_N, 0, at_N), mask=missing_N)
+
+    def column(self, name: str) -> pa.Array:
+        array = self.cell[name]
+        return array if self._take is None else array.take(self._take)
+
+    @cached_property
+    def scores_N(self) -> np.ndarray:
+        # Null becomes NaN: what is missing stays missing.
+        return self.column("score").to_numpy(zero_copy_only=False).astype(np.float64)
+
+
+def _first_known(columns: Sequence[pa.Array]) -> pa.Array:
+    """Each example's text from the first column that has one."""
+    found = columns[0] if columns else pa.array([], pa.large_binary())
+    for column in columns[1:]:
+        if not found.null_count:
+            break
+        found = pc.coalesce(found, column)
+    return found
+
+
+def _differing(own: pa.Array, shared: pa.Array) -> pa.Array | None:
+    if own is shared or own.equals(shared):
+        return None
+    differs = pc.fill_null(pc.not_equal(own, shared), False)
+    return pc.if_else(differs, own, None) if pc.any(differs).as_py() else None

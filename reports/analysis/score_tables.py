@@ -1,0 +1,126 @@
+"""All candidates' scores on a task, example by example, as one matrix: higher is better.
+
+Where a cell has a recorded mean and no samples that fit it, the mean stands with the recorded
+interval, as if the candidate had seen examples of its own.
+
+Shape letters: K candidates of the run, N examples.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from melange.harness.errors import HarnessError
+from melange.harness.records import Task
+from melange.harness.stats import Interval, Means, TaskScores, task_means, wilson_interval
+from melange.reports.analysis.aggregate import oriented
+from melange.reports.analysis.example_scores import Scores
+from melange.reports.analysis.run import Reading, Run
+
+ReadScores = Callable[[str, str], Scores | None]
+TOLERANCE = 1e-6
+"""How far the mean of the samples may be from the record: single precision on disk."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreTable:
+    """One task."""
+
+    means: Means
+    """Of all K candidates; NaN where one has no result."""
+    paired: Mapping[str, np.ndarray]
+    """Candidate -> its scores, shape [N], of those that saw the same examples."""
+    clusters_N: np.ndarray | None
+    """Numbers; None where no samples were kept."""
+    unpaired: Mapping[str, str]
+    """Candidates with a result that cannot be paired, with the reason."""
+    readings: Mapping[str, Reading]
+    """Recorded results, higher is better; only those with a value."""
+
+
+def score_table(run: Run, task: Task, read: ReadScores) -> ScoreTable:
+    recorded = {name: oriented(run.quality(name, task.name), task) for name in run.families}
+    readings = {name: one for name, one in recorded.items() if one.value is not None}
+    found, unpaired = _fitting(readings, task, read)
+    common = _most_common(found)
+    for name, scores in found.items():
+        if not _same_examples(scores, common):
+            unpaired[name] = "its samples are of other examples"
+    paired = {name: found[name].values_N for name in found if name not in unpaired}
+    clusters_N = np.unique(common.clusters_N, return_inverse=True)[1] if common else None
+    return ScoreTable(
+        means=_means(list(run.families), readings, paired, clusters_N),
+        paired=paired,
+        clusters_N=clusters_N,
+        unpaired=unpaired,
+        readings=readings,
+    )
+
+
+def _fitting(
+    readings: Mapping[str, Reading], task: Task, read: ReadScores
+) -> tuple[dict[str, Scores], dict[str, str]]:
+    """Samples that give the recorded result, and why the others do not serve."""
+    found: dict[str, Scores] = {}
+    unpaired: dict[str, str] = {}
+    for name, reading in readings.items():
+        scores = _scores(name, task, reading, read)
+        if isinstance(scores, str):
+            unpaired[name] = scores
+        else:
+            found[name] = scores
+    return found, unpaired
+
+
+def _scores(name: str, task: Task, reading: Reading, read: ReadScores) -> Scores | str:
+    """Higher is better; or why there are none."""
+    try:
+        scores = read(name, task.name)
+    except HarnessError:
+        return "its samples cannot be read"
+    if scores is None:
+        return "no samples were kept"
+    values_N = scores.values_N if task.higher_is_better else 1 - scores.values_N
+    same_number = len(values_N) == reading.n if reading.n else len(values_N) > 0
+    if not same_number or not abs(float(values_N.mean()) - reading.known) <= TOLERANCE:
+        return "its samples do not give the recorded score"
+    return replace(scores, values_N=values_N)
+
+
+def _most_common(found: Mapping[str, Scores]) -> Scores | None:
+    """Samples of the examples that most candidates saw."""
+    if not found:
+        return None
+    seen = {name: scores.examples_N.tobytes() for name, scores in found.items()}
+    often = Counter(seen.values()).most_common(1)[0][0]
+    return next(found[name] for name, examples in seen.items() if examples == often)
+
+
+def _same_examples(scores: Scores, common: Scores | None) -> bool:
+    return common is not None and np.array_equal(scores.examples_N, common.examples_N)
+
+
+def _means(
+    names: Sequence[str],
+    readings: Mapping[str, Reading],
+    paired: Mapping[str, np.ndarray],
+    clusters_N: np.ndarray | None,
+) -> Means:
+    places = {name: k for k, name in enumerate(names)}
+    alone = [name for name in readings if name not in paired]
+    size = max((readings[name].n or 1 for name in alone), default=1)
+    scores_KN = np.stack(list(paired.values())) if paired else np.zeros((0, size))
+    known = task_means(TaskScores(scores_KN=scores_KN, clusters_N=clusters_N))
+    means = known.spread([places[name] for name in paired], len(names))
+    for name in alone:
+        means = means.with_unrelated(places[name], _interval(readings[name]))
+    return means
+
+
+def _interval(reading: Reading) -> Interval:
+    """As recorded; without a recorded one that of a share."""
+    n = reading.n or 1
+    low, high = reading.bounds if reading.has_interval else wilson_interval(reading.known, n)
+    return Interval(mean=reading.known, low=low, high=high, n=n)

@@ -1,0 +1,239 @@
+"""From a history to trends: each number followed through the runs, its steps and where they came.
+
+Shape letter: N runs of a series, oldest first; NaN where a run lacks the number.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from melange.harness.runs.history import ACCURACY, SPEEDS, Key, Night, Point
+from melange.reports.analysis.trends.steps import Step, find_steps
+
+WHOLE = ""
+"""The subject of a mean: over the held-out tasks, or over the workloads."""
+MEAN_SPLIT = "held_out"
+OTHER_MACHINE = math.log(1.05)
+"""Ratio of two runs' yardsticks from which on it is named beside a step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trend:
+    key: Key
+    family: str
+    unit: str
+    higher_is_better: bool | None
+    values_N: np.ndarray
+    low_N: np.ndarray
+    high_N: np.ndarray
+    counts_N: np.ndarray
+    """Each value's n; NaN where there is none."""
+    breaks: tuple[int, ...]
+    """Runs from which on the same name measures something else: nothing is compared across."""
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def known(self) -> np.ndarray:
+        """Runs that have a value."""
+        return np.flatnonzero(~np.isnan(self.values_N))
+
+    @property
+    def levels(self) -> Iterator[tuple[int, int, float]]:
+        """First run, last run and value of each stretch without a step or a break."""
+        cuts = sorted({0, len(self.values_N), *self.breaks, *(step.at for step in self.steps)})
+        after = {step.at: step.after for step in self.steps}
+        before = {step.at: step.before for step in self.steps}
+        for start, end in pairwise(cuts):
+            known = self.known[(self.known >= start) & (self.known < end)]
+            if len(known):
+                mean = float(np.mean(self.values_N[known]))
+                level = after.get(start, before.get(end, mean))
+                yield int(known[0]), int(known[-1]), level
+
+    def verdict(self, step: Step) -> str:
+        """`better`, `worse`, or `changed` for a number that is neither."""
+        if self.higher_is_better is None:
+            return "changed"
+        return "better" if (step.change > 0) == self.higher_is_better else "worse"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A step of a trend, and what else changed with it."""
+
+    trend: Trend
+    step: Step
+    night: Night
+    """The first run of the new level; `before` is the last of the old one."""
+    before: Night
+    came_with: tuple[str, ...]
+    """`vllm 0.31.0 → 0.32.0`: every difference between the two."""
+
+
+def trends(nights: Sequence[Night]) -> list[Trend]:
+    """All trends of one series, by metric, then means first, then as the newest run orders them."""
+    points = [dict(night.points) | dict(_means(night)) for night in nights]
+    keys = _ordered({key: None for found in points for key in found}, nights)
+    families = {one.name: one.family for night in nights for one in night.manifest.candidates}
+    found = [_trend(key, families.get(key.candidate, ""), nights, points) for key in keys]
+    return _with_steps(found)
+
+
+def events(found: Sequence[Trend], nights: Sequence[Night]) -> list[Event]:
+    """Every step, the newest first."""
+    all_steps = [_event(trend, step, nights) for trend in found for step in trend.steps]
+    return sorted(all_steps, key=lambda event: event.step.at, reverse=True)
+
+
+def _ordered(keys: Mapping[Key, None], nights: Sequence[Night]) -> list[Key]:
+    newest_last = [night.manifest for night in nights]
+    names = [
+        name
+        for one in reversed(newest_last)
+        for part in (one.candidates, one.tasks, one.workloads)
+        for name in (entry.name for entry in part)
+    ]
+    place = {name: at for at, name in enumerate(dict.fromkeys(names))}
+    return sorted(keys, key=lambda key: (place.get(key.subject, -1), place.get(key.candidate, -1)))
+
+
+def _trend(
+    key: Key, family: str, nights: Sequence[Night], points: Sequence[Mapping[Key, Point]]
+) -> Trend:
+    rows = np.full((4, len(nights)), np.nan)
+    newest: Point | None = None
+    breaks: list[int] = []
+    era = ""
+    for at, night in enumerate(nights):
+        point = points[at].get(key)
+        if point is None:
+            continue
+        rows[:, at] = [math.nan if part is None else part for part in point[:4]]
+        now = _era(night, key)
+        if newest is not None and now != era:
+            breaks.append(at)
+        newest, era = point, now
+    assert newest is not None, "a key comes from a point"
+    return Trend(
+        key=key,
+        family=family,
+        unit=newest.unit,
+        higher_is_better=newest.higher_is_better,
+        values_N=rows[0],
+        low_N=rows[1],
+        high_N=rows[2],
+        counts_N=rows[3],
+        breaks=tuple(breaks),
+    )
+
+
+def _era(night: Night, key: Key) -> str:
+    if key.subject != WHOLE or key.metric not in (ACCURACY, *SPEEDS):
+        return night.era(key)
+    parts = (night.era(key._replace(subject=part)) for part in _parts(night, key.metric))
+    return " ".join(parts)
+
+
+def _parts(night: Night, metric: str) -> list[str]:
+    """What a mean is over: the same for all candidates of a run."""
+    if metric == ACCURACY:
+        return [one.name for one in night.manifest.tasks
+                if one.split == MEAN_SPLIT and one.higher_is_better]  # fmt: skip
+    return [one.name for one in night.manifest.workloads]
+
+
+def _means(night: Night) -> Iterator[tuple[Key, Point]]:
+    """Of each candidate that has all parts: half a mean would be a step that is none."""
+    for metric in (ACCURACY, *SPEEDS):
+        parts = _parts(night, metric)
+        for candidate in night.recipes:
+            refused = night.refused(candidate)
+            keys = [Key(metric, candidate, part) for part in parts if part not in refused]
+            found = [night.points[key] for key in keys if key in night.points]
+            if found and len(found) == len(keys):
+                mean = _arithmetic_mean if metric == ACCURACY else _geometric_mean
+                yield Key(metric, candidate, WHOLE), mean(found)
+
+
+def _arithmetic_mean(points: Sequence[Point]) -> Point:
+    """Every part with the same weight; parts are independent."""
+    value = sum(one.value for one in points) / len(points)
+    below, above = _spread([one.value - _low(one) for one in points],
+                           [_high(one) - one.value for one in points])  # fmt: skip
+    n = sum(one.n or 0 for one in points)
+    return points[0]._replace(value=value, low=value - below, high=value + above, n=n or None)
+
+
+def _geometric_mean(points: Sequence[Point]) -> Point:
+    """Of speeds: a workload counts for as much whether it is long or short."""
+    if any(min(one.value, _low(one)) <= 0 for one in points):
+        return _arithmetic_mean(points)
+    value = math.exp(sum(math.log(one.value) for one in points) / len(points))
+    below, above = _spread([math.log(one.value / _low(one)) for one in points],
+                           [math.log(_high(one) / one.value) for one in points])  # fmt: skip
+    n = min((one.n for one in points if one.n), default=None)
+    return points[0]._replace(
+        value=value, low=value * math.exp(-below), high=value * math.exp(above), n=n
+    )
+
+
+def _spread(below: Sequence[float], above: Sequence[float]) -> tuple[float, float]:
+    """Half-widths of a mean from those of its parts (MOVER, as in analysis/aggregate.py)."""
+    return math.hypot(*below) / len(below), math.hypot(*above) / len(above)
+
+
+def _low(point: Point) -> float:
+    return point.value if point.low is None else point.low
+
+
+def _high(point: Point) -> float:
+    return point.value if point.high is None else point.high
+
+
+def _with_steps(found: Sequence[Trend]) -> list[Trend]:
+    """Trends that break at the same runs are searched at once."""
+    stretches: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for i, trend in enumerate(found):
+        for stretch in pairwise((0, *trend.breaks, len(trend.values_N))):
+            stretches[stretch].append(i)
+    steps: list[list[Step]] = [[] for _ in found]
+    for (start, end), members in sorted(stretches.items()):
+        values = np.stack([found[i].values_N[start:end] for i in members])
+        halves = np.stack([(found[i].high_N - found[i].low_N)[start:end] / 2 for i in members])
+        for i, own in zip(members, find_steps(values, halves), strict=True):
+            steps[i] += [replace(step, at=step.at + start) for step in own]
+    return [replace(one, steps=tuple(own)) for one, own in zip(found, steps, strict=True)]
+
+
+def _event(trend: Trend, step: Step, nights: Sequence[Night]) -> Event:
+    before = nights[int(trend.known[trend.known < step.at][-1])]
+    night = nights[step.at]
+    return Event(
+        trend=trend,
+        step=step,
+        night=night,
+        before=before,
+        came_with=(*changes(before.environment, night.environment), *_machine(before, night)),
+    )
+
+
+def _machine(before: Night, now: Night) -> Iterator[str]:
+    """Whether the machine itself was slower or faster, by work that no engine takes part in."""
+    if before.yardstick_sec is None or now.yardstick_sec is None:
+        return
+    ratio = now.yardstick_sec / before.yardstick_sec
+    if abs(math.log(ratio)) > OTHER_MACHINE:
+        word = "slower" if ratio > 1 else "faster"
+        yield f"a machine that took {ratio:.2f} times as long over fixed work: {word} by itself"
+
+
+def changes(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
+    """`vllm 0.31.0 → 0.32.0`, for all that two runs' environments differ in."""
+    for name in dict.fromkeys((*now, *before)):
+        old, new = before.get(name, "none"), now.get(name, "none")
+        if old != new:
+            yield f"{name} {old} → {new}"

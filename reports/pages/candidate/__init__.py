@@ -1,0 +1,29 @@
+"""A candidate: what it is made of, what it scores and what it costs."""
+
+from melange.reports.page import Page, one_each
+from melange.reports.pages.candidate import (
+    checked_examples,
+    costs,
+    problems,
+    profile,
+    recipe,
+    samples,
+    scores,
+)
+
+PAGE = Page(
+    name="candidate",
+    title="Candidate",
+    order=110,
+    template="candidate.html",
+    subjects=lambda view: one_each("candidates", view.candidate_slugs),
+    sections=(
+        recipe.SECTION,
+        profile.SECTION,
+        scores.SECTION,
+        costs.SECTION,
+        problems.SECTION,
+        checked_examples.SECTION,
+        samples.SECTION,
+    ),
+)

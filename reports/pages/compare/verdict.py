@@ -1,0 +1,62 @@
+"""What a comparison comes to, in one sentence and the cells behind it."""
+
+from melange.reports.analysis.comparison import Change, Kind
+from melange.reports.analysis.comparison.verdict import ALPHA, Comparison, amount
+from melange.reports.page import Block, Section
+from melange.reports.tables.comparison import comparison_table
+from melange.reports.view import RunView
+
+ROWS = 50
+KINDS = {
+    Kind.QUALITY: "accuracy of a candidate on a task",
+    Kind.SPEED: "speed of a candidate over its workloads",
+    Kind.WORKLOAD: "speed of a candidate on a workload",
+    Kind.ENGINE: "speed of all candidates",
+    Kind.MEMORY: "memory of a candidate",
+}
+
+
+def block(view: RunView, subject: str) -> Block | None:
+    comparison = view.comparison
+    if comparison is None:
+        return None
+    return Block(
+        data={
+            "sentence": comparison.sentence,
+            "sight": comparison.sight,
+            "alpha": ALPHA,
+            "groups": [group for group in _groups(comparison) if group["rows"]],
+            "runs": [
+                ("Baseline", comparison.old.folder.name, comparison.old.manifest.finished),
+                ("This run", comparison.new.folder.name, comparison.new.manifest.finished),
+            ],
+            "counts": [(words, *_counts(comparison.of(kind))) for kind, words in KINDS.items()],
+        },
+        tables={"comparison": comparison_table(comparison)},
+    )
+
+
+def _groups(comparison: Comparison) -> list[dict[str, object]]:
+    found = [
+        ("Regressions", "worse", comparison.regressions),
+        ("Failed here, measured before", "worse", comparison.lost),
+        ("Improvements", "better", comparison.improvements),
+    ]
+    return [
+        {
+            "title": title,
+            "style": style,
+            "rows": [{"change": one, "amount": amount(one)} for one in changes[:ROWS]],
+            "left_out": max(0, len(changes) - ROWS),
+        }
+        for title, style, changes in found
+    ]
+
+
+def _counts(changes: list[Change]) -> tuple[int, int]:
+    """Compared, and not."""
+    refused = sum(bool(one.reason) for one in changes)
+    return len(changes) - refused, refused
+
+
+SECTION = Section("Verdict", "sections/compare_verdict.html", block)

@@ -1,0 +1,60 @@
+"""What candidates cost: their speed workload by workload, their memory and size."""
+
+from melange.harness.metrics import headline, of_group
+from melange.reports.page import Block, Page, Section
+from melange.reports.tables.cost_columns import workload_words
+from melange.reports.tables.costs import cost_table
+from melange.reports.view import RunView
+
+SPEED = (
+    "total_tokens_per_sec",
+    "prefill_tokens_per_sec",
+    "decode_tokens_per_sec",
+    "ttft_sec",
+    "tpot_sec",
+    "latency_sec",
+)
+ENERGY = "joules_per_token"
+"""Shown where the device tells it."""
+MEMORY = (
+    "weights_bytes",
+    "kv_bytes_per_token",
+    headline("memory"),
+    "device_memory_bytes",
+    *(one.name for one in of_group("size")),
+)
+ON_A_GPU = (
+    "On a GPU the peak includes the pool of keys and values, for which the engine takes what the "
+    "weights leave: weights and KV per token say what a candidate needs."
+)
+
+
+def speed(view: RunView, subject: str) -> Block:
+    run = view.run
+    metrics = (*SPEED, ENERGY) if ENERGY in run.timed else SPEED
+    words = {name: workload_words(run, name) for name in run.workloads}
+    shown = [(f"{name}: {words[name]}", cost_table(run, metrics, [name])) for name in words]
+    return Block(
+        data={"shown": shown, "note": "" if shown else "No speed was measured in this run."},
+        tables={"speed": cost_table(run, metrics, list(words))} if words else {},
+    )
+
+
+def memory(view: RunView, subject: str) -> Block:
+    table = cost_table(view.run, MEMORY)
+    note = ON_A_GPU if view.run.manifest.device == "cuda" else ""
+    return Block(
+        data={"shown": [("What serving a candidate takes", table)], "note": note},
+        tables={"memory": table},
+    )
+
+
+PAGE = Page(
+    name="costs",
+    title="Costs",
+    order=20,
+    sections=(
+        Section("Speed by workload", "sections/table.html", speed),
+        Section("Memory and size", "sections/table.html", memory),
+    ),
+)

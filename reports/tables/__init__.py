@@ -1,0 +1,1 @@
+"""Tables as declared columns, and what is made of them."""

@@ -1,0 +1,98 @@
+"""The leaderboard's columns of speed, memory, size and build cost."""
+
+from collections.abc import Sequence
+
+from melange.harness.metrics import headline
+from melange.reports.analysis.run import Reading, Run
+from melange.reports.metrics import describe
+from melange.reports.tables.board_column import BoardCell, BoardColumn
+from melange.reports.units import RATIO, plural, scale_for, unit_kind
+
+PEAK = headline("memory")
+
+DECODE_WORKLOADS = ("8/512", "mixed", "8/8")
+PREFILL_WORKLOADS = ("512/8", "mixed", "8/8")
+LATENCY_WORKLOADS = ("mixed", "8/512", "8/8")
+
+
+def measured_workload(run: Run, metric: str, preferred: Sequence[str]) -> str:
+    """The first preferred workload with a value, else any with one, else the first preferred."""
+    done = run.timed.get(metric, [])
+    return next((w for w in (*preferred, *done) if w in done), preferred[0])
+
+
+def cost_columns(run: Run) -> list[BoardColumn]:
+    """Speed, memory, size and build cost, absolute and against the reference."""
+    decoding = measured_workload(run, "decode_tokens_per_sec", DECODE_WORKLOADS)
+    prefill = measured_workload(run, "prefill_tokens_per_sec", PREFILL_WORKLOADS)
+    latency = measured_workload(run, "latency_sec", LATENCY_WORKLOADS)
+    return [
+        _cost_column(run, "decode_tokens_per_sec", decoding),
+        _cost_column(run, "relative_throughput", decoding),
+        _cost_column(run, "prefill_tokens_per_sec", prefill),
+        _cost_column(run, "latency_sec", latency),
+        _cost_column(run, PEAK),
+        _relative_memory(run),
+        _cost_column(run, "weights_bytes"),
+        _cost_column(run, "kv_bytes_per_token"),
+        _cost_column(run, "total_params", group="size"),
+        _cost_column(run, "active_params", group="size"),
+        _cost_column(run, "build_sec", group="size"),
+    ]
+
+
+def _cost_column(
+    run: Run, metric: str, workload: str | None = None, group: str = "memory"
+) -> BoardColumn:
+    cells = {c: BoardCell(reading=run.read(c, metric, workload=workload)) for c in run.families}
+    known = describe(metric)
+    values = [c.reading.value for c in cells.values()]
+    return BoardColumn(
+        key=metric,
+        label=known.label + (f" {workload}" if workload else ""),
+        group="speed" if workload else group,
+        scale=scale_for(unit_kind(metric, ""), values),
+        cells=cells,
+        hint=known.meaning + (f"; {workload_words(run, workload)}" if workload else ""),
+        higher_is_better=workload is not None and metric != "latency_sec",
+    )
+
+
+def _relative_memory(run: Run) -> BoardColumn:
+    reference = run.reference
+    found = {c: _ratio_to(run, c, reference, PEAK) for c in run.families}
+    return BoardColumn(
+        key="relative_memory",
+        label="Relative memory",
+        group="memory",
+        scale=RATIO,
+        cells={c: BoardCell(reading=reading) for c, reading in found.items()},
+        hint=f"peak memory as a ratio to that of {reference or 'the reference'}",
+        higher_is_better=False,
+    )
+
+
+def _ratio_to(run: Run, candidate: str, reference: str | None, metric: str) -> Reading:
+    """Without an interval: memory is read once."""
+    if reference is None:
+        return Reading(reason="the run has no reference candidate")
+    own, whole = run.read(candidate, metric), run.read(reference, metric)
+    if own.value is None:
+        return own
+    if whole.outcome == "pending":
+        return whole
+    if not whole.value:
+        return Reading(reason=f"of the reference {reference}: {whole.reason or 'it is 0'}")
+    return Reading(value=own.value / whole.value, outcome="completed", reason="")
+
+
+def workload_words(run: Run, name: str) -> str:
+    """What a workload sends, after scaling to the context length."""
+    load = run.workloads.get(name)
+    if load is None:
+        return f"workload {name}"
+    upto = "up to " if load.mixed else ""
+    return (
+        f"{plural(load.num_requests, 'request')} at once, {upto}{load.prompt_tokens} prompt "
+        f"and {upto}{load.output_tokens} output tokens each"
+    )
