@@ -72,7 +72,7 @@ def _html(name: str, page: TrendPage, courses: Sequence[Course], **own: Any) -> 
         label=label,
         newest_changes=NEWEST_CHANGES,
         recent=RECENT,
-        trend_styles=Markup(asset("trends.css")),
+        trend_styles=Markup(asset("vendor/uplot/uPlot.min.css") + asset("trends.css")),
         overview_metrics=OVERVIEW,
         **own,
     )
