@@ -24,12 +24,12 @@ def page_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # Markup: these files are ours. Whatever comes from a run is escaped.
-    names = sorted(file.stem for file in (HERE / "assets").glob("*.js"))
-    scripts = {name: Markup(asset(f"{name}.js")) for name in names}
+    # Markup: these files are ours or vendored. Whatever comes from a run is escaped.
+    files = sorted((HERE / "assets").rglob("*.js"))
+    scripts = {file.stem: Markup(file.read_text(encoding="utf-8")) for file in files}
     environment.globals |= {
         "stylesheet": Markup(asset("report.css")),
-        "trend_styles": Markup(asset("trends.css")),
+        "trend_styles": Markup(asset("vendor/uplot/uPlot.min.css") + asset("trends.css")),
         "scripts": scripts,
         "security_policy": _security_policy(list(scripts.values())),
         "PERCENT": PERCENT,

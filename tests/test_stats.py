@@ -13,7 +13,6 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import NormalIndPower
 from statsmodels.stats.proportion import proportion_confint
-from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
 from melange.harness.stats import (
     Means,
@@ -27,7 +26,6 @@ from melange.harness.stats import (
     pace_error,
     paired_difference,
     qn,
-    quantile,
     quiet_pace,
     rank_groups,
     ratio_interval,
@@ -36,7 +34,6 @@ from melange.harness.stats import (
     sign_flip_p,
     smallest_effect,
     task_means,
-    welch_log_ratio,
     wilson_interval,
 )
 
@@ -128,10 +125,6 @@ def test_a_ratio_turned_over_is_one_over_it(pairs: list[tuple[float, float]]) ->
 
 def test_one_round_has_a_ratio_and_no_interval() -> None:
     assert ratio_interval([(2.0, 1.0)]) == (pytest.approx(2.0), None, None)
-
-
-def test_quantiles_are_linear_between_neighbours() -> None:
-    assert [quantile([1.0, 2.0, 4.0], share) for share in (0, 0.5, 0.75, 1)] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("lasts", [1, 3])
@@ -264,24 +257,6 @@ def test_the_smallest_effect_has_the_power_it_promises(n: int, sd: float, power:
 
 def test_the_smallest_effect_is_that_of_the_books() -> None:
     assert smallest_effect(100, 1.0) == pytest.approx((1.959964 + 0.841621) / 10, abs=1e-6)
-
-
-@given(st.lists(positive, min_size=2, max_size=9, unique=True),
-       st.lists(positive, min_size=2, max_size=9, unique=True))  # fmt: skip
-def test_the_ratio_of_unpaired_times_is_welchs(left: list[float], right: list[float]) -> None:
-    found = welch_log_ratio(left, right)
-    logs = np.log(left), np.log(right)
-    expected = CompareMeans(*map(DescrStatsW, logs))
-    low, high = expected.tconfint_diff(usevar="unequal")
-    assert (math.log(found.low), math.log(found.high)) == pytest.approx((low, high), abs=1e-9)
-    reference = scipy_stats.ttest_ind(*logs, equal_var=False).pvalue
-    assert found.p_value == pytest.approx(reference, abs=1e-9)
-
-
-def test_times_without_any_spread_have_their_ratio() -> None:
-    found = welch_log_ratio([2.0, 2.0], [1.0, 1.0])
-    assert (found.value, found.low, found.p_value) == (pytest.approx(2), pytest.approx(2), 0)
-    assert welch_log_ratio([2.0, 2.0], [2.0, 2.0]).p_value == 1
 
 
 @given(seeds, st.integers(2, 8))

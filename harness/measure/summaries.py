@@ -5,10 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from melange.harness.measure.metric import Metric
 from melange.harness.measure.speed import Reading
 from melange.harness.records import Measurement, Outcome
-from melange.harness.stats import mean_interval, quantile, ratio_interval
+from melange.harness.stats import mean_interval, ratio_interval
 
 TAILS = (("", 0.5), ("_p90", 0.9), ("_p99", 0.99))
 
@@ -35,8 +37,10 @@ def percentiles(values: Sequence[Sequence[float]]) -> list[Summed]:
     Without intervals: requests that are served together are not independent of each other, and
     there are too few rounds to draw from.
     """
-    ordered = sorted(chain.from_iterable(values))
-    return [Summed(quantile(ordered, share), len(ordered), suffix=tail) for tail, share in TAILS]
+    pooled = list(chain.from_iterable(values))
+    found = np.quantile(pooled, [share for _, share in TAILS]).tolist()
+    return [Summed(value, len(pooled), suffix=tail)
+            for (tail, _), value in zip(TAILS, found, strict=True)]  # fmt: skip
 
 
 def ratio(values: Sequence[tuple[float, float]]) -> list[Summed]:

@@ -7,7 +7,6 @@ from melange.harness.stats.intervals import (
     Z95,
     Interval,
     mean_interval,
-    quantile,
     ratio_interval,
     score_bounds,
     score_interval,
@@ -36,12 +35,10 @@ from melange.harness.stats.paces import (
 )
 from melange.harness.stats.paired import (
     Paired,
-    RatioOfMeans,
     holm,
     paired_difference,
     sign_flip_p,
     smallest_effect,
-    welch_log_ratio,
 )
 
 __all__ = [
@@ -52,7 +49,6 @@ __all__ = [
     "Interval",
     "Means",
     "Paired",
-    "RatioOfMeans",
     "TaskScores",
     "adjusted_pairs",
     "aggregate",
@@ -64,7 +60,6 @@ __all__ = [
     "pace_error",
     "paired_difference",
     "qn",
-    "quantile",
     "quiet_pace",
     "rank_groups",
     "ratio_interval",
@@ -75,6 +70,5 @@ __all__ = [
     "sign_flip_p",
     "smallest_effect",
     "task_means",
-    "welch_log_ratio",
     "wilson_interval",
 ]

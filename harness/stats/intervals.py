@@ -118,11 +118,3 @@ def ratio_interval(
     low, high = mean_interval(logs)
     ends = (None, None) if low is None or high is None else (math.exp(low), math.exp(high))
     return math.exp(statistics.fmean(logs)), *ends
-
-
-def quantile(ordered: Sequence[float], share: float) -> float:
-    """The value at `share` of an ascending sequence, linear between neighbours."""
-    at = share * (len(ordered) - 1)
-    low = math.floor(at)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (at - low) * (ordered[high] - ordered[low])

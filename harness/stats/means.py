@@ -185,7 +185,7 @@ def adjusted_pairs(means: Means) -> np.ndarray:
 def rank_groups(means: Means, alpha: float = 0.05) -> list[int]:
     """Each candidate's rank: 1 + the number of candidates that are significantly better.
 
-    Beyond doubt: `adjusted_pairs` is at most alpha. Candidates of one rank may differ; those of
+    Significantly: `adjusted_pairs` is at most alpha. Candidates of one rank may differ; those of
     different ranks need not be a significantly different pair.
     """
     better_KK = means.values_K[:, None] > means.values_K[None]

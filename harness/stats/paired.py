@@ -1,13 +1,12 @@
 """Two sides that saw the same examples; corrections for many comparisons; what n can show."""
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from melange.harness.stats.clusters import Clustered, Clusters, cluster, t_p_value, t_quantile
+from melange.harness.stats.clusters import Clustered, Clusters, cluster, t_quantile
 
 GRID = 16_384
 """Steps into which the sum of all totals is cut for the exact test of fractions."""
@@ -137,6 +136,9 @@ def _exact_p(totals_M: np.ndarray) -> float:
 def holm(p_values: Sequence[float] | np.ndarray) -> list[float]:
     """Adjusted p-values: each below alpha is significant, with a chance of alpha of any error.
 
+    Bit for bit those of statsmodels' `multipletests`, which runs Python's garbage collector at each
+    call: a second in a process that has loaded an engine.
+
     Source: Holm 1979, Scandinavian Journal of Statistics 6, 65-70.
     """
     p_M = np.asarray(p_values, dtype=np.float64)
@@ -157,41 +159,3 @@ def smallest_effect(
     from scipy.special import ndtri
 
     return float((ndtri(1 - alpha / 2) + ndtri(power)) * standard_deviation / math.sqrt(n))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RatioOfMeans:
-    """A ratio of geometric means, its 95 % interval and the p-value of 1."""
-
-    value: float
-    low: float
-    high: float
-    p_value: float
-    n: int
-    """Values on both sides together."""
-
-
-def welch_log_ratio(left: Sequence[float], right: Sequence[float]) -> RatioOfMeans:
-    """Geometric mean of left over that of right: unpaired, of unequal variance, all positive.
-
-    Two values a side at least. Welch's t on logarithms.
-    """
-    assert len(left) > 1, "one value tells no spread"
-    assert len(right) > 1, "one value tells no spread"
-    logs = [[math.log(value) for value in side] for side in (left, right)]
-    parts = [statistics.variance(side) / len(side) for side in logs]
-    shift, variance = statistics.fmean(logs[0]) - statistics.fmean(logs[1]), sum(parts)
-    if not variance:
-        ratio = math.exp(shift)
-        return RatioOfMeans(value=ratio, low=ratio, high=ratio, p_value=float(not shift),
-                            n=len(left) + len(right))  # fmt: skip
-    rest = sum(part**2 / (len(side) - 1) for part, side in zip(parts, logs, strict=True))
-    degrees, error = variance**2 / rest, math.sqrt(variance)
-    half = t_quantile(degrees) * error
-    return RatioOfMeans(
-        value=math.exp(shift),
-        low=math.exp(shift - half),
-        high=math.exp(shift + half),
-        p_value=float(t_p_value(shift / error, degrees)),
-        n=len(left) + len(right),
-    )

@@ -1,178 +1,153 @@
 "use strict";
 
+/* Charts of trends, by uPlot (vendor/uplot); steps, breaks and levels are elements over them. */
 (function trends() {
-  const SVG = "http://www.w3.org/2000/svg";
-  const CARD = { width: 320, height: 116, left: 3, right: 3, top: 15, bottom: 15, full: true };
-  const SPARK = { width: 152, height: 34, left: 2, right: 2, top: 4, bottom: 4, full: false };
+  const root = document.documentElement;
   const courses = Array.from(document.querySelectorAll("script[data-trends]"),
     (block) => JSON.parse(block.textContent));
   const holders = Array.from(document.querySelectorAll("[data-chart]"));
+  const plots = new Map();
+  const DAY = 86_400;
+  const VALUE = 3;   // its series comes after the interval's ends, so that its line is on top
+  const PAPER = { width: 290, height: 110 };   // three in a row of a landscape page
+  const numbers = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 4 });
 
-  const round = (number) => Math.round(number * 10) / 10;
   const each = (value, index) => Array.isArray(value) ? value[index] : value;
+  const isSpark = (holder) => holder.classList.contains("trend-spark");
+  const sizeOf = (holder) => ({ width: holder.clientWidth, height: holder.clientHeight });
+  const chartOf = (holder) => courses[holder.dataset.course].charts[holder.dataset.chart];
+  const runsOf = (holder) => courses[holder.dataset.course].runs;
 
-  function element(parent, name, attributes, text) {
-    const made = parent.appendChild(document.createElementNS(SVG, name));
-    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-    if (text !== undefined) made.textContent = text;
-    return made;
-  }
+  // The page's own colours, asked for whenever something is drawn.
+  const colour = (plot) => getComputedStyle(plot.root).color;
+  const axisStyle = (plot) => getComputedStyle(plot.root.querySelector(".u-axis"));
 
-  /* What a chart's coordinates follow from: days across, its own values and intervals up. */
-  function frame(course, chart, box) {
-    const days = course.runs.map((run) => run.day);
-    const span = days[days.length - 1] - days[0] || 1;
-    const ends = [...chart.value, ...chart.low, ...chart.high].filter((end) => end !== null);
-    let low = Infinity, high = -Infinity;
-    for (const end of ends) { low = Math.min(low, end); high = Math.max(high, end); }
-    const lowest = low, highest = high;
-    if (low === high) { low -= Math.abs(low) * .05 || 1; high += Math.abs(high) * .05 || 1; }
-    const across = box.width - box.left - box.right, up = box.height - box.top - box.bottom;
-    return {
-      lowest, highest,
-      x: (run) => round(box.left + (days.length === 1 ? .5 : (days[run] - days[0]) / span) * across),
-      y: (value) => round(box.height - box.bottom - (value - low) / (high - low) * up),
+  /* uPlot's three series of a chart. A run without the number, or a break, ends a line. */
+  function seriesOf(chart, runs) {
+    const joined = (run) => !chart.breaks.includes(run) &&
+      [run - 1, run].every((one) => typeof chart.value[one] === "number");
+    const alone = [...runs.keys()].filter((run) => !joined(run) && !joined(run + 1));
+    const gaps = (plot, series, first, last, found) => {
+      const x = (run) => Math.round(plot.valToPos(runs[run].time, "x", true));
+      const more = chart.breaks.map((run) => [x(run - 1), x(run)]);
+      return [...found, ...more].sort(([left], [right]) => left - right);
     };
+    const end = { stroke: null, width: 0, alpha: .15, gaps, points: { show: false } };
+    const value = {
+      stroke: colour, width: 1.1, gaps,
+      points: { fill: colour, filter: (plot, series, areShown) => areShown ? null : alone },
+    };
+    return [{}, end, end, value];
   }
 
-  /* Stretches of neighbouring runs: a run without the number, or a break, ends one. */
-  function stretches(chart) {
-    const found = [];
-    chart.at.forEach((run, index) => {
-      const joined = index > 0 && run === chart.at[index - 1] + 1 && !chart.breaks.includes(run);
-      if (joined) found[found.length - 1].push(index); else found.push([index]);
-    });
-    return found;
+  function axesOf() {
+    const axis = {
+      stroke: (plot) => axisStyle(plot).color, font: "10px system-ui, sans-serif", ticks: { show: false },
+      grid: { stroke: (plot) => axisStyle(plot).borderTopColor, width: 1 }, gap: 4,
+    };
+    // Runs are named by days, and by hours where they lie close together.
+    const times = (plot, splits, index, space, step) => splits.map((time) =>
+      new Date(time * 1e3).toISOString().slice(...(step < DAY ? [5, 16] : [0, 10])).replace("T", " "));
+    return [
+      { ...axis, values: times, space: 90, size: 22 },
+      { ...axis, values: (plot, splits) => splits.map((one) => numbers.format(one)), space: 24, size: 44 },
+    ];
   }
 
-  function path(points) {
-    return points.map(([x, y], index) => `${index ? "L" : "M"}${x} ${y}`).join("");
-  }
-
-  function drawRuns(svg, chart, at) {
-    for (const part of stretches(chart)) {
-      const ends = part.filter((index) => chart.low[index] !== null && chart.high[index] !== null);
-      const above = ends.map((index) => [at.x(chart.at[index]), at.y(chart.high[index])]);
-      const below = ends.map((index) => [at.x(chart.at[index]), at.y(chart.low[index])]);
-      if (ends.length > 1) {
-        element(svg, "path", { class: "band", d: `${path([...above, ...below.reverse()])}Z` });
-      }
-      const line = part.map((index) => [at.x(chart.at[index]), at.y(chart.value[index])]);
-      if (line.length === 1) line.push([line[0][0] + .1, line[0][1]]);
-      element(svg, "path", { class: "run", d: path(line), "stroke-linecap": "round" });
-    }
-  }
-
-  function drawSteps(svg, chart, at, box) {
-    for (const run of chart.breaks) {
-      element(svg, "path", { class: "break", d: `M${at.x(run)} ${box.top}V${box.height - box.bottom}` });
-    }
-    if (chart.steps.length || chart.breaks.length) {
-      for (const [first, last, level] of chart.levels) {
-        element(svg, "path", { class: "level", d: `M${at.x(first)} ${at.y(level)}H${at.x(last)}` });
-      }
-    }
-    for (const [run, verdict] of chart.steps) {
-      const x = at.x(run), size = box.full ? 4.5 : 3;
-      const [before, after] = levelsAround(chart, run);
-      const [tip, foot] = after > before ? [0, size * 1.6] : [size * 1.6, 0];
-      const y = box.full ? 2 : 0;
-      element(svg, "path", { class: `step ${verdict}`,
-        d: `M${x} ${y + tip}L${round(x - size)} ${y + foot}H${round(x + size)}Z` });
-    }
-  }
-
-  function levelsAround(chart, run) {
-    const next = chart.levels.findIndex(([first]) => first >= run);
-    return [chart.levels[next - 1][2], chart.levels[next][2]];
-  }
-
-  function drawAxes(svg, course, at, box) {
-    const floor = box.height - box.bottom;
-    element(svg, "path", { class: "axis", d: `M0 ${floor}H${box.width}` });
-    element(svg, "text", { x: box.left, y: box.top - 5 }, String(at.highest));
-    element(svg, "text", { x: box.left, y: floor - 3 }, at.lowest === at.highest ? "" : String(at.lowest));
-    const day = (run) => run.name.slice(0, 10);
-    element(svg, "text", { x: box.left, y: box.height - 3 }, day(course.runs[0]));
-    if (course.runs.length > 1) {
-      element(svg, "text", { x: box.width - box.right, y: box.height - 3, "text-anchor": "end" },
-        day(course.runs[course.runs.length - 1]));
-    }
+  function cursorOf(holder) {
+    if (isSpark(holder)) return { show: false };
+    return {
+      y: false, drag: { x: false, setScale: false }, hover: { skip: [null] },
+      points: { size: (plot, series) => series === VALUE ? 7 : 0 },
+      // What the keyboard has chosen stays when the pointer goes.
+      bind: { mouseleave: (plot, target, leave) => (event) =>
+        document.activeElement === holder ? null : leave(event) },
+    };
   }
 
   function draw(holder) {
-    if (holder.firstChild) return;
-    const course = courses[holder.dataset.course];
-    const chart = course.charts[holder.dataset.chart];
-    const box = holder.classList.contains("trend-spark") ? SPARK : CARD;
-    const at = frame(course, chart, box);
-    const svg = element(holder, "svg", {
-      viewBox: `0 0 ${box.width} ${box.height}`, "aria-hidden": "true",
-      preserveAspectRatio: box.full ? "xMinYMid meet" : "none",
-    });
-    if (box.full) drawAxes(svg, course, at, box);
-    drawRuns(svg, chart, at);
-    drawSteps(svg, chart, at, box);
-    if (box.full) drawCursor(holder, svg, at, box);
+    if (plots.has(holder)) return plots.get(holder);
+    const chart = chartOf(holder), runs = runsOf(holder);
+    const hidden = [{ show: false }, { show: false }];
+    const plot = new uPlot({
+      ...sizeOf(holder), series: seriesOf(chart, runs), bands: [{ series: [1, 2], fill: colour }],
+      axes: isSpark(holder) ? hidden : axesOf(), padding: isSpark(holder) ? [8, 3, 3, 3] : [14, 28, 0, 0],
+      scales: { x: { range: (made, first, last) =>
+        runs.length > 1 ? [first, last] : [first - DAY / 2, first + DAY / 2] } },
+      tzDate: (time) => uPlot.tzDate(new Date(time * 1e3), "UTC"),
+      legend: { show: false }, cursor: cursorOf(holder),
+      hooks: {
+        ready: [(made) => overlay(made, chart, runs)],
+        setCursor: [({ cursor }) => holder.read(cursor.idx === null ? null : cursor.idxs[VALUE])],
+      },
+    }, [runs.map((run) => run.time), chart.high, chart.low, chart.value], holder);
+    plot.batch(() => {});   // draw now: a cursor needs scales
+    plots.set(holder, plot);
+    resized.observe(holder);
+    return plot;
   }
 
-  /* The run under the pointer or the keyboard. */
-  function drawCursor(holder, svg, at, box) {
-    const group = element(svg, "g", { visibility: "hidden" });
-    const line = element(group, "path", { class: "cursor", d: "" });
-    const dot = element(group, "circle", { class: "cursor-dot", r: 3.2 });
-    const chart = courses[holder.dataset.course].charts[holder.dataset.chart];
-    holder.at = at;
-    holder.show = (index) => {
-      const x = at.x(chart.at[index]);
-      line.setAttribute("d", `M${x} ${box.top}V${box.height - box.bottom}`);
-      dot.setAttribute("cx", x);
-      dot.setAttribute("cy", at.y(chart.value[index]));
-      group.setAttribute("visibility", "visible");
+  /* Breaks, levels and steps, in shares of the plot, so that they follow its size. */
+  function overlay(plot, chart, runs) {
+    const share = (value, scale) => {
+      const { min, max } = plot.scales[scale];
+      return (value - min) / (max - min) * 100;
     };
-    holder.clear = () => group.setAttribute("visibility", "hidden");
+    const x = (run) => share(runs[run].time, "x");
+    function add(kind, style, text = "") {
+      const mark = document.createElement("span");
+      mark.className = kind;
+      mark.textContent = text;
+      for (const [name, value] of Object.entries(style)) mark.style[name] = `${value}%`;
+      plot.over.append(mark);
+    }
+    for (const run of chart.breaks) add("break", { left: x(run) });
+    if (chart.steps.length || chart.breaks.length) {
+      for (const [first, last, level] of chart.levels) {
+        add("level", { left: x(first), right: 100 - x(last), bottom: share(level, "y") });
+      }
+    }
+    for (const [run, verdict, rises] of chart.steps) {
+      add(`step ${verdict}`, { left: x(run) }, rises ? "▲" : "▼");
+    }
   }
 
-  function describe(course, chart, index) {
-    const low = chart.low[index], high = chart.high[index], n = each(chart.n, index);
-    const parts = [`${course.runs[chart.at[index]].name}: ${chart.value[index]} ${chart.unit}`];
+  function describe(chart, runs, run) {
+    const low = chart.low[run], high = chart.high[run], n = each(chart.n, run);
+    const parts = [`${runs[run].name}: ${chart.value[run]} ${chart.unit}`];
     if (low !== null && high !== null) parts.push(`${low}–${high}`);
     if (n !== null) parts.push(`n ${n}`);
-    const step = chart.steps.find(([run]) => run === chart.at[index]);
+    const step = chart.steps.find(([at]) => at === run);
     if (step) parts.push(`step, ${step[1]}`);
-    if (chart.breaks.includes(chart.at[index])) parts.push("from here on it measures something else");
+    if (chart.breaks.includes(run)) parts.push("from here on it measures something else");
     return parts.join(" · ");
   }
 
+  /* The pointer and the keyboard move one cursor, which is read out and leads to the run's report. */
   function makeUsable(holder) {
-    const course = courses[holder.dataset.course];
-    const chart = course.charts[holder.dataset.chart];
+    const chart = chartOf(holder), runs = runsOf(holder);
+    const known = [...runs.keys()].filter((run) => chart.value[run] !== null);
     const readout = holder.parentElement.querySelector(".trend-readout");
-    const last = chart.at.length - 1;
+    const last = known.length - 1;
     let now = last;
 
-    function select(index) {
-      draw(holder);
-      now = Math.min(Math.max(index, 0), last);
-      const text = describe(course, chart, now);
+    function name() {
+      const text = describe(chart, runs, known[now]);
       holder.setAttribute("aria-valuenow", now);
       holder.setAttribute("aria-valuetext", text);
-      readout.textContent = text;
-      holder.show(now);
+      return text;
     }
-    function leave() {
-      readout.textContent = "";
-      if (holder.clear) holder.clear();
-    }
-    function nearest(event) {
-      draw(holder);
-      const box = holder.firstChild.getBoundingClientRect();
-      const x = (event.clientX - box.left) * CARD.width / box.width;
-      const gaps = chart.at.map((run) => Math.abs(holder.at.x(run) - x));
-      return gaps.indexOf(Math.min(...gaps));
+    holder.read = (run) => {
+      if (run !== null) now = known.indexOf(run);
+      readout.textContent = run === null ? "" : name();
+    };
+    function select(index) {
+      const plot = draw(holder);
+      const { time } = runs[known[Math.min(Math.max(index, 0), last)]];
+      plot.setCursor({ left: plot.valToPos(time, "x"), top: 0 });
     }
     function open() {
-      const { href } = course.runs[chart.at[now]];
+      const { href } = runs[known[now]];
       if (href) location.href = href;
     }
     const moves = {
@@ -181,11 +156,10 @@
       Home: () => 0, End: () => last,
     };
     holder.tabIndex = 0;
-    const attributes = {
-      role: "slider", "aria-label": `${holder.dataset.label}: run`, "aria-valuemin": 0,
-      "aria-valuemax": last, "aria-valuenow": last, "aria-valuetext": describe(course, chart, last),
-    };
-    for (const [name, value] of Object.entries(attributes)) holder.setAttribute(name, value);
+    const attributes = { role: "slider", "aria-label": `${holder.dataset.label}: run`,
+      "aria-valuemin": 0, "aria-valuemax": last };
+    for (const [key, value] of Object.entries(attributes)) holder.setAttribute(key, value);
+    name();
     holder.addEventListener("keydown", (event) => {
       if (event.key === "Enter") open();
       if (!(event.key in moves)) return;
@@ -193,12 +167,8 @@
       select(moves[event.key]());
     });
     holder.addEventListener("focus", () => select(now));
-    holder.addEventListener("blur", leave);
-    holder.addEventListener("pointermove", (event) => select(nearest(event)));
-    holder.addEventListener("pointerleave", () => {
-      if (document.activeElement !== holder) leave();
-    });
-    holder.addEventListener("click", (event) => { select(nearest(event)); open(); });
+    holder.addEventListener("blur", () => draw(holder).setCursor({ left: -10, top: -10 }));
+    holder.addEventListener("click", open);
   }
 
   function makeFilters() {
@@ -235,10 +205,23 @@
       if (entry.isIntersecting) { draw(entry.target); seen.unobserve(entry.target); }
     }
   }, { rootMargin: "400px" });
+  const fit = (holder) => { if (holder.clientWidth) plots.get(holder).setSize(sizeOf(holder)); };
+  const resized = new ResizeObserver((entries) => entries.forEach(({ target }) => fit(target)));
+  const repaint = () => plots.forEach((plot) => plot.redraw(false));
+
   for (const holder of holders) {
     seen.observe(holder);
-    if (!holder.classList.contains("trend-spark")) makeUsable(holder);
+    if (!isSpark(holder)) makeUsable(holder);
   }
-  addEventListener("beforeprint", () => holders.forEach(draw));
+  new MutationObserver(repaint).observe(root, { attributeFilter: ["data-theme"] });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
+  addEventListener("beforeprint", () => {
+    root.style.colorScheme = "light";
+    for (const holder of holders) draw(holder).setSize(isSpark(holder) ? sizeOf(holder) : PAPER);
+  });
+  addEventListener("afterprint", () => {
+    root.style.colorScheme = "";
+    holders.forEach(fit);
+  });
   makeFilters();
 })();

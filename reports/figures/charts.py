@@ -33,11 +33,10 @@ class Charts:
     def data(self) -> Mapping[str, Any]:
         """What the script draws; to be asked for once every chart has been added."""
         nights = self.course.nights
-        first = nights[0].started
         return {
             "runs": [
                 {
-                    "day": round((night.started - first).total_seconds() / 86_400, 3),
+                    "time": round(night.started.timestamp()),
                     "name": night.started.strftime("%Y-%m-%d %H:%M"),
                     "href": self.href(night) if night.has_report else None,
                 }
@@ -72,32 +71,29 @@ class Charts:
 
 
 def _chart(trend: Trend, scale: Scale) -> dict[str, Any]:
-    known = trend.known
+    """A number per run, None where it has none."""
+    counts = [None if math.isnan(n) else int(n) for n in trend.counts_N.tolist()]
+    known = {counts[at] for at in trend.known}
     return {
-        "at": known.tolist(),
-        "value": _short(trend.values_N[known], scale),
-        "low": _short(trend.low_N[known], scale),
-        "high": _short(trend.high_N[known], scale),
-        "n": _constant([None if math.isnan(n) else int(n) for n in trend.counts_N[known].tolist()]),
+        "value": _short(trend.values_N, scale),
+        "low": _short(trend.low_N, scale),
+        "high": _short(trend.high_N, scale),
+        "n": counts if len(known) > 1 else known.pop(),
         "breaks": list(trend.breaks),
-        "steps": [[step.at, trend.verdict(step)] for step in trend.steps],
+        "steps": [[step.at, trend.verdict(step), step.change > 0] for step in trend.steps],
         "levels": [[first, last, _digits(level / scale.factor)]
                    for first, last, level in trend.levels],
         "unit": scale.label,
     }  # fmt: skip
 
 
-def _short(values: Any, scale: Scale) -> list[float | None]:
+def _short(values_N: Any, scale: Scale) -> list[float | None]:
     return [
-        None if value != value else _digits(value) for value in (values / scale.factor).tolist()
+        None if math.isnan(value) else _digits(value)
+        for value in (values_N / scale.factor).tolist()
     ]
 
 
 def _digits(value: float) -> float:
     """Four significant digits: a pixel is a hundredth of a chart's height."""
     return float(f"{value:.4g}")
-
-
-def _constant(values: list[Any]) -> Any:
-    """One value for all where they are the same: n rarely changes."""
-    return values[0] if len(set(values)) == 1 else values
