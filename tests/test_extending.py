@@ -14,7 +14,7 @@ import pytest
 import torch
 from checkpoint_makers import make_llama
 from safetensors.torch import load_file
-from test_responses import Seats
+from seats import Seats
 from torch.testing import assert_close
 from zoo_of_folders import FolderZoo, related
 
