@@ -1,0 +1,43 @@
+"""Tests lie in the folders of the code that they are about."""
+
+from pathlib import Path
+
+from places import ROOT
+
+TESTS = ROOT / "tests"
+FOLDERS = {"project", "studies", "parity"}
+"""Of tests that are about no folder of the code: the project's files, and tools beside them."""
+NOT_MOVED = {
+    "test_compare_browser.py",
+    "test_comparison.py",
+    "test_evidence.py",
+    "test_extending.py",
+    "test_history.py",
+    "test_lm_eval_bridge.py",
+    "test_registry.py",
+    "test_report.py",
+    "test_report_accessible.py",
+    "test_report_aggregate.py",
+    "test_report_browser.py",
+    "test_report_checks.py",
+    "test_report_exports.py",
+    "test_report_series.py",
+    "test_sample_pages.py",
+    "test_samples_browser.py",
+    "test_stats.py",
+    "test_stats_coverage.py",
+    "test_summary.py",
+    "test_trends_browser.py",
+}
+"""They still lie above all folders. May only shrink."""
+FILES = sorted(file.relative_to(TESTS) for file in TESTS.rglob("test_*.py"))
+
+
+def has_code(folder: Path) -> bool:
+    """Whether the package has a folder of this name, with modules in it."""
+    return folder != Path() and any((ROOT / "melange" / folder).glob("*.py"))
+
+
+def test_every_test_lies_in_a_folder_of_the_code() -> None:
+    homeless = [file for file in FILES if not has_code(file.parent)]
+    assert {str(file) for file in homeless if str(file.parent) not in FOLDERS} == NOT_MOVED
