@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from architectures import SIZES, make, rewrite
+from places import ROOT
 from quantized import KINDS, quantize
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -202,8 +203,8 @@ def test_what_a_cpu_does_not_run_is_told(kind: str, dtype: str, says: str) -> No
 @pytest.mark.slow
 def test_an_engine_scores_a_gpt2_as_transformers_does(tmp_path: Path) -> None:
     path = make("GPT2", tmp_path / "model")
-    program = Path(__file__).with_name("scored_alone.py")
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    program = ROOT / "tests" / "support" / "scored_alone.py"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(program), str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
