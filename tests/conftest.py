@@ -16,6 +16,8 @@ settings.load_profile("any machine")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+pytest.register_assert_rewrite("fused_answers", "simulated_runner")
+
 ZOO = os.environ.get("MELANGE_TEST_ZOO", "pocket")
 """The parity tests also run on another training: MELANGE_TEST_ZOO=pocket@1."""
 WHOLE_RUNS = "test_run.py"

@@ -22,7 +22,7 @@ HOME = Path(__file__).parents[3]
 """The folder that holds the package."""
 REVISION = 1
 """Raise it when the world, its text, the tokenizer or the training change: what was trained by an
-earlier revision is then trained again. tests/test_zoo_text.py notices a changed text."""
+earlier revision is then trained again. test_zoo_text.py notices a changed text."""
 DOMAINS = ("knowledge", "arithmetic", "instructions")
 DATA_SETS = ("base", *DOMAINS, "mix")
 LIKE, SHIPPED = "like", "shipped"

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 
 import yaml  # noqa: E402
-from planted_faults import PLANTS, Engines, Place, Plant, examine, pocket_place  # noqa: E402
+from fault_engines import Engines, Place, examine, pocket_place  # noqa: E402
+from planted_faults import PLANTS, Plant  # noqa: E402
 
 from melange.harness.check.answers import prompt_lengths  # noqa: E402
 from melange.harness.check.sampling import choose  # noqa: E402

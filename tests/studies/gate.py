@@ -6,10 +6,7 @@
 Comparisons are resampled from real samples and real rounds, judged by the gate's own code, and
 counted. The figures go into docs/gate.md.
 
-What is resampled: of a cell, its examples with replacement (clusters as a whole), which run's
-score is called the old one by a coin. Of speeds, a real run with all of its rounds, its candidates'
-histories dealt out anew: what a candidate's rounds did together, they still do. How far a run lies
-from others as a whole is drawn from a normal distribution.
+What is resampled, and how: resampled_runs.py.
 
 Shape letters: C candidates, W workloads, R rounds, N examples.
 """
@@ -17,10 +14,8 @@ Shape letters: C candidates, W workloads, R rounds, N examples.
 import argparse
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -28,15 +23,23 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from melange.harness.runs.reader import read_rounds  # noqa: E402
-from melange.harness.stats import QUIET, wilson_interval  # noqa: E402
-from melange.reports.analysis.comparison import Change, Kind, Verdict, compare  # noqa: E402
-from melange.reports.analysis.comparison.examples import Pairs, pair_up  # noqa: E402
-from melange.reports.analysis.comparison.noise import RESTLESS, Paces, steadied, unrest  # noqa: E402
-from melange.reports.analysis.comparison.quality import judged  # noqa: E402
-from melange.reports.analysis.comparison.speed import by_cell, paces, speed_estimates  # noqa: E402
+from melange.harness.stats import wilson_interval  # noqa: E402
+from melange.reports.analysis.comparison import Change, Kind, Verdict  # noqa: E402
+from melange.reports.analysis.comparison.noise import RESTLESS, Paces, unrest  # noqa: E402
+from melange.reports.analysis.comparison.speed import speed_estimates  # noqa: E402
 from melange.reports.analysis.comparison.verdict import POWER, judge, smallest_slowdown  # noqa: E402
-from melange.reports.analysis.run import Reading, Run, load_run  # noqa: E402
+from melange.reports.analysis.run import Run, load_run  # noqa: E402
+from studies.resampled_runs import (  # noqa: E402
+    Cell,
+    Draw,
+    Generator,
+    Material,
+    Speeds,
+    change_of,
+    draw_pair,
+    load_material,
+    resampled,
+)
 
 PAGE = ROOT / "docs" / "gate.md"
 BEGIN, END = "<!-- gate-study -->", "<!-- /gate-study -->"
@@ -44,51 +47,6 @@ EXAMPLES = 500
 """Of the cell in which a drop is planted."""
 BAR = "at least 90 %"
 LOSES = f"one candidate loses {{}} points on one task of {EXAMPLES} examples"
-Generator = np.random.Generator
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Cell:
-    candidate: str
-    task: str
-    pairs: Pairs
-    higher_is_better: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Speeds:
-    """What runs that should be alike did."""
-
-    candidates: list[str]
-    workloads: list[str]
-    reference: int | None
-    level: Paces
-    """The mean over runs of the quiet rounds' pace, [C, W, 1]."""
-    runs: list[Paces]
-    """How each run's rounds lie to that, [C, W, R], all candidates' share taken off."""
-    machine: float
-    """Standard deviation, between runs, of what all candidates share."""
-    engine: float
-    """The same, less what the yardstick explains of it."""
-    noise: float
-    """The same between two runs, of what a candidate has for itself over its workloads."""
-    disturbed: list[float]
-    """Share of each run's rounds that other work got into."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Material:
-    cells: tuple[Cell, ...]
-    speeds: Speeds
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draw:
-    """Two runs that differ in noise only."""
-
-    quality: list[Change]
-    old: Paces
-    new: Paces
 
 
 @dataclass(slots=True)
@@ -107,168 +65,6 @@ class Count:
         low, high = wilson_interval(self.caught / self.of, self.of)
         share = f"{self.caught / self.of:.1%} ({low:.1%}–{high:.1%})"
         return f"| {self.what} | {self.caught} of {self.of} | {share} | {self.bar} |"
-
-
-# --- from real runs
-
-
-def load_material(runs: Sequence[Run]) -> Material:
-    return Material(
-        cells=tuple(cell for old, new in pairwise(runs) for cell in _cells(old, new)),
-        speeds=_speeds(runs),
-    )
-
-
-def _cells(old: Run, new: Run) -> Iterator[Cell]:
-    for one in compare(old, new).of(Kind.QUALITY):
-        if not one.reason:
-            pairs = pair_up(old, new, one.candidate, one.subject)
-            assert isinstance(pairs, Pairs)
-            yield Cell(
-                candidate=one.candidate,
-                task=one.subject,
-                pairs=pairs,
-                higher_is_better=one.higher_is_better,
-            )
-
-
-def _speeds(runs: Sequence[Run]) -> Speeds:
-    rounds = [by_cell(read_rounds(run.folder / "rounds.jsonl")) for run in runs]
-    cells = [cell for cell in rounds[0] if all(cell in other for other in rounds)]
-    assert cells, "these runs kept no rounds in common"
-    candidates = list(dict.fromkeys(candidate for candidate, _ in cells))
-    suite = runs[0].manifest.suite
-    assert suite is not None
-    measured = paces(rounds, cells)
-    # What all candidates share, the gate reads off the rounds as they are, a candidate's own off
-    # those without the drift.
-    together = [_of_all(one) for one in _levels([_quiet(one) for one in measured])[1]]
-    quiet = [_quiet(replace(one, pace_CWR=steadied(one.pace_CWR))) for one in measured]
-    level, kept = _levels(quiet)
-    shared = [_of_all(one) for one in kept]
-    return Speeds(
-        candidates=candidates,
-        workloads=list(dict.fromkeys(workload for _, workload in cells)),
-        reference=candidates.index(suite.reference) if suite.reference in candidates else None,
-        level=level,
-        runs=[
-            _both(lambda a, top, own, all_: a - top + own - all_, *parts)
-            for parts in zip(measured, quiet, kept, shared, strict=True)
-        ],
-        machine=_size([one.pace_CWR for one in together]),
-        engine=_size([one.pace_CWR + one.yardstick_CWR for one in together]),
-        noise=float(
-            np.sqrt(2)
-            * np.std(
-                [
-                    (one.pace_CWR - all_.pace_CWR).mean(axis=1)
-                    for one, all_ in zip(kept, shared, strict=True)
-                ]
-            )
-        ),
-        disturbed=[unrest(one).disturbed for one in measured],
-    )
-
-
-def _quiet(run: Paces) -> Paces:
-    """What stands for a cell, and for its yardstick."""
-    return Paces(
-        pace_CWR=np.quantile(run.pace_CWR, 1 - QUIET, axis=2, keepdims=True),
-        yardstick_CWR=np.quantile(run.yardstick_CWR, QUIET, axis=2, keepdims=True),
-    )
-
-
-def _levels(runs: Sequence[Paces]) -> tuple[Paces, list[Paces]]:
-    """The mean of the runs, and how each lies to it."""
-    # Runs lie nearer to their own mean than to each other: it took a part of each with it.
-    scale = (len(runs) / (len(runs) - 1)) ** 0.5
-    level = _both(lambda *several: np.mean(several, axis=0), *runs)
-    return level, [_both(lambda a, b: scale * (a - b), one, level) for one in runs]
-
-
-def _of_all(run: Paces) -> Paces:
-    return _both(lambda a: np.median(a, axis=0, keepdims=True), run)
-
-
-def _both(change: Callable[..., np.ndarray], *several: Paces) -> Paces:
-    return Paces(
-        pace_CWR=change(*(one.pace_CWR for one in several)),
-        yardstick_CWR=change(*(one.yardstick_CWR for one in several)),
-    )
-
-
-def _size(shifts: Sequence[np.ndarray]) -> float:
-    """Of each run's mean over workloads, around 0."""
-    return float(np.sqrt(np.mean([one.mean() ** 2 for one in shifts])))
-
-
-# --- drawn anew
-
-
-def draw_pair(material: Material, flips: float, rng: Generator) -> Draw:
-    """`flips`: a share of answers that are right in one run only, by a coin, on top of the real."""
-    return Draw(
-        quality=[_redrawn(cell, same, flips, rng) for cell, same in _with_same(material.cells)],
-        old=draw_run(material.speeds, rng),
-        new=draw_run(material.speeds, rng),
-    )
-
-
-def _redrawn(cell: Cell, same: Change | None, flips: float, rng: Generator) -> Change:
-    if same is not None and not flips:
-        return same
-    return change_of(cell, resampled(cell.pairs, len(cell.pairs.old_N), flips, rng))
-
-
-@cache
-def _with_same(cells: tuple[Cell, ...]) -> list[tuple[Cell, Change | None]]:
-    """A cell in which no score differs gives the same change however its examples are drawn."""
-    return [
-        (
-            one,
-            change_of(one, one.pairs) if np.array_equal(one.pairs.old_N, one.pairs.new_N) else None,
-        )
-        for one in cells
-    ]
-
-
-def change_of(cell: Cell, pairs: Pairs) -> Change:
-    numbers = (Reading(value=float(v.mean()), reason="") for v in (pairs.old_N, pairs.new_N))
-    return judged(cell.candidate, cell.task, *numbers, pairs, cell.higher_is_better)
-
-
-def resampled(pairs: Pairs, num_examples: int, flips: float, rng: Generator) -> Pairs:
-    rows_N = _rows(pairs, num_examples, rng)
-    old_N, new_N = pairs.old_N[rows_N], pairs.new_N[rows_N]
-    if rng.random() < 0.5:
-        old_N, new_N = new_N, old_N
-    flipped_N, coin_N = rng.random(num_examples) < flips, rng.random(num_examples) < 0.5
-    old_N, new_N = np.where(flipped_N, coin_N, old_N), np.where(flipped_N, ~coin_N, new_N)
-    clusters_N = None if pairs.clusters_N is None else pairs.clusters_N[rows_N]
-    numbers_N = np.arange(num_examples)
-    return Pairs(examples_N=numbers_N, old_N=old_N, new_N=new_N, clusters_N=clusters_N)
-
-
-def _rows(pairs: Pairs, num_examples: int, rng: Generator) -> np.ndarray:
-    if pairs.clusters_N is None:
-        return rng.integers(len(pairs.old_N), size=num_examples)
-    _, which_N = np.unique(pairs.clusters_N, return_inverse=True)
-    members = [np.flatnonzero(which_N == g) for g in range(which_N.max() + 1)]
-    found: list[int] = []
-    while len(found) < num_examples:
-        found += list(members[rng.integers(len(members))])
-    return np.array(found[:num_examples])
-
-
-def draw_run(speeds: Speeds, rng: Generator) -> Paces:
-    """A real run, whose candidates change places, somewhere between the runs as a whole."""
-    history = speeds.runs[rng.integers(len(speeds.runs))]
-    places = rng.permutation(len(speeds.candidates))
-    machine, engine = rng.normal(0, speeds.machine), rng.normal(0, speeds.engine)
-    return Paces(
-        pace_CWR=speeds.level.pace_CWR + history.pace_CWR[places] + machine + engine,
-        yardstick_CWR=speeds.level.yardstick_CWR + history.yardstick_CWR[places] - machine,
-    )
 
 
 # --- planted

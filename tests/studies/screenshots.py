@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "support")]
 
+from chromium import ARGUMENTS, CHROMIUM  # noqa: E402
 from report_run import Shape, write_run  # noqa: E402
-from test_report_browser import ARGUMENTS, CHROMIUM  # noqa: E402
 
 from melange.reports.render import render  # noqa: E402
 

@@ -1,0 +1,237 @@
+"""Whole runs over trained checkpoints named in a user's zoo file, on lm-eval's public tasks."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from places import DATA, ROOT
+from safetensors.torch import load_file, save_file
+
+from melange.harness.checkpoints.info import inspect
+from melange.harness.engine_shapes import shape_of
+from melange.harness.executors.jobs import Evaluate, Evaluated, Failed, TaskSet, Time, Timed
+from melange.harness.executors.process import EngineProcess
+from melange.harness.loads import Load
+from melange.harness.records import EngineShape, Measurement, Outcome, Workload
+from melange.harness.runs.reader import read_rounds
+from melange.harness.runs.writer import RunFolder
+from melange.tasks.registry import load_tasks
+from melange.tasks.sources import task_sources
+
+pytestmark = pytest.mark.slow
+
+Finished = tuple[subprocess.CompletedProcess[str], list[Measurement]]
+
+ROLES = ("small_base", "small_mix", "large_base", "large_mix")
+NUM_ROUNDS = 8
+"""After which speeds are known to a share as large as the suite's."""
+TASKS = ("arc_easy", "gsm8k", "hellaswag", "truthfulqa_mc2")
+SUITE = f"""\
+title: Test
+reference: large_base
+tasks: {{public: [{", ".join(TASKS)}]}}
+candidates:
+  - {{method: checkpoint, roles: [large_base, large_mix, large_broken]}}
+  - {{method: proxy, base: large_base, expert: small_mix, antiexpert: small_base}}
+  - {{method: proxy, base: large_base, expert: small_code, antiexpert: small_base}}
+  - {{mergekit: soup.yaml}}
+rounds: 20
+settle: 10.0  # a share that any machine has
+workloads: [{{name: 8/8, prompt_tokens: 8, output_tokens: 8, num_requests: 4}}]
+"""
+SOUP = """\
+# Mean of base and tuned
+merge_method: linear
+models:
+  - {model: large_base, parameters: {weight: 1.0}}
+  - {model: large_mix, parameters: {weight: 1.0}}
+"""
+
+
+def break_weights(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.norm.weight"][:] = float("nan")
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.fixture(scope="module")
+def workplace(zoo_folders: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A suite, a recipe and a zoo file; one checkpoint of the zoo holds NaN."""
+    folder = tmp_path_factory.mktemp("run")
+    broken = shutil.copytree(zoo_folders["large_base"], folder / "broken")
+    break_weights(broken)
+    models = {
+        role: str(zoo_folders[role])
+        for role in ("small_base", "small_mix", "large_base", "large_mix")
+    }
+    roles = {role: {"model": path} for role, path in models.items()}
+    roles["large_broken"] = {"model": str(broken)}
+    (folder / "suite.yaml").write_text(SUITE)
+    (folder / "soup.yaml").write_text(SOUP)
+    zoo = {"kind": "public", "scale": "public", "name": "mine", "roles": roles}
+    (folder / "zoo.yaml").write_text(json.dumps(zoo))
+    return folder
+
+
+def run_all(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "run_all.py"), "--suite", str(folder / "suite.yaml")]
+    command += ["--zoo", str(folder / "zoo.yaml"), "--out", str(folder / "out"), *arguments]
+    data = {"MELANGE_DATA": str(DATA / "public")}
+    return subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | data, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(workplace: Path) -> Finished:
+    done = run_all(workplace, "--no-check")
+    return done, RunFolder(workplace / "out").measurements()
+
+
+def test_a_candidate_that_fails_costs_its_own_cells_and_exit_3(finished: Finished) -> None:
+    done, measurements = finished
+    assert done.returncode == 3, done.stderr
+    failed = [one for one in measurements if one.outcome is Outcome.FAILED]
+    assert {one.candidate for one in failed} == {"large_broken"}
+    assert len(failed) == len(TASKS) + 1
+    assert all("NaN" in one.reason for one in failed)
+
+
+def test_every_other_cell_has_a_value_with_n_and_an_interval(finished: Finished) -> None:
+    _, measurements = finished
+    for candidate in ("large_base", "large_mix", "proxy-small_mix-a1.0", "soup"):
+        mine = [one for one in measurements if one.candidate == candidate]
+        assert {one.task for one in mine if one.task} == set(TASKS)
+        assert all(one.n and one.ci_low is not None for one in mine if one.task)
+        metrics = {one.metric for one in mine if not one.task}
+        assert {
+            "weights_bytes", "kv_bytes_per_token", "peak_memory_bytes", "total_params",
+            "active_params", "relative_throughput", "total_tokens_per_sec", "latency_sec",
+            "tpot_sec_p99", "request_throughput", "kv_pool_bytes", "activation_bytes",
+        } <= metrics  # fmt: skip
+
+
+def test_every_round_is_kept_with_the_reference_beside_it(
+    workplace: Path, finished: Finished
+) -> None:
+    rounds = read_rounds(workplace / "out" / "rounds.jsonl")
+    candidates = ("large_base", "large_mix", "proxy-small_mix-a1.0", "soup")
+    found = {(one.candidate, one.round) for one in rounds}
+    assert found == set(product(candidates, range(NUM_ROUNDS)))
+    base = {one.round: one.wall_sec for one in rounds if one.candidate == "large_base"}
+    for one in rounds:
+        assert one.reference_wall_sec == base[one.round]
+        assert len(one.ttft_sec) == len(one.latency_sec) == len(one.tpot_sec) == 4
+        assert one.yardstick_sec
+
+
+def test_rounds_end_once_speeds_are_known(finished: Finished) -> None:
+    done, _ = finished
+    assert f"{NUM_ROUNDS} rounds: a candidate's speed is known to" in done.stdout
+
+
+def test_the_report_fills_while_the_run_goes_on_and_lines_say_how_far_it_is(
+    workplace: Path, finished: Finished
+) -> None:
+    done, _ = finished
+    said = [line for line in done.stdout.splitlines() if "report" in line]
+    index = RunFolder(workplace / "out").report
+    assert said == [f"report so far: {index}", f"report: {index}"]
+    assert re.search(r"large_mix: 4 tasks in \S+ s \(\d+ of 25 cells", done.stdout)
+    assert "cells measured" not in index.read_text()
+    manifest = RunFolder(workplace / "out").manifest()
+    assert manifest is not None
+    assert manifest.finished
+
+
+def test_a_candidate_whose_role_is_missing_is_skipped_with_the_reason(finished: Finished) -> None:
+    _, measurements = finished
+    skipped = {one.reason for one in measurements if one.candidate == "proxy-small_code-a1.0"}
+    assert skipped == {"the zoo mine has no role small_code"}
+
+
+def test_the_report_shows_the_failure_with_its_reason(workplace: Path, finished: Finished) -> None:
+    pages = workplace / "out" / "report" / "candidates"
+    (page,) = (path.read_text() for path in pages.glob("large?broken*.html"))
+    assert "NaN" in page
+
+
+def test_the_same_command_again_runs_only_what_is_missing(
+    workplace: Path, zoo_folders: Mapping[str, Path], finished: Finished
+) -> None:
+    _, before = finished
+    done = run_all(workplace, "--plan")
+    assert "large_broken: 5 cells" in done.stdout
+    assert "large_mix" not in done.stdout
+    again = run_all(workplace, "--only", "large_mix", "--only", "soup", "--no-check")
+    assert again.returncode == 0
+    assert "everything is measured" in again.stdout
+    after = RunFolder(workplace / "out").measurements()
+    assert Counter(map(str, before)) == Counter(map(str, after))
+
+
+def test_a_worker_that_is_killed_fails_its_job_and_the_next_one_starts_anew(
+    zoo_folders: Mapping[str, Path], tmp_path: Path
+) -> None:
+    load = Load(zoo_folders["small_base"])
+    shape = EngineShape(signature="s", max_model_len=256)
+    process = EngineProcess(tmp_path / "log")
+    work = Workload(name="w", prompt_tokens=8, output_tokens=8, num_requests=2)
+    endless = work.model_copy(update={"output_tokens": 240, "num_requests": 512})
+    first = process.ask(Time(load, shape, [work], 0))
+    assert isinstance(first, Timed)
+    assert 0 < first.took.start_sec < first.took.sec
+    threading.Timer(0.5, lambda: os.kill(process.pid or 0, signal.SIGKILL)).start()
+    reply = process.ask(Time(load, shape, [endless], 0))
+    assert isinstance(reply, Failed)
+    assert "killed" in reply.reason
+    assert reply.engine == "dead"
+    assert isinstance(process.ask(Time(load, shape, [work], 0)), Timed)
+    process.close()
+
+
+def test_one_process_serves_shape_after_shape_and_keeps_the_requests(
+    zoo_folders: Mapping[str, Path], pocket_rows: Path, tmp_path: Path
+) -> None:
+    task = load_tasks()["pocket_mc_trade"]
+    tasks = {task.name: (task, task_sources([task], pocket_rows)[task.name])}
+
+    def prompts_and_answers(process: EngineProcess, role: str) -> tuple[list[str], list[Any]]:
+        folder = zoo_folders[role]
+        shape = shape_of([inspect(folder)], folder, "cpu")
+        reply = process.ask(Evaluate(Load(folder), shape, list(tasks)))
+        assert isinstance(reply, Evaluated), reply
+        (result,) = reply.results
+        return list(result.samples.prompt), list(result.samples.logprobs)
+
+    process = EngineProcess(tmp_path / "log", TaskSet(tasks, 20, 0))
+    first = prompts_and_answers(process, "small_mix")
+    pid = process.pid
+    prompts, large = prompts_and_answers(process, "large_mix")
+    assert (process.pid, prompts) == (pid, first[0])
+    assert prompts_and_answers(process, "small_mix") == first
+    assert sum(large, ()) != pytest.approx(sum(first[1], ()), abs=0.1)
+    process.close()
+
+
+def test_tokenizers_that_differ_in_the_chat_template_get_requests_of_their_own(
+    zoo_folders: Mapping[str, Path], tmp_path: Path
+) -> None:
+    from melange.harness.evaluators.tokenizers import tokenizer_key
+
+    here = zoo_folders["small_base"]
+    same = shutil.copytree(here, tmp_path / "same")
+    assert tokenizer_key(same) == tokenizer_key(here)
+    (same / "chat_template.jinja").write_text("{{ messages[0].content }}!")
+    assert tokenizer_key(same) != tokenizer_key(here)

@@ -1,0 +1,132 @@
+"""Rounds come back as they were timed, whatever happened to the run in between."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from timed_rounds import prepared, timed
+
+from melange.harness.costs import round_lines
+from melange.harness.errors import HarnessError
+from melange.harness.records import SCHEMA_VERSION, RoundLine
+from melange.harness.runs.reader import read_rounds
+from melange.harness.runs.writer import RunFolder
+
+seconds = st.floats(0, 1e6)
+several = st.lists(seconds, max_size=3).map(tuple)
+lines = st.builds(
+    RoundLine,
+    candidate=st.text(max_size=8),
+    workload=st.sampled_from(["8/8", "mixed"]),
+    round=st.just(0),
+    wall_sec=seconds,
+    prefill_tokens_per_sec=seconds,
+    decode_tokens_per_sec=st.none() | seconds,
+    ttft_sec=several,
+    latency_sec=several,
+    tpot_sec=several,
+    reference_wall_sec=st.none() | seconds,
+    yardstick_sec=st.none() | seconds,
+    energy_joules=st.none() | seconds,
+)
+
+
+def line(candidate: str = "soup", number: int = 0, **fields: object) -> RoundLine:
+    values: dict[str, object] = {
+        "workload": "8/8",
+        "started": "2024-01-31T10:00:00.000+00:00",
+        "prompt_tokens": 8,
+        "output_tokens": 8,
+        "wall_sec": 1.0,
+        "prefill_tokens_per_sec": 8.0,
+        "decode_tokens_per_sec": 7.0,
+        "ttft_sec": (0.1,),
+        "latency_sec": (1.0,),
+        "tpot_sec": (0.1,),
+    }
+    return RoundLine(candidate=candidate, round=number, **values | fields)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    run = RunFolder(tmp_path / "run")
+    run.prepare()
+    return run
+
+
+def read(folder: RunFolder) -> list[RoundLine]:
+    return read_rounds(folder.path / "rounds.jsonl")
+
+
+@given(written=st.lists(lines, unique_by=lambda one: (one.candidate, one.workload)))
+def test_rounds_come_back_as_written(
+    tmp_path_factory: pytest.TempPathFactory, written: list[RoundLine]
+) -> None:
+    folder = RunFolder(tmp_path_factory.mktemp("run"))
+    folder.append_rounds(written)
+    assert read(folder) == written
+
+
+def test_a_candidate_timed_again_loses_its_earlier_rounds_and_no_others(folder: RunFolder) -> None:
+    folder.append_rounds([line("soup", number) for number in range(3)])
+    folder.append_rounds([line("ties", number) for number in range(3)])
+    again = [line("soup", number, wall_sec=2.0) for number in range(2)]
+    folder.append_rounds(again)
+    assert [one for one in read(folder) if one.candidate == "soup"] == again
+    assert len([one for one in read(folder) if one.candidate == "ties"]) == 3
+
+
+def test_a_line_cut_short_is_left_out_and_the_next_starts_its_own(folder: RunFolder) -> None:
+    folder.append_rounds([line("soup"), line("ties")])
+    path = folder.path / "rounds.jsonl"
+    path.write_bytes(path.read_bytes()[:-20])
+    assert [one.candidate for one in read(folder)] == ["soup"]
+    folder.prepare()
+    folder.append_rounds([line("slerp")])
+    assert [one.candidate for one in read(folder)] == ["soup", "slerp"]
+
+
+def test_a_run_without_rounds_has_none(folder: RunFolder) -> None:
+    assert read(folder) == []
+
+
+def test_a_newer_schema_is_refused(folder: RunFolder) -> None:
+    content = json.loads(line().model_dump_json()) | {"schema_version": SCHEMA_VERSION + 1}
+    (folder.path / "rounds.jsonl").write_text(json.dumps(content) + "\n")
+    with pytest.raises(HarnessError, match="has schema 3; this version reads up to 2"):
+        read(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [({"wall_sec": -1}, "wall_sec"), ({"round": "second"}, "round"), ({"speed": 3}, "speed")],
+)
+def test_a_line_that_is_no_round_is_named(
+    folder: RunFolder, change: dict[str, object], complaint: str
+) -> None:
+    broken = json.dumps(json.loads(line().model_dump_json()) | change)
+    (folder.path / "rounds.jsonl").write_text(f"{line().model_dump_json()}\n{broken}\n")
+    with pytest.raises(HarnessError, match=f"rounds.jsonl line 2: {complaint}"):
+        read(folder)
+
+
+# What the runner writes
+
+
+def test_each_workload_and_round_has_a_line_with_the_reference_of_its_round() -> None:
+    found = round_lines(prepared("soup"), [timed(2), timed(3)], [timed(1), timed(4)])
+    assert [(one.workload, one.round) for one in found] == [
+        ("8/8", 0), ("mixed", 0), ("8/8", 1), ("mixed", 1),
+    ]  # fmt: skip
+    assert [(one.wall_sec, one.reference_wall_sec) for one in found[::2]] == [(2, 1), (3, 4)]
+    assert found[0].ttft_sec == (0.1, 0.2)
+    assert found[0].latency_sec == (0.1, 0.6)
+    assert found[0].tpot_sec == (pytest.approx(0.2),)
+    assert found[0].yardstick_sec == 0.01
+
+
+def test_a_reference_that_broke_is_no_reference() -> None:
+    found = round_lines(prepared("soup"), [timed(2), timed(3)], [timed(1)])
+    assert {one.reference_wall_sec for one in found} == {None}

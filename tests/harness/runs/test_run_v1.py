@@ -1,0 +1,69 @@
+"""A run that an earlier version stored is read, resumed, compared and rendered by this one.
+
+`data/run-v1` is what version 1 of the schema wrote of four candidates of `smoke` on eight examples
+of each task: checkpoints, an average, a mix.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from command_line import run_here
+from stored_run import ASKED, STORED
+
+from melange.reports.analysis.run import load_run
+
+RECORDS = ("measurements.jsonl", "rounds.jsonl", "checks.jsonl")
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    return shutil.copytree(STORED, tmp_path / "old")
+
+
+def test_it_is_read_to_the_number() -> None:
+    run = load_run(STORED)
+    assert not run.notes
+    assert len(run.measurements) == 157
+    assert run.quality("proxy-mix-a1.0", "pocket_knowledge").value == 0.875
+    assert run.quality("large_base", "pocket_arithmetic").n == 8
+    assert run.read("small_mix", "weights_bytes").value == 1_263_872
+    assert len(run.checks) == 64
+    scores = run.scores("large_base", "pocket_arithmetic")
+    assert scores is not None
+    assert scores.values_N.sum() == 1
+
+
+def test_it_is_resumed_and_nothing_is_measured_again(old: Path) -> None:
+    before = {name: (old / name).read_bytes() for name in RECORDS}
+    planned = run_here("plan", *ASKED, "--out", old)
+    assert "to do: 0 cells of 0 candidates" in planned.stdout, planned.stderr
+    done = run_here("run", *ASKED, "--out", old)
+    assert done.returncode == 0, done.stderr
+    assert "report: " in done.stdout
+    assert {name: (old / name).read_bytes() for name in RECORDS} == before
+
+
+def test_it_is_compared(old: Path, tmp_path: Path) -> None:
+    new = shutil.copytree(STORED, tmp_path / "new")
+    done = run_here("report", *ASKED, "--out", new, "--compare", old, "--fail-on-regression")
+    assert done.returncode == 0, done.stderr
+    assert f"comparing with {old}" in done.stdout
+
+
+def test_it_is_rendered(old: Path) -> None:
+    assert run_here("report", *ASKED, "--out", old).returncode == 0
+    page = (old / "report" / "candidates" / "proxy-mix-a1-0.html").read_text()
+    assert "small_mix" in page
+    assert "sum of logits" in page
+    assert len(list((old / "report" / "samples").glob("*.html"))) == 3
+
+
+def test_it_is_a_night_of_a_trend(old: Path) -> None:
+    done = run_here("trends", old.parent)
+    assert done.returncode == 0, done.stderr
+    assert "pocket_knowledge" in "".join(
+        page.read_text() for page in (old.parent / "trends").rglob("*.html")
+    )
+    assert json.loads((old / "manifest.json").read_text())["schema_version"] == 1

@@ -1,0 +1,396 @@
+"""The task registry: one YAML adds a task, and public tasks run from local files."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas
+import pytest
+import yaml
+from places import ROOT
+
+from melange.harness.errors import HarnessError
+from melange.harness.records import Task
+from melange.tasks import sources
+from melange.tasks.pocket.data import write_task_data
+from melange.tasks.public import hub
+from melange.tasks.public.definitions import lm_eval_folder, read_definition
+from melange.tasks.public.humaneval import scorer
+from melange.tasks.public.local import availability, local_dataset, members
+from melange.tasks.registry import load_tasks, select
+from melange.tasks.sources import pocket_data
+
+DATA = ROOT / "tests" / "data" / "public"
+TASKS = load_tasks()
+PUBLIC = [task for task in TASKS.values() if task.scale == "public"]
+
+PUBLIC_YAML = """\
+lm_eval: piqa/piqa.yaml
+domain: commonsense
+output_type: multiple_choice
+primary_metric: acc
+"""
+POCKET_YAML = """\
+task: pocket_capitals
+output_type: multiple_choice
+num_fewshot: 2
+doc_to_target: !function hooks.target
+metadata: {version: 1, domain: knowledge, primary_metric: acc, chance: 0.25, split: held_out}
+"""
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty hub cache, and no network; returns the cache's folder."""
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_DATASETS_CACHE", "MELANGE_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return tmp_path / "hf"
+
+
+def registry(folder: Path, *, public: str = "", pocket: str = "") -> Path:
+    """A task folder with one public and one pocket file, where given."""
+    for kind, name, text in (
+        ("public", "riddles.yaml", public),
+        ("pocket", "pocket_capitals.yaml", pocket),
+    ):
+        (folder / kind).mkdir()
+        if text:
+            (folder / kind / name).write_text(text)
+    return folder
+
+
+# Adding and choosing tasks
+
+
+def test_dropping_one_yaml_adds_a_task(tmp_path: Path) -> None:
+    tasks = load_tasks(registry(tmp_path, public=PUBLIC_YAML, pocket=POCKET_YAML))
+    assert list(tasks) == ["pocket_capitals", "riddles"]
+    assert tasks["riddles"].lm_eval.endswith("lm_eval/tasks/piqa/piqa.yaml")
+
+
+def test_a_pocket_task_takes_its_shots_and_output_type_from_lm_evals_keys(tmp_path: Path) -> None:
+    task = load_tasks(registry(tmp_path, pocket=POCKET_YAML))["pocket_capitals"]
+    assert (task.output_type, task.num_fewshot, task.scale) == ("multiple_choice", 2, "pocket")
+    assert Path(task.lm_eval).is_file()
+    assert availability(task) == ""
+
+
+def test_select_keeps_the_order_of_the_patterns_and_repeats_nothing() -> None:
+    chosen = [task.name for task in select(TASKS, ["piqa", "arc_*", "*piqa*"])]
+    assert chosen == ["piqa", "arc_challenge", "arc_easy"]
+
+
+def test_an_unknown_task_brings_the_nearest_names() -> None:
+    with pytest.raises(HarnessError, match=r"task 'hellaswagg' is unknown; did you mean hellaswag"):
+        select(TASKS, ["hellaswagg"])
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (PUBLIC_YAML + "primary_metrics: acc\n", "did you mean primary_metric"),
+        (PUBLIC_YAML + "chance: often\n", "chance='often': input should be a valid number"),
+        (PUBLIC_YAML.replace("multiple_choice", "essay"), "'generate_until', 'multiple_choice'"),
+        (PUBLIC_YAML.replace("domain: commonsense\n", ""), "key 'domain' is missing"),
+        ("- piqa\n", "holds list; it must hold `key: value`"),
+        ("lm_eval: [piqa\n", "is not YAML: line"),
+        (PUBLIC_YAML + "shifted_of: riddle\n", "shifted_of: task 'riddle' is unknown"),
+    ],
+)
+def test_a_bad_yaml_is_one_line_that_names_file_and_key(
+    tmp_path: Path, text: str, complaint: str
+) -> None:
+    with pytest.raises(HarnessError) as caught:
+        load_tasks(registry(tmp_path, public=text))
+    assert complaint in str(caught.value)
+    assert "riddles" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_wrong_key_of_a_pocket_task_names_its_metadata(tmp_path: Path) -> None:
+    text = POCKET_YAML.replace("chance", "chanse")
+    with pytest.raises(HarnessError, match=r"capitals.yaml: metadata: key 'chanse' .* chance"):
+        load_tasks(registry(tmp_path, pocket=text))
+
+
+# The registry and lm-eval agree
+
+
+@pytest.mark.parametrize("task", PUBLIC, ids=lambda task: task.name)
+def test_what_the_registry_says_is_what_lm_eval_scores(task: Task) -> None:
+    definition = read_definition(Path(members(task)[0].lm_eval))
+    filters = [entry["name"] for entry in definition.get("filter_list", [{"name": "none"}])]
+    metrics = {entry["metric"]: entry for entry in definition["metric_list"]}
+    assert task.output_type == definition["output_type"]
+    assert task.filter in filters
+    assert metrics[task.primary_metric].get("higher_is_better", True) is task.higher_is_better
+    assert task.unsafe_code is definition.get("unsafe_code", False)
+
+
+def test_humaneval_differs_from_lm_evals_in_its_scorer_only() -> None:
+    folder = lm_eval_folder()
+    assert folder
+    ours = read_definition(Path(TASKS["humaneval"].lm_eval))
+    theirs = read_definition(folder / "humaneval" / "humaneval.yaml")
+    differs = {key for key in ours | theirs if ours.get(key) != theirs.get(key)}
+    assert differs == {"process_results", "metric_list", "filter_list"}
+
+
+def test_mmlu_is_its_57_subjects() -> None:
+    parts = members(TASKS["mmlu"])
+    assert len(parts) == 57
+    assert all(read_definition(Path(part.lm_eval))["task"] == part.name for part in parts)
+
+
+# Public tasks on local files, through lm-eval itself
+
+FIRST_CHOICE = {
+    "arc_challenge": 0,
+    "arc_easy": 1 / 3,
+    "boolq": 1 / 3,
+    "hellaswag": 1 / 3,
+    "mmlu_anatomy": 1 / 3,
+    "mmlu_astronomy": 1 / 2,
+    "openbookqa": 1 / 3,
+    "piqa": 2 / 3,
+    "truthfulqa_mc2": 1,
+    "winogrande": 1 / 3,
+}
+SAYS = {
+    "gsm8k": ("So the answer is 42.\n#### 42", 1 / 3),
+    "triviaqa": (" Saturn", 1 / 3),
+    "humaneval": ("    return 2 * number\n", 1 / 2),
+    "ifeval": ("a green river runs to the sea", 2 / 3),
+}
+
+
+def part_named(name: str) -> Task:
+    whole = TASKS["mmlu" if name.startswith("mmlu") else name]
+    return next(part for part in members(whole) if part.name == name)
+
+
+@pytest.fixture
+def load(offline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """lm-eval's own task objects, by name."""
+    datasets = pytest.importorskip("datasets")
+    lm_eval_tasks = pytest.importorskip("lm_eval.tasks")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    datasets.disable_progress_bars()
+
+    def load_part(part: Task, root: Path | None = DATA) -> Any:
+        config = {"include": part.lm_eval, "num_fewshot": part.num_fewshot}
+        path = tmp_path / f"{part.name}.yaml"
+        path.write_text(yaml.safe_dump(config | (local_dataset(part, root) or {})))
+        return lm_eval_tasks.TaskManager(include_defaults=False).load(str(path))["tasks"][part.name]
+
+    return load_part
+
+
+def score(task: Any, filter_name: str, metric: str) -> float:
+    """lm-eval's own steps after the model has answered."""
+    task.apply_filters()
+    by_doc: dict[int, list[Any]] = {}
+    for request in task.instances:
+        by_doc.setdefault(request.doc_id, []).append(request)
+    values = [
+        task.process_results(
+            requests[0].doc,
+            [r.filtered_resps[filter_name] for r in sorted(requests, key=lambda r: r.idx)],
+        )[metric]
+        for requests in by_doc.values()
+    ]
+    return float(task.aggregation()[metric](values))
+
+
+@pytest.mark.parametrize("name", FIRST_CHOICE)
+def test_always_the_first_choice_scores_what_the_rows_say(name: str, load: Any) -> None:
+    part = part_named(name)
+    task = load(part)
+    task.build_all_requests(rank=0, world_size=1)
+    for request in task.instances:
+        request.resps.append((0.0 if request.idx == 0 else -100.0, False))
+    assert score(task, part.filter, part.primary_metric) == pytest.approx(FIRST_CHOICE[name])
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_one_answer_to_everything_scores_what_the_rows_say(
+    name: str, load: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name == "ifeval":
+        pytest.importorskip("langdetect")
+        monkeypatch.setattr("nltk.download", lambda *names, **options: False)
+    part, (says, expected) = part_named(name), SAYS[name]
+    task = load(part)
+    task.build_all_requests(rank=0, world_size=1)
+    for request in task.instances:
+        request.resps.append(says)
+    assert score(task, part.filter, part.primary_metric) == pytest.approx(expected)
+
+
+def test_worked_examples_come_from_the_local_few_shot_split(load: Any) -> None:
+    task = load(TASKS["gsm8k"])
+    task.build_all_requests(rank=0, world_size=1)
+    prompt = task.instances[0].args[0]
+    assert prompt.count("Question:") == 6
+    assert "A rope of 18 m" in prompt
+
+
+def test_a_download_in_the_hubs_cache_serves_without_being_prepared(
+    load: Any, offline: Path
+) -> None:
+    snapshot = offline / "hub/datasets--baber--piqa/snapshots/0123"
+    snapshot.mkdir(parents=True)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("0123")
+    rows = (DATA / "piqa" / "validation.jsonl").read_text()
+    for split in ("train", "validation"):
+        (snapshot / f"{split}.jsonl").write_text(rows)
+    assert local_dataset(TASKS["piqa"]) == {"dataset_path": str(snapshot)}
+    assert len(load(TASKS["piqa"], None).eval_docs) == 3
+
+
+def test_parquet_files_serve_as_well(load: Any, tmp_path: Path) -> None:
+    rows = pandas.read_json(DATA / "piqa" / "validation.jsonl", lines=True)
+    (tmp_path / "piqa").mkdir()
+    rows.to_parquet(tmp_path / "piqa" / "validation.parquet")
+    assert len(load(TASKS["piqa"], tmp_path).eval_docs) == len(rows)
+
+
+@pytest.mark.parametrize("name", [task.name for task in PUBLIC if task.cluster_by])
+def test_what_examples_share_is_a_column_that_lm_eval_keeps(load: Any, name: str) -> None:
+    docs = list(load(TASKS[name]).eval_docs)
+    assert all(doc[TASKS[name].cluster_by] for doc in docs)
+
+
+def test_what_examples_share_is_a_column_of_every_pocket_row(tmp_path: Path) -> None:
+    write_task_data(0, tmp_path)
+    clustered = [task for task in TASKS.values() if task.scale == "pocket" and task.cluster_by]
+    assert len(clustered) == 18
+    for task in clustered:
+        rows = [json.loads(line) for line in (tmp_path / f"{task.name}.jsonl").open()]
+        shared = {row[task.cluster_by] for row in rows}
+        assert len(shared) < len(rows)
+
+
+def test_cached_rows_are_written_again_when_their_generator_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = pocket_data(0, tmp_path / "cache")
+    assert pocket_data(0, tmp_path / "cache") == before
+    monkeypatch.setattr(sources, "POCKET", shutil.copytree(sources.POCKET, tmp_path / "pocket"))
+    with (tmp_path / "pocket" / "data.py").open("a") as file:
+        file.write("# Another column.\n")
+    after = pocket_data(0, tmp_path / "cache")
+    assert after != before
+    assert {path.name for path in after.iterdir()} == {path.name for path in before.iterdir()}
+
+
+# What cannot run says why
+
+
+def test_a_data_folder_that_is_not_there_is_named(
+    offline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MELANGE_DATA", "/nowhere")
+    with pytest.raises(HarnessError, match="MELANGE_DATA=/nowhere: no such folder"):
+        availability(TASKS["piqa"])
+
+
+def test_a_missing_dataset_is_one_line_with_the_next_step(offline: Path) -> None:
+    reason = availability(TASKS["hellaswag"])
+    assert "dataset Rowan/hellaswag is neither in the hub's cache nor under MELANGE_DATA" in reason
+    assert "hellaswag/<split>.jsonl" in reason
+    assert "\n" not in reason
+
+
+def test_local_files_make_a_task_available(offline: Path) -> None:
+    assert availability(TASKS["hellaswag"], DATA) == ""
+
+
+def test_mmlu_is_refused_while_subjects_are_missing(offline: Path) -> None:
+    assert "for 55 of 57 parts" in availability(TASKS["mmlu"], DATA)
+
+
+def test_a_prepared_dataset_in_the_cache_makes_a_task_available(offline: Path) -> None:
+    (offline / "datasets/openai___gsm8k/main/0.0.0/abc").mkdir(parents=True)
+    assert availability(TASKS["gsm8k"]) == ""
+    assert local_dataset(TASKS["gsm8k"]) is None
+
+
+def test_another_configuration_in_the_cache_does_not_count(offline: Path) -> None:
+    (offline / "datasets/openai___gsm8k/socratic/0.0.0/abc").mkdir(parents=True)
+    assert availability(TASKS["gsm8k"]) != ""
+
+
+@pytest.mark.parametrize("repo", ["google/IFEval", "Rowan/hellaswag", "allenai/ai2_arc", "a/QnA2B"])
+def test_the_caches_folder_is_named_as_datasets_names_it(offline: Path, repo: str) -> None:
+    naming = pytest.importorskip("datasets.naming")
+    owner, _, name = repo.partition("/")
+    folder = f"{owner}___{naming.camelcase_to_snakecase(name)}"
+    (offline / "datasets" / folder / "default/0.0.0/abc").mkdir(parents=True)
+    assert hub.dataset_prepared(repo, None)
+
+
+def test_worked_examples_that_are_missing_are_named(tmp_path: Path) -> None:
+    (tmp_path / "gsm8k").mkdir()
+    (tmp_path / "gsm8k" / "test.jsonl").write_text(json.dumps({"question": "?", "answer": "!"}))
+    with pytest.raises(
+        HarnessError, match=r"no train.jsonl .* 5 worked examples come; found: test"
+    ):
+        local_dataset(TASKS["gsm8k"], tmp_path)
+    assert "worked examples" in availability(TASKS["gsm8k"], tmp_path)
+
+
+def test_a_folder_of_other_files_is_named(tmp_path: Path) -> None:
+    (tmp_path / "piqa").mkdir()
+    (tmp_path / "piqa" / "validation.csv").touch()
+    with pytest.raises(HarnessError, match="no validation.jsonl .* found: neither kind of file"):
+        local_dataset(TASKS["piqa"], tmp_path)
+
+
+def test_programs_of_a_model_run_only_if_allowed(
+    offline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_ALLOW_CODE_EVAL", raising=False)
+    assert "set HF_ALLOW_CODE_EVAL=1" in availability(TASKS["humaneval"], DATA)
+    monkeypatch.setenv("HF_ALLOW_CODE_EVAL", "1")
+    assert availability(TASKS["humaneval"], DATA) == ""
+
+
+def test_the_registry_imports_nothing_heavy() -> None:
+    program = "import sys; import melange.tasks.public.local;"
+    program += "from melange.tasks.registry import load_tasks;"
+    program += "load_tasks(); print({'torch', 'lm_eval', 'datasets'} & set(sys.modules))"
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ended.stdout.strip() == "set()", ended.stderr
+
+
+# HumanEval's judge
+
+
+@pytest.mark.parametrize(
+    ("program", "passed"),
+    [
+        ("assert 1 + 1 == 2", True),
+        ("assert 1 + 1 == 3", False),
+        ("raise SystemExit(0)", False),
+        ("import os; os._exit(0)", False),
+        ("def (", False),
+        ("x = 'a' * (1 << 31)", False),
+        ("print('noise')", True),
+        ("'\udcff'", True),
+    ],
+)
+def test_a_program_passes_only_if_it_runs_to_its_end(program: str, passed: bool) -> None:
+    assert scorer.passes(program) is passed
+
+
+def test_an_endless_program_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scorer, "TIMEOUT_SEC", 0.3)
+    assert not scorer.passes("while True: pass")
