@@ -31,6 +31,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from melange.harness.runs.reader import read_rounds  # noqa: E402
 from melange.harness.stats import QUIET, wilson_interval  # noqa: E402
 from melange.reports.analysis.comparison import Change, Kind, Verdict, compare  # noqa: E402
+from melange.reports.analysis.comparison.changes import unjudged  # noqa: E402
 from melange.reports.analysis.comparison.examples import Pairs, pair_up  # noqa: E402
 from melange.reports.analysis.comparison.noise import RESTLESS, Paces, steadied, unrest  # noqa: E402
 from melange.reports.analysis.comparison.quality import judged  # noqa: E402
@@ -223,18 +224,17 @@ def _redrawn(cell: Cell, same: Change | None, flips: float, rng: Generator) -> C
 @cache
 def _with_same(cells: tuple[Cell, ...]) -> list[tuple[Cell, Change | None]]:
     """A cell in which no score differs gives the same change however its examples are drawn."""
+    found = [(cell, cell.pairs) for cell in cells]
     return [
-        (
-            one,
-            change_of(one, one.pairs) if np.array_equal(one.pairs.old_N, one.pairs.new_N) else None,
-        )
-        for one in cells
+        (cell, change_of(cell, pairs) if np.array_equal(pairs.old_N, pairs.new_N) else None)
+        for cell, pairs in found
     ]
 
 
 def change_of(cell: Cell, pairs: Pairs) -> Change:
-    numbers = (Reading(value=float(v.mean()), reason="") for v in (pairs.old_N, pairs.new_N))
-    return judged(cell.candidate, cell.task, *numbers, pairs, cell.higher_is_better)
+    old, new = (Reading(value=float(v.mean()), reason="") for v in (pairs.old_N, pairs.new_N))
+    change = unjudged(Kind.QUALITY, cell.candidate, cell.task, (old, new), "")
+    return judged(replace(change, higher_is_better=cell.higher_is_better), pairs)
 
 
 def resampled(pairs: Pairs, num_examples: int, flips: float, rng: Generator) -> Pairs:
