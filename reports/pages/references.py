@@ -36,5 +36,5 @@ PAGE = Page(
     name="references",
     title="Published figures",
     order=70,
-    sections=(Section("Published figures", "sections/table.html", references),),
+    sections=(Section("Beside what was measured", "sections/table.html", references),),
 )

@@ -18,6 +18,7 @@ import numpy as np
 from melange.harness.runs.reader import read_rounds
 from melange.harness.stats import QUIET
 from melange.reports.analysis.comparison import Change, Kind, compare
+from melange.reports.analysis.comparison.changes import unjudged
 from melange.reports.analysis.comparison.examples import Pairs, pair_up
 from melange.reports.analysis.comparison.noise import Paces, steadied, unrest
 from melange.reports.analysis.comparison.quality import judged
@@ -189,8 +190,9 @@ def _with_same(cells: tuple[Cell, ...]) -> list[tuple[Cell, Change | None]]:
 
 
 def change_of(cell: Cell, pairs: Pairs) -> Change:
-    numbers = (Reading(value=float(v.mean()), reason="") for v in (pairs.old_N, pairs.new_N))
-    return judged(cell.candidate, cell.task, *numbers, pairs, cell.higher_is_better)
+    old, new = (Reading(value=float(v.mean()), reason="") for v in (pairs.old_N, pairs.new_N))
+    change = unjudged(Kind.QUALITY, cell.candidate, cell.task, (old, new), "")
+    return judged(replace(change, higher_is_better=cell.higher_is_better), pairs)
 
 
 def resampled(pairs: Pairs, num_examples: int, flips: float, rng: Generator) -> Pairs:

@@ -78,14 +78,15 @@ class Change:
 
 
 def unjudged(
-    kind: Kind, candidate: str, subject: str, old: Reading, new: Reading, reason: str
+    kind: Kind, candidate: str, subject: str, numbers: tuple[Reading, Reading], reason: str
 ) -> Change:
+    """`numbers`: the baseline's and this run's."""
     return Change(
         kind=kind,
         candidate=candidate,
         subject=subject,
-        old=old,
-        new=new,
+        old=numbers[0],
+        new=numbers[1],
         reason=reason,
         higher_is_better=kind not in (Kind.MEMORY, Kind.BUILD),
     )

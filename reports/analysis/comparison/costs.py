@@ -23,7 +23,7 @@ def cost_changes(old: Run, new: Run) -> Iterator[Change]:
             reason = gap(*numbers) or memory_refusal(old, new, candidate)
             if metric.scope != "checkpoints" or metric is BUILD:
                 reason = reason or machine_refusal(old, new)
-            change = unjudged(kind, candidate, metric.name, *numbers, reason)
+            change = unjudged(kind, candidate, metric.name, numbers, reason)
             yield change if reason else _judged(change)
 
 

@@ -22,20 +22,20 @@ def quality_changes(old: Run, new: Run) -> Iterator[Change]:
 
 
 def _change(old: Run, new: Run, candidate: str, task: str) -> Change | None:
-    before, now = (_reading(run, candidate, task) for run in (old, new))
-    if {before.outcome, now.outcome} <= {"absent", "pending"}:
+    numbers = _reading(old, candidate, task), _reading(new, candidate, task)
+    if {one.outcome for one in numbers} <= {"absent", "pending"}:
         return None
-    missing = gap(before, now) or quality_refusal(old, new, candidate, task)
+    missing = gap(*numbers) or quality_refusal(old, new, candidate, task)
+    change = unjudged(Kind.QUALITY, candidate, task, numbers, missing)
     if missing:
-        change = unjudged(Kind.QUALITY, candidate, task, before, now, missing)
-        return as_lost(change) if is_lost(before, now) else change
+        return as_lost(change) if is_lost(*numbers) else change
     pairs = pair_up(old, new, candidate, task)
     if isinstance(pairs, str):
-        return unjudged(Kind.QUALITY, candidate, task, before, now, pairs)
+        return replace(change, reason=pairs)
     record = new.tasks[task]
     assert record is not None, "refused where the manifest does not describe the task"
-    change = judged(candidate, task, before, now, pairs, record.higher_is_better)
-    return replace(change, unit=_unit(new, candidate, task))
+    unit, higher_is_better = _unit(new, candidate, task), record.higher_is_better
+    return judged(replace(change, unit=unit, higher_is_better=higher_is_better), pairs)
 
 
 def _reading(run: Run, candidate: str, task: str) -> Reading:
@@ -48,24 +48,17 @@ def _unit(run: Run, candidate: str, task: str) -> str:
     return run.index[(candidate, task, None, run.primary_metric(task) or "")].unit
 
 
-def judged(
-    candidate: str, task: str, old: Reading, new: Reading, pairs: Pairs, higher_is_better: bool
-) -> Change:
+def judged(change: Change, pairs: Pairs) -> Change:
     """The paired difference with its p; the verdict waits for the correction over all cells."""
     paired = paired_difference(pairs.new_N, pairs.old_N, pairs.clusters_N)
-    gain_N = (pairs.new_N - pairs.old_N) * (1 if higher_is_better else -1)
-    return Change(
-        kind=Kind.QUALITY,
-        candidate=candidate,
-        subject=task,
-        old=old,
-        new=new,
+    gain_N = (pairs.new_N - pairs.old_N) * (1 if change.higher_is_better else -1)
+    return replace(
+        change,
         value=paired.difference,
         low=paired.low,
         high=paired.high,
         p_value=paired.p_value,
         verdict=Verdict.ALIKE,
-        higher_is_better=higher_is_better,
         lost=_numbers(pairs.examples_N[gain_N < 0]),
         won=_numbers(pairs.examples_N[gain_N > 0]),
     )

@@ -31,12 +31,12 @@ def speed_changes(old: Run, new: Run) -> Iterator[Change]:
     before, now = (by_cell(read_rounds(run.folder / ROUNDS)) for run in (old, new))
     comparable: list[tuple[str, str]] = []
     for candidate, workload in _cells(old, new):
-        reason = _refusal(old, new, candidate, workload, before, now)
+        reason = _refusal(old, new, (candidate, workload), before, now)
         if not reason:
             comparable.append((candidate, workload))
             continue
         numbers = _readings(old, new, candidate, workload)
-        change = unjudged(Kind.WORKLOAD, candidate, workload, *numbers, reason)
+        change = unjudged(Kind.WORKLOAD, candidate, workload, numbers, reason)
         yield as_lost(change) if is_lost(*numbers) else change
     if comparable:
         yield from _judged(old, new, comparable, before, now)
@@ -64,7 +64,8 @@ def _readings(old: Run, new: Run, candidate: str, workload: str) -> tuple[Readin
     )
 
 
-def _refusal(old: Run, new: Run, candidate: str, workload: str, before: Rounds, now: Rounds) -> str:
+def _refusal(old: Run, new: Run, cell: tuple[str, str], before: Rounds, now: Rounds) -> str:
+    candidate, workload = cell
     missing = gap(*_readings(old, new, candidate, workload)) or speed_refusal(
         old, new, candidate, workload
     )
@@ -115,7 +116,7 @@ def _judged(
     for candidate, workload in left:
         reason = restless or "only its even or only its odd rounds were kept: its noise is unknown"
         numbers = _readings(old, new, candidate, workload)
-        yield unjudged(Kind.WORKLOAD, candidate, workload, *numbers, reason)
+        yield unjudged(Kind.WORKLOAD, candidate, workload, numbers, reason)
 
 
 def _restless(where: str, run: Paces) -> str:
