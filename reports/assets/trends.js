@@ -61,7 +61,7 @@
       points: { size: (plot, series) => series === VALUE ? 7 : 0 },
       // What the keyboard has chosen stays when the pointer goes.
       bind: { mouseleave: (plot, target, leave) => (event) =>
-        document.activeElement === holder ? null : leave(event) },
+        holder.contains(document.activeElement) ? null : leave(event) },
     };
   }
 
@@ -123,51 +123,36 @@
     return parts.join(" · ");
   }
 
-  /* The pointer and the keyboard move one cursor, which is read out and leads to the run's report. */
+  /* The pointer and the keyboard move one cursor, which is read out and leads to the run's report.
+     The keyboard's is that of a slider, which cannot be seen. */
   function makeUsable(holder) {
     const chart = chartOf(holder), runs = runsOf(holder);
     const known = [...runs.keys()].filter((run) => chart.value[run] !== null);
     const readout = holder.parentElement.querySelector(".trend-readout");
     const last = known.length - 1;
-    let now = last;
+    const slider = Object.assign(document.createElement("input"), {
+      type: "range", max: last, value: last, ariaLabel: `${holder.dataset.label}: run` });
+    const say = () => { slider.ariaValueText = describe(chart, runs, known[slider.value]); };
 
-    function name() {
-      const text = describe(chart, runs, known[now]);
-      holder.setAttribute("aria-valuenow", now);
-      holder.setAttribute("aria-valuetext", text);
-      return text;
-    }
     holder.read = (run) => {
-      if (run !== null) now = known.indexOf(run);
-      readout.textContent = run === null ? "" : name();
+      if (run !== null) slider.value = known.indexOf(run);
+      say();
+      readout.textContent = run === null ? "" : slider.ariaValueText;
     };
-    function select(index) {
+    function select() {
       const plot = draw(holder);
-      const { time } = runs[known[Math.min(Math.max(index, 0), last)]];
-      plot.setCursor({ left: plot.valToPos(time, "x"), top: 0 });
+      plot.setCursor({ left: plot.valToPos(runs[known[slider.value]].time, "x"), top: 0 });
     }
     function open() {
-      const { href } = runs[known[now]];
+      const { href } = runs[known[slider.value]];
       if (href) location.href = href;
     }
-    const moves = {
-      ArrowLeft: () => now - 1, ArrowDown: () => now - 1, ArrowRight: () => now + 1,
-      ArrowUp: () => now + 1, PageDown: () => now - 30, PageUp: () => now + 30,
-      Home: () => 0, End: () => last,
-    };
-    holder.tabIndex = 0;
-    const attributes = { role: "slider", "aria-label": `${holder.dataset.label}: run`,
-      "aria-valuemin": 0, "aria-valuemax": last };
-    for (const [key, value] of Object.entries(attributes)) holder.setAttribute(key, value);
-    name();
-    holder.addEventListener("keydown", (event) => {
-      if (event.key === "Enter") open();
-      if (!(event.key in moves)) return;
-      event.preventDefault();
-      select(moves[event.key]());
-    });
-    holder.addEventListener("focus", () => select(now));
-    holder.addEventListener("blur", () => draw(holder).setCursor({ left: -10, top: -10 }));
+    say();
+    holder.append(slider);
+    slider.addEventListener("focus", select);
+    slider.addEventListener("input", select);
+    slider.addEventListener("blur", () => draw(holder).setCursor({ left: -10, top: -10 }));
+    slider.addEventListener("keydown", ({ key }) => { if (key === "Enter") open(); });
     holder.addEventListener("click", open);
   }
 
