@@ -11,7 +11,10 @@ from melange.harness.verdicts import Verdict
 
 pytestmark = pytest.mark.slow
 
-ENTRIES = [{"method": "checkpoint", "roles": ["large_mix"]}, {"mergekit": "soup-linear"}]
+ENTRIES = [
+    {"method": "checkpoint", "roles": ["large_mix"]},
+    {"mergekit": "soup-linear", "base": "largest"},
+]
 TASKS = ("pocket_mc_trade", "pocket_arithmetic")
 CHOSEN = {
     "nothing in soup-linear": False,

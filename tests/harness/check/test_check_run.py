@@ -28,7 +28,7 @@ reference: large_base
 tasks: {{pocket: [{", ".join(TASKS)}]}}
 candidates:
   - {{method: checkpoint, roles: [large_base]}}
-  - {{mergekit: soup-linear}}
+  - {{mergekit: soup-linear, base: largest}}
 """
 FAULTY = """\
 import json, sys
