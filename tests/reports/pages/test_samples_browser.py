@@ -5,26 +5,13 @@ import time
 from pathlib import Path
 
 import pytest
+from browsed_samples import EXAMPLES, LONG, PERIODS, SPELLED, rows_of
 from chromium import NO_OVERFLOW, playwright
 from report_run import Shape, write_run, write_samples
 
 from melange.reports.analysis.run import load_run
 from melange.reports.render import render
 from melange.reports.view import RunView
-
-EXAMPLES = 3000
-HOSTILE = (
-    "</script><script>document.title='owned'</script><!-- <img src=x onerror=alert(1)>\n"
-    "  kept \t white space\u2028nul \0 mark \u202eabc\u202c \ufeff end &amp; \U0001f600"
-)
-SPELLED = (
-    HOSTILE.replace("\0", "U+0000").replace("\u2028", "U+2028").replace("\u202e", "U+202E")
-    .replace("\u202c", "U+202C").replace("\ufeff", "U+FEFF")
-)  # fmt: skip
-LONG = "start " + "word " * 2000 + "end"
-PROMPT = "Shots.\n\nWhat is the number of example {}, in words and figures, please? A:"
-PERIODS = (2, 3, 5)
-"""The candidate at a place is right on every example whose number its period divides."""
 
 
 @pytest.fixture(scope="module")
@@ -34,17 +21,6 @@ def report(tmp_path_factory) -> RunView:
         write_samples(folder, name, "knowledge", rows_of(name, period))
     render(folder)
     return RunView(load_run(folder))
-
-
-def rows_of(name: str, period: int) -> list[dict]:
-    rows = [
-        {"example": i, "prompt": PROMPT.format(i), "target": f"{i}", "response": f"{name} says {i}",
-         "logprobs": [-0.25, -1.5, -30.0], "score": float(i % period == 0)}
-        for i in range(EXAMPLES)
-    ]  # fmt: skip
-    rows[7] |= {"response": HOSTILE, "prompt": HOSTILE, "target": HOSTILE}
-    rows[8] |= {"response": LONG}
-    return rows
 
 
 @pytest.fixture
