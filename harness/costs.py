@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from melange.harness.executors.jobs import Timed
-from melange.harness.measure.calibration import YARDSTICK
+from melange.harness.measure.calibration import CALIBRATION
 from melange.harness.measure.collectors import of_scope
 from melange.harness.measure.energy import JOULES
 from melange.harness.measure.latency import LATENCY, TPOT, TTFT
@@ -115,7 +115,7 @@ def _line(
         latency_sec=_to_microseconds(known[LATENCY.name]),
         tpot_sec=_to_microseconds(known[TPOT.name]),
         reference_wall_sec=reference.rounds[workload].wall_sec if reference else None,
-        yardstick_sec=known.get(YARDSTICK.name),
+        calibration_sec=known.get(CALIBRATION.name),
         energy_joules=known.get(JOULES),
     )
 

@@ -133,7 +133,7 @@ def test_every_round_is_kept_with_the_reference_beside_it(
     for one in rounds:
         assert one.reference_wall_sec == base[one.round]
         assert len(one.ttft_sec) == len(one.latency_sec) == len(one.tpot_sec) == 4
-        assert one.yardstick_sec
+        assert one.calibration_sec
 
 
 def test_rounds_end_once_speeds_are_known(finished: Finished) -> None:

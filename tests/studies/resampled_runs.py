@@ -49,7 +49,7 @@ class Speeds:
     machine: float
     """Standard deviation, between runs, of what all candidates share."""
     engine: float
-    """The same, less what the yardstick explains of it."""
+    """The same, less what the calibration explains of it."""
     noise: float
     """The same between two runs, of what a candidate has for itself over its workloads."""
     disturbed: list[float]
@@ -115,7 +115,7 @@ def _speeds(runs: Sequence[Run]) -> Speeds:
             for parts in zip(measured, quiet, kept, shared, strict=True)
         ],
         machine=_size([one.pace_CWR for one in together]),
-        engine=_size([one.pace_CWR + one.yardstick_CWR for one in together]),
+        engine=_size([one.pace_CWR + one.calibration_CWR for one in together]),
         noise=float(
             np.sqrt(2)
             * np.std(
@@ -130,10 +130,10 @@ def _speeds(runs: Sequence[Run]) -> Speeds:
 
 
 def _quiet(run: Paces) -> Paces:
-    """What stands for a cell, and for its yardstick."""
+    """What stands for a cell, and for its calibration."""
     return Paces(
         pace_CWR=np.quantile(run.pace_CWR, 1 - QUIET, axis=2, keepdims=True),
-        yardstick_CWR=np.quantile(run.yardstick_CWR, QUIET, axis=2, keepdims=True),
+        calibration_CWR=np.quantile(run.calibration_CWR, QUIET, axis=2, keepdims=True),
     )
 
 
@@ -152,7 +152,7 @@ def _of_all(run: Paces) -> Paces:
 def _both(change: Callable[..., np.ndarray], *several: Paces) -> Paces:
     return Paces(
         pace_CWR=change(*(one.pace_CWR for one in several)),
-        yardstick_CWR=change(*(one.yardstick_CWR for one in several)),
+        calibration_CWR=change(*(one.calibration_CWR for one in several)),
     )
 
 
@@ -223,5 +223,5 @@ def draw_run(speeds: Speeds, rng: Generator) -> Paces:
     machine, engine = rng.normal(0, speeds.machine), rng.normal(0, speeds.engine)
     return Paces(
         pace_CWR=speeds.level.pace_CWR + history.pace_CWR[places] + machine + engine,
-        yardstick_CWR=speeds.level.yardstick_CWR + history.yardstick_CWR[places] - machine,
+        calibration_CWR=speeds.level.calibration_CWR + history.calibration_CWR[places] - machine,
     )

@@ -74,7 +74,7 @@ def write_rounds(folder: Path, *, seed: int, noise: float = 0.02, rounds: int = 
                  "prefill_tokens_per_sec": 9000.0, "decode_tokens_per_sec": 900.0,
                  "ttft_sec": [0.04], "latency_sec": [1.3], "tpot_sec": [0.01],
                  "reference_wall_sec": walls[REFERENCE],
-                 "yardstick_sec": 0.01 * machine * math.exp(draw.gauss(0, noise / 2))}
+                 "calibration_sec": 0.01 * machine * math.exp(draw.gauss(0, noise / 2))}
                 for name, wall in walls.items()
             ]  # fmt: skip
     _write_rounds(folder, lines)

@@ -3,7 +3,7 @@
 What disturbs a round only ever makes it slower, so one of the fastest of a cell's rounds stands for
 it. Not the very fastest: on a shared machine quiet moments are rare, and how quiet a run's quietest
 was is luck. What all candidates share is the machine's or the engine's: it is taken off each of
-them, and judged once, against the yardstick. What is left over, spread over the other candidates,
+them, and judged once, against the calibration. What is left over, spread over the other candidates,
 is the noise of one between two runs: the rounds of a run alone would hide what a process keeps for
 as long as it lives. Its scale is Qn, which up to half of the candidates could not move far. Where a
 cell's even rounds say something else than its odd ones, it was disturbed, and is taken to be as
@@ -29,7 +29,7 @@ TOLERANCE = 0.03
 CELL_TOLERANCE = 0.10
 """The same on a single workload."""
 ENGINE_TOLERANCE = 0.05
-"""The same of all candidates: the yardstick is not the engine, and follows the machine less well
+"""The same of all candidates: the calibration is not the engine, and follows the machine less well
 than one candidate follows another."""
 DISTURBED = 0.25
 """A round that takes as much longer than the fastest of its cell was disturbed."""
@@ -46,7 +46,7 @@ ENOUGH = QN_SMALLEST + 1
 FLOOR = 0.01
 """Of a logarithm of speed: noise between runs that their rounds do not show."""
 ENGINE_FLOOR = 0.02
-"""The same of all candidates against the yardstick: only further runs could show it."""
+"""The same of all candidates against the calibration: only further runs could show it."""
 BEYOND_ERROR = 4.0
 """Standard errors from which on a drift stands out."""
 MIN_ROUNDS = 2
@@ -63,8 +63,8 @@ class Paces:
 
     pace_CWR: np.ndarray
     """Of tokens per second."""
-    yardstick_CWR: np.ndarray
-    """Of seconds for the yardstick, beside the round."""
+    calibration_CWR: np.ndarray
+    """Of seconds of the machine calibration, beside the round."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +109,7 @@ class Estimates:
     candidates: dict[int, Estimate]
     """Over a candidate's workloads."""
     engine: Estimate | None
-    """Of all candidates against the yardstick; None where it was not timed."""
+    """Of all candidates against the calibration; None where it was not timed."""
 
 
 def estimate(old: Paces, new: Paces, reference: int | None) -> Estimates:
@@ -231,7 +231,7 @@ def _engine(old: Paces, new: Paces, reference: int | None) -> Estimate | None:
     """
     change_W = _middle(quiet_pace(new.pace_CWR) - quiet_pace(old.pace_CWR), reference)
     known_W = change_W[~np.isnan(change_W)]
-    slower_machine = _quiet_yardstick(new) - _quiet_yardstick(old)
+    slower_machine = _quiet_calibration(new) - _quiet_calibration(old)
     if not len(known_W) or math.isnan(slower_machine):
         return None
     value = float(known_W.mean()) + slower_machine
@@ -240,10 +240,10 @@ def _engine(old: Paces, new: Paces, reference: int | None) -> Estimate | None:
     return Estimate(value=value, noise=noise, tolerance=ENGINE_TOLERANCE, degrees=DEGREES)
 
 
-def _quiet_yardstick(run: Paces) -> float:
+def _quiet_calibration(run: Paces) -> float:
     """As few of all candidates' visits saw it surpassed as of a cell's rounds: so both feel the
     machine alike."""
-    known = run.yardstick_CWR[~np.isnan(run.yardstick_CWR)]
+    known = run.calibration_CWR[~np.isnan(run.calibration_CWR)]
     return float(np.quantile(known, QUIET)) if len(known) else math.nan
 
 

@@ -160,14 +160,14 @@ def paces(runs: Sequence[Rounds], cells: Sequence[tuple[str, str]]) -> list[Pace
     for rounds in runs:
         num_rounds = 1 + max(line.round for cell in cells for line in rounds[cell])
         shape = (len(candidates), len(workloads), num_rounds)
-        pace_CWR, yardstick_CWR = np.full(shape, np.nan), np.full(shape, np.nan)
+        pace_CWR, calibration_CWR = np.full(shape, np.nan), np.full(shape, np.nan)
         for cell in cells:
             for line in rounds[cell]:
                 at = (candidates.index(cell[0]), workloads.index(cell[1]), line.round)
                 if line.wall_sec:
                     pace_CWR[at] = _log((line.prompt_tokens + line.output_tokens) / line.wall_sec)
-                yardstick_CWR[at] = _log(line.yardstick_sec)
-        found.append(Paces(pace_CWR=pace_CWR, yardstick_CWR=yardstick_CWR))
+                calibration_CWR[at] = _log(line.calibration_sec)
+        found.append(Paces(pace_CWR=pace_CWR, calibration_CWR=calibration_CWR))
     return found
 
 
