@@ -152,7 +152,7 @@ class Suite(Record):
     workloads: tuple[Workload, ...] = ()
     rounds: int = Field(default=3, ge=1)
     """How often each workload is timed, the reference candidate in every round."""
-    settle: float | None = Field(default=None, gt=0)
+    target_relative_error: float | None = Field(default=None, gt=0)
     """Rounds end early once a candidate's speed has at most this relative standard error."""
     reference: str = ""
     """The candidate that relative throughput refers to; the largest base, if empty."""

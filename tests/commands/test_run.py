@@ -47,7 +47,7 @@ candidates:
   - {{method: proxy, base: large_base, expert: small_code, antiexpert: small_base}}
   - {{mergekit: soup.yaml}}
 rounds: 20
-settle: 10.0  # a share that any machine has
+target_relative_error: 10.0  # which any machine reaches
 workloads: [{{name: 8/8, prompt_tokens: 8, output_tokens: 8, num_requests: 4}}]
 """
 SOUP = """\

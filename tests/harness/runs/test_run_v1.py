@@ -14,6 +14,7 @@ from stored_run import ASKED, STORED
 
 from melange.harness.records import RoundLine
 from melange.harness.runs.history import read_night
+from melange.harness.runs.manifest import read_manifest
 from melange.harness.runs.reader import _at_once, read_rounds
 from melange.reports.analysis.run import load_run
 
@@ -77,3 +78,13 @@ def test_it_is_a_night_of_a_trend(old: Path) -> None:
         page.read_text() for page in (old.parent / "trends").rglob("*.html")
     )
     assert json.loads((old / "manifest.json").read_text())["schema_version"] == 1
+
+
+def test_its_suite_is_read_under_the_keys_of_today(old: Path) -> None:
+    path = old / "manifest.json"
+    content = json.loads(path.read_text())
+    assert "settle" in content["suite"]
+    path.write_text(json.dumps(content | {"suite": content["suite"] | {"settle": 0.02}}))
+    suite = read_manifest(path).suite
+    assert suite is not None
+    assert suite.target_relative_error == 0.02
