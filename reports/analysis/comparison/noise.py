@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from melange.harness.stats import FEW, QN_SMALLEST, QUIET, halves_apart, qn, quiet_pace
+from melange.harness.stats import FEW, QN_SMALLEST, QUIET, halves_apart, qn, quiet_log_throughput
 
 TOLERANCE = 0.03
 """Rounds that take no more than this share longer are no slow-down that matters."""
@@ -115,7 +115,7 @@ class Estimates:
 def estimate(old: Paces, new: Paces, reference: int | None) -> Estimates:
     """`reference` is the row of the reference candidate. A cell with a single round has none."""
     then_CWR, now_CWR = (steadied(run.pace_CWR) for run in (old, new))
-    change_CW = quiet_pace(now_CWR) - quiet_pace(then_CWR)
+    change_CW = quiet_log_throughput(now_CWR) - quiet_log_throughput(then_CWR)
     own_CW = change_CW - _middle(change_CW, reference)
     gap_CW = np.hypot(halves_apart(then_CWR), halves_apart(now_CWR))
     own_CW[np.isnan(gap_CW)] = np.nan  # a single round: nothing says how sure it is
@@ -229,7 +229,9 @@ def _engine(old: Paces, new: Paces, reference: int | None) -> Estimate | None:
     Where even the fastest rounds lie far apart, other work has slowed them all: by how much, half
     of their gap is a guess at.
     """
-    change_W = _middle(quiet_pace(new.pace_CWR) - quiet_pace(old.pace_CWR), reference)
+    change_W = _middle(
+        quiet_log_throughput(new.pace_CWR) - quiet_log_throughput(old.pace_CWR), reference
+    )
     known_W = change_W[~np.isnan(change_W)]
     slower_machine = _quiet_calibration(new) - _quiet_calibration(old)
     if not len(known_W) or math.isnan(slower_machine):
