@@ -57,15 +57,15 @@ def timed(folder: Path) -> list[str]:
 
 
 def write_rounds(folder: Path, *, seed: int, noise: float = 0.02, rounds: int = 3) -> None:
-    """Each candidate has a pace of its own; rounds and the machine vary by `noise`."""
+    """Each candidate has a speed of its own; rounds and the machine vary by `noise`."""
     draw = random.Random(seed)
     candidates = timed(folder)
-    paces = {name: random.Random(name).uniform(0.5, 2.0) for name in candidates}
+    times = {name: random.Random(name).uniform(0.5, 2.0) for name in candidates}
     lines = []
     for number in range(rounds):
         machine = math.exp(draw.gauss(0, 3 * noise))
         for workload, prompt, output, requests, _ in WORKLOADS:
-            walls = {name: paces[name] * machine * math.exp(draw.gauss(0, noise))
+            walls = {name: times[name] * machine * math.exp(draw.gauss(0, noise))
                      for name in candidates}  # fmt: skip
             lines += [
                 {"schema_version": 1, "candidate": name, "workload": workload, "round": number,

@@ -26,7 +26,7 @@ from report_run import write_lines, write_samples
 
 from melange.harness.stats import holm
 from melange.reports.analysis.comparison import Change, Comparison, Kind, Verdict, compare
-from melange.reports.analysis.comparison.noise import Estimate, Paces, estimate
+from melange.reports.analysis.comparison.noise import Estimate, LogRounds, estimate
 from melange.reports.analysis.comparison.verdict import corrected, smallest_slowdown
 from melange.reports.analysis.run import load_run
 from melange.reports.tables.comparison import comparison_table
@@ -155,10 +155,10 @@ def test_cells_that_could_not_have_been_so_sure_do_not_count():
 )
 def test_what_all_candidates_share_is_no_ones_change(rows, drift):
     """A slower machine leaves each candidate's own change as it was."""
-    pace_CWR = np.array(rows).reshape(len(rows), 2, 3)
-    calibration_CWR = np.zeros_like(pace_CWR)
-    here = Paces(pace_CWR=pace_CWR, calibration_CWR=calibration_CWR)
-    slower = Paces(pace_CWR=pace_CWR - drift, calibration_CWR=calibration_CWR + drift)
+    log_CWR = np.array(rows).reshape(len(rows), 2, 3)
+    calibration_CWR = np.zeros_like(log_CWR)
+    here = LogRounds(throughput_CWR=log_CWR, calibration_CWR=calibration_CWR)
+    slower = LogRounds(throughput_CWR=log_CWR - drift, calibration_CWR=calibration_CWR + drift)
     again = estimate(here, slower, reference=0)
     assert all(abs(one.value) < 1e-9 for one in again.cells.values())
     assert again.engine is not None
@@ -173,8 +173,8 @@ def test_a_candidates_p_is_as_rare_as_it_says(num_candidates):
         change_C = rng.normal(0, 2, num_candidates)  # the tolerance is nothing beside it
         old_CWR = np.zeros((num_candidates, 1, 2))
         old, new = (
-            Paces(pace_CWR=pace_CWR, calibration_CWR=np.zeros_like(old_CWR))
-            for pace_CWR in (old_CWR, old_CWR + change_C[:, None, None])
+            LogRounds(throughput_CWR=log_CWR, calibration_CWR=np.zeros_like(old_CWR))
+            for log_CWR in (old_CWR, old_CWR + change_C[:, None, None])
         )
         p_values += [one.p_value for one in estimate(old, new, None).candidates.values()]
     for alpha in (0.002, 0.01):
