@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from zoo_of_folders import made
 
 from melange.baselines.catalog import methods
-from melange.baselines.entries import candidate_name
+from melange.baselines.options import candidate_name
 from melange.baselines.proxy.tuning import Pair, mix_members
 from melange.baselines.zoo.catalog import open_zoo
 from melange.harness.checkpoints.adapters import check_adapter
