@@ -107,12 +107,12 @@ class Night:
     @cached_property
     def recipes(self) -> dict[str, str]:
         """Candidate -> a hash that changes with its recipe or the checkpoints in it."""
-        prints, told = self.manifest.fingerprints, self.manifest.descriptions
+        fingerprints, told = self.manifest.fingerprints, self.manifest.descriptions
         found = {}
         for one in self.manifest.candidates:
             inputs = told[one.name].inputs if one.name in told else one.recipe.inputs
             recipe = one.recipe.model_dump(mode="json")
-            found[one.name] = _digest(recipe, [prints.get(role) for role in inputs])
+            found[one.name] = _digest(recipe, [fingerprints.get(role) for role in inputs])
         return found
 
     @cached_property
