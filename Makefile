@@ -124,7 +124,7 @@ SEED ?=
 zoo: env
 	@$(VENV)/bin/python -m melange.baselines.zoo.make --roles "$(ROLES)" --seed "$(SEED)"
 
-# make zoo-study [SEEDS="1 2"]   how far two trainings of one recipe lie apart, on every task
+# make zoo-study [SEEDS="1 2"]   how far two trainings of one spec differ, on every task
 # make processor-study           whether scores are the same held to AVX2
 SEEDS ?= 1 2
 .PHONY: zoo-study processor-study

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BeforeValidator
 
-from melange.baselines.entries import OneOrMore
+from melange.baselines.options import Values
 from melange.harness.records import Record
 from melange.harness.roles import Grouping, Lacks, Role, Roles, as_tuple, groups
 
@@ -31,7 +31,7 @@ class SelectionOptions(Record):
     """Roles, or which fine-tunes of a base."""
     base: str = ""
     """Its name, a glob, or `largest`; every base that has such fine-tunes, if empty."""
-    domains: OneOrMore[str] = ()
+    domains: Values[str] = ()
     """Only fine-tunes for one of these."""
     groups: Grouping = "all"
     name: str | None = None

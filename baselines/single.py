@@ -6,17 +6,17 @@ from fnmatch import fnmatchcase
 
 from pydantic import Field
 
-from melange.baselines.entries import OneOrMore
+from melange.baselines.options import Values
 from melange.harness.recipes.weights import Weights
 from melange.harness.records import Candidate, Record
 from melange.harness.roles import Kind, Lacks, Roles
 
 
 class CheckpointOptions(Record):
-    roles: OneOrMore[str] = ()
+    roles: Values[str] = ()
     """Roles or globs; the smallest first of all of these kinds, if empty."""
-    kinds: OneOrMore[Kind] = ("base", "finetune", "mixture")
-    without: OneOrMore[str] = Field(default=(), alias="except")
+    kinds: Values[Kind] = ("base", "finetune", "mixture")
+    without: Values[str] = Field(default=(), alias="except")
 
 
 class Checkpoint:

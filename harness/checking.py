@@ -90,7 +90,7 @@ class Checking:
     """Examples of each kind of request, for each candidate; 0 leaves the check out."""
     unchecked: Collection[str] = ()
     """Candidates that were measured before, and not checked."""
-    spent_sec: float = 0.0
+    elapsed_sec: float = 0.0
     _checkers: list[Checker] = field(default_factory=list)
     _stopped: bool = False
 
@@ -136,7 +136,7 @@ class Checking:
                 raise
         self.close()
         self._dispute()
-        self.spent_sec += time.perf_counter() - start
+        self.elapsed_sec += time.perf_counter() - start
         return True
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from melange.harness.executors.jobs import Timed
-from melange.harness.measure.calibration import YARDSTICK
+from melange.harness.measure.calibration import CALIBRATION
 from melange.harness.measure.collectors import of_scope
 from melange.harness.measure.energy import JOULES
 from melange.harness.measure.latency import LATENCY, TPOT, TTFT
@@ -18,7 +18,7 @@ from melange.harness.measure.summaries import Told, summarize
 from melange.harness.measure.throughput import DECODE, PREFILL, RELATIVE, TOTAL
 from melange.harness.prepare import Prepared
 from melange.harness.records import Measurement, Outcome, RoundLine, Workload
-from melange.harness.stats import pace_error
+from melange.harness.stats import log_throughput_error
 
 
 def cost_records(
@@ -27,9 +27,9 @@ def cost_records(
     timed: Sequence[Timed],
     reference: Sequence[Timed],
 ) -> list[Measurement]:
-    """All of a candidate's records but the tasks'.
+    """All records of a candidate except those of tasks.
 
-    `reference` are the rounds of the reference candidate; without as many, there is no ratio.
+    `reference`: the reference candidate's rounds; if there are fewer of them, no ratio is recorded.
     """
     told = Told(member.candidate.name, member.candidate.family)
     comparable = reference if len(reference) == len(timed) else [None] * len(timed)
@@ -37,10 +37,10 @@ def cost_records(
     for name in (one.name for one in workloads):
         readings = [_readings(name, *both) for both in zip(timed, comparable, strict=True)]
         found = summarize(told._replace(workload=name), _metrics("workload"), readings)
-        # A completed line makes good what failed before it.
+        # Completed lines come first: after a skipped one, they would supersede it.
         records += sorted(found, key=_is_skipped)
     found = summarize(told, _metrics("serving"), [one.readings for one in timed])
-    # The last line says whether the cell is done.
+    # A completed line comes last: the last line says whether the cell is done.
     return records + sorted(found, key=_is_skipped, reverse=True)
 
 
@@ -61,17 +61,17 @@ def _is_skipped(record: Measurement) -> bool:
 
 
 def speed_error(rounds: Mapping[str, Sequence[Timed]]) -> float:
-    """How sure speeds are, as a share: see `pace_error`. NaN of no candidates.
+    """Relative standard error of speeds, see `log_throughput_error`. NaN without candidates.
 
-    `rounds`: candidate -> what was timed, as often for each.
+    `rounds`: candidate -> what was timed, the same number of rounds for each.
     """
-    pace_CWR = np.array(
+    log_throughput_CWR = np.array(
         [
             [[_log_total(one, name) for one in timed] for name in timed[0].rounds]
             for timed in rounds.values()
         ]
     )
-    return pace_error(pace_CWR)
+    return log_throughput_error(log_throughput_CWR)
 
 
 def _log_total(timed: Timed, workload: str) -> float:
@@ -95,7 +95,7 @@ def _line(
     candidate: str, workload: str, number: int, timed: Timed, reference: Timed | None
 ) -> RoundLine:
     mine = timed.rounds[workload]
-    # What is no number is why there is none.
+    # A string is the reason why there is no number.
     known: dict[str, Any] = {
         name: value
         for name, value in {**timed.readings, **mine.readings}.items()
@@ -115,7 +115,7 @@ def _line(
         latency_sec=_to_microseconds(known[LATENCY.name]),
         tpot_sec=_to_microseconds(known[TPOT.name]),
         reference_wall_sec=reference.rounds[workload].wall_sec if reference else None,
-        yardstick_sec=known.get(YARDSTICK.name),
+        calibration_sec=known.get(CALIBRATION.name),
         energy_joules=known.get(JOULES),
     )
 

@@ -40,9 +40,9 @@ class Panel:
     def generate(self, generations: Sequence[Generation]) -> list[Completion]:
         before = self.busy_sec
         found = self._recipe.generate(self, generations)
-        spent = self.busy_sec - before
+        elapsed_sec = self.busy_sec - before
         # No answer is known before the last part has spoken.
-        return [one._replace(timing=Timing(spent, spent)) for one in found]
+        return [one._replace(timing=Timing(elapsed_sec, elapsed_sec)) for one in found]
 
     def score(self, requests: Sequence[Request]) -> list[Score]:
         return self._recipe.score(self, requests)

@@ -29,7 +29,7 @@ class Progress:
         self.left = time_left(plan)
         self._total = len(wanted)
         self._done = sum(cell.done for cell in wanted)
-        self._settles = plan.suite.settle is not None
+        self._may_end_early = plan.suite.target_relative_error is not None
         self._doing = ""
         self._running: Callable[[], Iterable[str]] = tuple
         self._lock = Lock()
@@ -118,7 +118,7 @@ class Progress:
         # Where the estimate is used up, nothing is better than "0 s left".
         if seconds is None or seconds < 1:
             return count
-        return f"{count}, {'at most' if self._settles else 'about'} {spoken(seconds)} left"
+        return f"{count}, {'at most' if self._may_end_early else 'about'} {spoken(seconds)} left"
 
     def _now(self) -> str:
         return " ".join([self._doing, ", ".join(self._running())]).strip()

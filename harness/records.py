@@ -1,13 +1,13 @@
 """The dataflow on one screen.
 
 Suite + Zoo -> Plan of Cells -> Candidate recipes -> Session -> Measurements -> report.
-Records are frozen and validated when constructed. What a recipe is says recipe.py.
+Records are frozen and validated when constructed. Recipes are defined in recipe.py.
 """
 
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, SerializeAsAny, model_validator
 
 from melange.harness.recipe import Recipe, known_recipe
 from melange.harness.recipe import Record as Record
@@ -152,9 +152,8 @@ class Suite(Record):
     workloads: tuple[Workload, ...] = ()
     rounds: int = Field(default=3, ge=1)
     """How often each workload is timed, the reference candidate in every round."""
-    settle: float | None = Field(default=None, gt=0)
-    """Rounds end sooner once a candidate's speed is known to this share: its standard error, as
-    harness.stats.paces reads it off the rounds."""
+    target_relative_error: float | None = Field(default=None, gt=0)
+    """Rounds end early once a candidate's speed has at most this relative standard error."""
     reference: str = ""
     """The candidate that relative throughput refers to; the largest base, if empty."""
     limit: int | None = Field(default=None, ge=1)
@@ -230,9 +229,11 @@ class RoundLine(Record):
     """Per token after the first, of each request with more than one."""
     reference_wall_sec: Amount | None = None
     """The reference candidate's, on this workload in this round."""
-    yardstick_sec: Amount | None = None
-    """Of a fixed piece of work outside the engine, beside this round: a machine that is slower
-    takes longer over it, an engine that is slower does not change it."""
+    calibration_sec: Amount | None = Field(
+        default=None, validation_alias=AliasChoices("calibration_sec", "yardstick_sec")
+    )
+    """Of fixed work outside the engine, beside this round: a slower machine takes longer over it,
+    a slower engine does not. Older lines call it `yardstick_sec`."""
     energy_joules: Amount | None = None
 
 

@@ -25,7 +25,7 @@ from melange.harness.speed_rounds import SpeedRounds
 
 
 @dataclass(slots=True)
-class Spent:
+class PhaseTimings:
     """Seconds by phase, for the manifest."""
 
     build_sec: float = 0.0
@@ -54,7 +54,7 @@ class Runner:
     recorder: Recorder = field(init=False)
     lost: LostCauses = field(default_factory=LostCauses)
     checking: Checking = field(init=False)
-    spent: Spent = field(default_factory=Spent)
+    timings: PhaseTimings = field(default_factory=PhaseTimings)
     shapes: dict[str, EngineShape] = field(default_factory=dict)
     """By candidate."""
     _open: OpenExecutor = field(init=False)
@@ -85,7 +85,7 @@ class Runner:
                 self.live_report.renew()
         finally:
             self.checking.close()
-            self.spent.check_sec = self.checking.spent_sec
+            self.timings.check_sec = self.checking.elapsed_sec
         if self.plan.speed_waits:
             self._time_all(prepared)
 
@@ -113,7 +113,7 @@ class Runner:
                 self._drop(candidate, lacks)
             else:
                 prepared.append(one)
-        self.spent.build_sec += time.perf_counter() - start
+        self.timings.build_sec += time.perf_counter() - start
         return prepared
 
     def _drop(self, candidate: Candidate, reason: str) -> None:
@@ -145,9 +145,9 @@ class Runner:
             with closing(executor):
                 evaluation.run(members)
         finally:
-            self.spent.engine_start_sec += evaluation.start_sec
-            self.spent.inside_engine_sec = self.recorder.inside_engine_sec
-        self.spent.evaluate_sec += time.perf_counter() - start
+            self.timings.engine_start_sec += evaluation.start_sec
+            self.timings.inside_engine_sec = self.recorder.inside_engine_sec
+        self.timings.evaluate_sec += time.perf_counter() - start
 
     def _time_all(self, prepared: Sequence[Prepared]) -> None:
         """The workers are new ones, without the tasks' requests, so that memory is the
@@ -158,4 +158,4 @@ class Runner:
                 self.plan, self.folder, executor, self.recorder, self.progress, self.lost
             )
             rounds.run(prepared, before_first=self.live_report.wait)
-        self.spent.speed_sec += time.perf_counter() - start
+        self.timings.speed_sec += time.perf_counter() - start

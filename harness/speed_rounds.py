@@ -1,4 +1,4 @@
-"""Speed and memory: rounds over all candidates in turn, with nothing at work beside them."""
+"""Speed and memory: rounds over all candidates in turn, while nothing else runs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from melange.harness.recorder import Recorder
 from melange.harness.records import Plan
 from melange.harness.runs.writer import RunFolder
 
-ROUNDS_TO_SETTLE = 8
-"""After as many rounds, and as many more, it is asked whether they suffice."""
+ROUNDS_PER_ERROR_CHECK = 8
+"""The relative error of speeds is computed after every so many rounds."""
 
 
 @dataclass(slots=True)
@@ -29,7 +29,7 @@ class SpeedRounds:
     def run(self, prepared: Sequence[Prepared], *, before_first: Callable[[], None]) -> None:
         """Time the members that are due: in turn, as far as their engines can be alive at once.
 
-        `before_first` is called once engines have started: what works beside them ends there.
+        `before_first` is called once engines have started: it waits for other work to end.
         """
         reference = next(
             (one for one in prepared if one.candidate.name == self.plan.suite.reference), None
@@ -52,7 +52,7 @@ class SpeedRounds:
                 self.lost.note(one, reply)
 
     def _time_in_turn(self, due: Sequence[Prepared], reference: Prepared | None) -> None:
-        """Rounds over all members, the reference in each, so that no one runs in one drift."""
+        """Rounds over all members and the reference, so that drift affects all of them alike."""
         members = {one.candidate.name: one for one in due}
         if reference is not None:
             members = {reference.candidate.name: reference} | members
@@ -67,7 +67,7 @@ class SpeedRounds:
                     del rounds[name]
                     if members[name] in due:
                         self.recorder.fail(members[name].candidate, reply.reason, None)
-            if self._settled(rounds, number + 1):
+            if self._suffice(rounds, number + 1):
                 break
         workloads = self.plan.suite.workloads
         reference_rounds = rounds.get(self.plan.suite.reference, []) if reference else []
@@ -78,13 +78,13 @@ class SpeedRounds:
                 self.folder.append(cost_records(member, workloads, timed, reference_rounds))
         self.progress.timed(members, len(due))
 
-    def _settled(self, rounds: Mapping[str, Sequence[Timed]], num_rounds: int) -> bool:
-        settle = self.plan.suite.settle
-        if not (settle and rounds) or num_rounds % ROUNDS_TO_SETTLE:
+    def _suffice(self, rounds: Mapping[str, Sequence[Timed]], num_rounds: int) -> bool:
+        target = self.plan.suite.target_relative_error
+        if not (target and rounds) or num_rounds % ROUNDS_PER_ERROR_CHECK:
             return False
         error = speed_error(rounds)
         self.progress.say(f"{num_rounds} rounds: a candidate's speed is known to {error:.1%}")
-        return error <= settle
+        return error <= target
 
     def _is_due(self, member: Prepared) -> bool:
         return any(cell.task is None for cell in self.plan.pending(member.candidate.name))

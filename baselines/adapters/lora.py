@@ -6,7 +6,7 @@ Source: Hu et al. 2021, https://arxiv.org/abs/2106.09685.
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from melange.baselines.entries import OneOrMore
+from melange.baselines.options import Values
 from melange.harness.checkpoints.adapters import check_adapter
 from melange.harness.checkpoints.fit import check_full_weights
 from melange.harness.checkpoints.info import copy_companions, inspect
@@ -20,7 +20,7 @@ from melange.harness.roles import Lacks, Roles
 class AdapterOptions(Record):
     base: str = ""
     """A role; the one that each was made for, if empty."""
-    adapters: OneOrMore[str] = ()
+    adapters: Values[str] = ()
     """A role or an absolute folder each; every adapter of the zoo, if empty."""
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from melange.baselines.averaging.trajectory import TrajectoryAverage, TrajectoryOptions, Variant
-from melange.baselines.entries import OneOrMore
+from melange.baselines.options import Values
 
 if TYPE_CHECKING:
     from melange.baselines.averaging.trajectory import State
@@ -19,7 +19,7 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class EmaOptions(TrajectoryOptions):
-    decay: OneOrMore[Decay] = (0.5,)
+    decay: Values[Decay] = (0.5,)
     """Weight that the average keeps at each checkpoint."""
 
 

@@ -16,7 +16,7 @@ from melange.baselines.averaging.trajectory import (
     TrajectoryOptions,
     Variant,
 )
-from melange.baselines.entries import OneOrMore
+from melange.baselines.options import Values
 
 if TYPE_CHECKING:
     from melange.baselines.averaging.trajectory import State
@@ -25,7 +25,7 @@ NumCheckpoints = Annotated[int, Field(ge=2)]
 
 
 class LawaOptions(TrajectoryOptions):
-    k: OneOrMore[NumCheckpoints] = (5,)
+    k: Values[NumCheckpoints] = (5,)
     """How many checkpoints, the latest among them."""
 
 

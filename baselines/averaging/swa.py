@@ -16,7 +16,7 @@ from melange.baselines.averaging.trajectory import (
     TrajectoryOptions,
     Variant,
 )
-from melange.baselines.entries import OneOrMore
+from melange.baselines.options import Values
 
 if TYPE_CHECKING:
     from melange.baselines.averaging.trajectory import State
@@ -25,7 +25,7 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class SwaOptions(TrajectoryOptions):
-    start: OneOrMore[Fraction] = (0.5,)
+    start: Values[Fraction] = (0.5,)
     """Share of the steps that pass before averaging begins."""
 
 

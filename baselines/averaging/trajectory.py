@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import Field
 
-from melange.baselines.entries import OneOrMore, candidate_name
+from melange.baselines.options import Values, candidate_name
 from melange.harness.checkpoints.fit import check_alike
 from melange.harness.checkpoints.info import inspect
 from melange.harness.recipes.weights import Weights
@@ -27,7 +27,7 @@ Step = Annotated[int, Field(gt=0)]
 class TrajectoryOptions(Record):
     run: str = ""
     """A run, or a glob; every run with enough checkpoints, if empty."""
-    at: OneOrMore[Step] = ()
+    at: Values[Step] = ()
     """Average what there is at these steps, rather than at the end."""
     add_end: bool = False
     """Add the role `<run>` itself, one interval past the last step.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Literal
 
-from melange.baselines.entries import OneOrMore, candidate_name
+from melange.baselines.options import Values, candidate_name
 from melange.baselines.selection import SelectionOptions, selected
 from melange.harness.recipes.logit_mix import LogitMix, Member
 from melange.harness.records import Candidate
@@ -17,7 +17,7 @@ Average = Literal["logits", "probabilities"]
 
 
 class EnsembleOptions(SelectionOptions):
-    average: OneOrMore[Average] = ("probabilities",)
+    average: Values[Average] = ("probabilities",)
 
 
 class Ensemble:

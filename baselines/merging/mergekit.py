@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationInfo, field_validator
 
-from melange.baselines.entries import OneOrMore
 from melange.baselines.merging.templates import filled
+from melange.baselines.options import Values
 from melange.baselines.selection import SelectionOptions
 from melange.harness.checkpoints.fit import check_alike, check_full_weights
 from melange.harness.checkpoints.info import copy_companions, inspect
@@ -33,7 +33,7 @@ NOT_MODELS = {"base", "union"}
 
 
 class MergekitOptions(SelectionOptions):
-    config: OneOrMore[Path]
+    config: Values[Path]
     """Files or globs in recipes/ or, if none matches there, in the suite's folder."""
     seed: int = 0
     """Of DARE's and DELLA's random masks."""

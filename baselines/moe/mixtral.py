@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from melange.baselines.entries import candidate_name
+from melange.baselines.options import candidate_name
 from melange.baselines.selection import Models, SelectionOptions, selected
 from melange.harness.checkpoints.configs import read_config
 from melange.harness.checkpoints.fit import check_alike

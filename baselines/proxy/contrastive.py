@@ -8,7 +8,7 @@ al. 2023, https://arxiv.org/abs/2210.15097.
 from collections.abc import Iterator
 from itertools import product
 
-from melange.baselines.entries import OneOrMore, candidate_name
+from melange.baselines.options import Values, candidate_name
 from melange.baselines.proxy.tuning import Alpha
 from melange.baselines.selection import Models, SelectionOptions, selected
 from melange.harness.recipes.logit_mix import LogitMix, Member
@@ -23,7 +23,7 @@ class ContrastiveOptions(SelectionOptions):
     """A role, rather than those."""
     amateur: str = ""
     """A role; the smallest base with the expert's vocabulary, if empty."""
-    alpha: OneOrMore[Alpha] = (0.5,)
+    alpha: Values[Alpha] = (0.5,)
 
 
 class Contrastive:

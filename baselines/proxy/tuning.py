@@ -11,7 +11,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from melange.baselines.entries import OneOrMore, candidate_name
+from melange.baselines.options import Values, candidate_name
 from melange.baselines.selection import of_domains
 from melange.harness.errors import HarnessError
 from melange.harness.recipes.logit_mix import LogitMix, Member
@@ -59,7 +59,7 @@ class ProxyOptions(Record):
     """PEFT adapters over the antiexpert: a role or a folder each."""
     antiexpert: str = ""
     """What the experts were tuned from; what the zoo says that they were, if empty."""
-    domains: OneOrMore[str] = ()
+    domains: Values[str] = ()
     """Only experts for one of these."""
     skip: int = Field(default=0, ge=0)
     """Leave out so many of the first selected experts."""
@@ -67,7 +67,7 @@ class ProxyOptions(Record):
     """Of the rest, at most so many."""
     together: bool = False
     """The experts of a smaller base steer at once, in one candidate."""
-    alpha: OneOrMore[Alpha] = (1.0,)
+    alpha: Values[Alpha] = (1.0,)
     pairs: tuple[Pair, ...] = ()
     """Several experts at once, in one candidate."""
     own_prompt: bool = False

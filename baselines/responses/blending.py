@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 from zlib import crc32
 
-from melange.baselines.entries import candidate_name
+from melange.baselines.options import candidate_name
 from melange.baselines.selection import SelectionOptions, selected
 from melange.harness.recipe import Ability
 from melange.harness.recipes.composite import Composite

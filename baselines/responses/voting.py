@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from melange.baselines.entries import candidate_name
+from melange.baselines.options import candidate_name
 from melange.baselines.selection import SelectionOptions, selected
 from melange.harness.recipe import Ability
 from melange.harness.recipes.composite import Composite, sampled

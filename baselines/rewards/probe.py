@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from melange.baselines.entries import OneOrMore
+from melange.baselines.options import Values
 from melange.harness.cache import cache_dir
 from melange.harness.checkpoints.configs import read_config
 from melange.harness.checkpoints.fit import check_full_weights
@@ -25,7 +25,7 @@ HEAD = "score.weight"
 
 
 class ProbeOptions(Record):
-    models: OneOrMore[str]
+    models: Values[str]
     ridge: float = Field(default=1e-2, gt=0)
     """Weight of half the head's squared norm, against the mean loss of a pair."""
     world_seed: int = 1

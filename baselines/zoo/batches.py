@@ -1,7 +1,7 @@
 """Packs documents into rows of equal length.
 
-Rows start where a document starts, since that is where a prompt starts too. Documents that do
-not fit wait for the next row, and what remains of a row is padding without a loss.
+Each row begins with a document, as prompts do. A document that does not fit waits for the next row;
+the rest of a row is padding, which has no loss.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def batches(
     row_tokens: tuple[int, ...],
     answers_only: bool,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless (tokens, labels), both [rows, row length]; the row lengths come in turn."""
+    """Endless (tokens, labels), both [rows, row length], cycling through the row lengths."""
     encoded = _encode(documents, tokenizer, answers_only)
     pad = _special_token(tokenizer, PAD)
     waiting = list(islice(encoded, LOOK_AHEAD))

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from melange.baselines.zoo.public import PublicZoo
-from melange.baselines.zoo.recipe import Recipe, read_recipe
 from melange.baselines.zoo.shapes import ShapesZoo
 from melange.baselines.zoo.shipped import ShippedZoo
+from melange.baselines.zoo.spec import ZooSpec, read_spec
 from melange.baselines.zoo.train import open_trained
 from melange.harness.contracts import Zoo
 from melange.harness.errors import HarnessError, unknown
@@ -33,7 +33,7 @@ def open_zoo(name: str) -> Zoo:
         path = FOLDER / f"{stem}.yaml"
         if _kind(path) != TRAINED:
             raise HarnessError(f"zoo {name!r}: {stem} is not trained here, so it has no seeds")
-        return _trained(read_recipe(path).with_seed(int(seed)), path)
+        return _trained(read_spec(path).with_seed(int(seed)), path)
     path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     if path.parent == FOLDER and path.stem not in zoo_names():
         raise unknown("zoo", name, zoo_names())
@@ -47,14 +47,14 @@ def _kind(path: Path) -> str:
     return kind
 
 
-def _trained(recipe: Recipe, path: Path) -> Zoo:
-    if recipe.shipped:
-        return ShippedZoo(recipe, path.absolute().with_suffix(""))
-    return open_trained(recipe)
+def _trained(spec: ZooSpec, path: Path) -> Zoo:
+    if spec.shipped:
+        return ShippedZoo(spec, path.absolute().with_suffix(""))
+    return open_trained(spec)
 
 
 OPEN: dict[str, Callable[[Path], Zoo]] = {
-    TRAINED: lambda path: _trained(read_recipe(path), path),
+    TRAINED: lambda path: _trained(read_spec(path), path),
     PUBLIC: PublicZoo.read,
     SHAPES: ShapesZoo.read,
 }

@@ -1,8 +1,8 @@
 """Trains one role of a zoo in a process of its own: `python -m melange.baselines.zoo.fit JOB`.
 
-Prints one line of JSON for every few steps, which the parent shows as progress. Every so many
-steps all that training depends on is saved beside the weights, so that a killed one goes on from
-there and ends with the weights of an uninterrupted one, to the bit.
+Every `STEPS_PER_REPORT` steps it prints a line of JSON, which the parent process shows as progress.
+Every `STEPS_PER_SAVE` steps it saves its whole state, so that a killed training resumes from there
+and ends with bit-identical weights.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from transformers import MixtralForCausalLM, PreTrainedModel, PreTrainedTokenize
 
 from melange.baselines.zoo.batches import IGNORED, batches
 from melange.baselines.zoo.models import save_model, start_model, with_adapter
-from melange.baselines.zoo.recipe import Recipe, Training, parse_recipe
+from melange.baselines.zoo.spec import Training, ZooSpec, parse_spec
 from melange.baselines.zoo.train import RESUME
 from melange.harness.machine import cpu_name
 from melange.tasks.pocket.corpus import base_documents, leading_lists, tuning_documents
@@ -39,11 +39,11 @@ from melange.tasks.pocket.tokens import make_tokenizer
 from melange.tasks.pocket.world import make_world
 
 WARMUP_SHARE = 0.04
-DECAY_SHARE = 0.25  # the rest is held: averages of a trajectory need weights at a full rate
+DECAY_SHARE = 0.25  # before it the rate is constant, as averages of a trajectory need it
 FINAL_RATE_SHARE = 0.05
 WEIGHT_DECAY = 0.01
 MAX_GRADIENT_NORM = 1.0
-BALANCE_COEFFICIENT = 0.02  # of the loss that spreads tokens over the experts
+BALANCE_COEFFICIENT = 0.02  # of the load-balancing loss
 STEPS_PER_REPORT = 10
 STEPS_PER_POINT = 50  # of the loss curve
 STEPS_PER_SAVE = 100
@@ -51,9 +51,9 @@ STEPS_PER_SAVE = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """All paths are absolute; `parent_dir` is where a tuned role starts from."""
+    """All paths are absolute; `parent_dir` is the checkpoint that a tuned role starts from."""
 
-    recipe: Mapping[str, Any]
+    spec: Mapping[str, Any]
     role: str
     out_dir: str
     parent_dir: str | None
@@ -61,8 +61,8 @@ class Job:
 
 
 @dataclass(slots=True)
-class Course:
-    """A training under way, and all that its next step depends on but the text."""
+class TrainingState:
+    """Everything that the next training step depends on, except for the text."""
 
     model: PreTrainedModel
     optimizers: list[Optimizer]
@@ -74,10 +74,10 @@ class Course:
     """Mean of the last report."""
     curve: list[tuple[int, float]] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
-    """Earlier by what processes that were killed had taken."""
+    """Moved back by the seconds of earlier processes that were killed."""
 
     def save(self, path: Path) -> None:
-        """Whole or not at all."""
+        """Atomically: a killed process leaves no partial file under this name."""
         state = {
             "model": self.model.state_dict(),
             "optimizers": [one.state_dict() for one in self.optimizers],
@@ -103,23 +103,23 @@ class Course:
 
 
 def fit(job: Job) -> dict[str, Any]:
-    """Train the job's role into its folder; returns what `done.json` records."""
+    """Train the job's role into its folder; return what `done.json` records."""
     torch.set_num_threads(job.num_threads)
-    recipe = parse_recipe(job.recipe)
-    training = recipe.training(job.role)
-    torch.manual_seed(_seed_of(recipe, job.role))
-    tokenizer = make_tokenizer(recipe.world_seed)
-    model = start_model(recipe.sizes[training.size], tokenizer, job.parent_dir)
+    spec = parse_spec(job.spec)
+    training = spec.training(job.role)
+    torch.manual_seed(_seed_of(spec, job.role))
+    tokenizer = make_tokenizer(spec.world_seed)
+    model = start_model(spec.sizes[training.size], tokenizer, job.parent_dir)
     if training.lora_rank:
         model = with_adapter(model, training.lora_rank)
-    course = _run_steps(model, tokenizer, recipe, job)
+    state = _run_steps(model, tokenizer, spec, job)
     save_model(model, tokenizer, Path(job.out_dir))
     return {
-        "build_sec": round(time.monotonic() - course.started, 2),
+        "build_sec": round(time.monotonic() - state.started, 2),
         "steps": training.steps,
-        "tokens": training.steps * recipe.batch_tokens,
-        "loss": round(course.loss, 4),
-        "curve": course.curve,
+        "tokens": training.steps * spec.batch_tokens,
+        "loss": round(state.loss, 4),
+        "curve": state.curve,
         "precision": "bfloat16" if _has_bfloat16() else "float32",
         "params": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers")},
@@ -128,7 +128,8 @@ def fit(job: Job) -> dict[str, Any]:
 
 
 def rate_share(step: int, training: Training) -> float:
-    """Of the peak rate. Warm up, hold, then fall linearly; tuning falls all the way."""
+    """Learning rate as a share of its peak: warm-up, constant, linear decay. Tuning has no constant
+    part."""
     warmup = max(1, int(training.steps * WARMUP_SHARE))
     decay = training.steps * (1.0 if training.parent else DECAY_SHARE)
     remaining = min(1.0, (training.steps - step) / decay)
@@ -137,42 +138,42 @@ def rate_share(step: int, training: Training) -> float:
 
 
 def _run_steps(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, job: Job
-) -> Course:
-    """Train from where an earlier process of this job was killed, or from the start."""
-    training, out = recipe.training(job.role), Path(job.out_dir)
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, spec: ZooSpec, job: Job
+) -> TrainingState:
+    """Train from the start, or from the last saved state of a killed process of this job."""
+    training, out = spec.training(job.role), Path(job.out_dir)
     optimizers = _optimizers(model, training)
     schedules = [LambdaLR(one, partial(rate_share, training=training)) for one in optimizers]
-    course = Course(model, optimizers, schedules)
+    state = TrainingState(model, optimizers, schedules)
     if (out / RESUME).is_file():
-        course.resume(out / RESUME)
-    kept = set(recipe.trajectory(job.role))
-    data = islice(_role_batches(recipe, job.role, tokenizer), course.step, training.steps)
+        state.resume(out / RESUME)
+    kept = set(spec.trajectory(job.role))
+    data = islice(_role_batches(spec, job.role, tokenizer), state.step, training.steps)
     for tokens, labels in data:
-        _take_step(course, tokens, labels)
-        if course.step % STEPS_PER_REPORT == 0:
-            _report(job.role, course, training.steps)
-        if course.step in kept:
-            save_model(model, tokenizer, out / f"step-{course.step}")
-        if course.step % STEPS_PER_SAVE == 0:
-            course.save(out / RESUME)
-    return course
+        _take_step(state, tokens, labels)
+        if state.step % STEPS_PER_REPORT == 0:
+            _report(job.role, state, training.steps)
+        if state.step in kept:
+            save_model(model, tokenizer, out / f"step-{state.step}")
+        if state.step % STEPS_PER_SAVE == 0:
+            state.save(out / RESUME)
+    return state
 
 
-def _take_step(course: Course, tokens: Tensor, labels: Tensor) -> None:
-    course.loss_sum += _step(course.model, course.optimizers, tokens, labels)
-    for schedule in course.schedules:
+def _take_step(state: TrainingState, tokens: Tensor, labels: Tensor) -> None:
+    state.loss_sum += _step(state.model, state.optimizers, tokens, labels)
+    for schedule in state.schedules:
         schedule.step()
-    course.step += 1
-    if course.step % STEPS_PER_REPORT == 0:
-        course.loss = float(course.loss_sum) / STEPS_PER_REPORT
-        course.loss_sum = torch.zeros(())
-    if course.step % STEPS_PER_POINT == 0:
-        course.curve.append((course.step, round(course.loss, 4)))
+    state.step += 1
+    if state.step % STEPS_PER_REPORT == 0:
+        state.loss = float(state.loss_sum) / STEPS_PER_REPORT
+        state.loss_sum = torch.zeros(())
+    if state.step % STEPS_PER_POINT == 0:
+        state.curve.append((state.step, round(state.loss, 4)))
 
 
 def _optimizers(model: PreTrainedModel, training: Training) -> list[Optimizer]:
-    """AdamW; Muon for the layers' matrices where the recipe gives it a rate.
+    """AdamW; Muon for the layers' matrices where the spec gives it a rate.
 
     With Muon the large base recalls its facts after half as many steps, and a small one after
     more (docs/experiments.md).
@@ -205,18 +206,18 @@ def _step(
 
 @cache
 def _has_bfloat16() -> bool:
-    """Whether the processor multiplies in bfloat16. Without, PyTorch takes 40 times as long for it
-    as for float32 (an AMD EPYC with AVX2)."""
+    """Whether the processor has bfloat16 instructions. Without them, PyTorch takes 40 times as long
+    as in float32 (an AMD EPYC with AVX2)."""
     found = torch.cpu.get_capabilities()
     return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
 
 
 class InFloat32(TorchFunctionMode):
-    """Keeps what would be cast to bfloat16, as `Muon` does with every gradient."""
+    """Turns casts to bfloat16 into no-ops; `Muon` casts every gradient."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is Tensor.bfloat16:
-            return args[0].clone()  # the caller may change what it has cast
+            return args[0].clone()  # the caller may modify its cast tensor in place
         return func(*args, **(kwargs or {}))
 
 
@@ -231,30 +232,30 @@ def _loss(model: PreTrainedModel, tokens: Tensor, labels: Tensor) -> Tensor:
 
 
 def _role_batches(
-    recipe: Recipe, role: str, tokenizer: PreTrainedTokenizerFast
+    spec: ZooSpec, role: str, tokenizer: PreTrainedTokenizerFast
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    training = recipe.training(role)
-    world = make_world(recipe.world_seed)
+    training = spec.training(role)
+    world = make_world(spec.world_seed)
     # Base models of every size read the same text in the same order.
-    rng = random.Random(f"{training.data} {recipe.seed}")
+    rng = random.Random(f"{training.data} {spec.seed}")
     is_base = training.data == "base"
     stream = base_documents(world, rng) if is_base else tuning_documents(world, training.data, rng)
     leading = leading_lists(training.leading_lists, rng)
     return batches(
         chain(leading, stream),
         tokenizer.backend_tokenizer,
-        batch_tokens=recipe.batch_tokens,
-        row_tokens=recipe.row_tokens,
+        batch_tokens=spec.batch_tokens,
+        row_tokens=spec.row_tokens,
         answers_only=not is_base,
     )
 
 
-def _seed_of(recipe: Recipe, role: str) -> int:
-    return random.Random(f"{role} {recipe.seed}").getrandbits(32)
+def _seed_of(spec: ZooSpec, role: str) -> int:
+    return random.Random(f"{role} {spec.seed}").getrandbits(32)
 
 
-def _report(role: str, course: Course, steps: int) -> None:
-    line = {"role": role, "step": course.step, "steps": steps, "loss": course.loss}
+def _report(role: str, state: TrainingState, steps: int) -> None:
+    line = {"role": role, "step": state.step, "steps": steps, "loss": state.loss}
     print(json.dumps(line), flush=True)
 
 

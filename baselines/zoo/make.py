@@ -2,8 +2,8 @@
 
     python -m melange.baselines.zoo.make [--zoo pocket] [--roles "small_mix large_mix"] [--seed N]
 
-A killed training goes on where it was. With another seed than the recipe's nothing is shipped:
-the weights stay in the cache, as the zoo `pocket@N`.
+A killed training resumes where it was. With a seed other than the spec's nothing is shipped: the
+weights stay in the cache, as the zoo `pocket@N`.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-from melange.baselines.zoo.recipe import Recipe, read_recipe
 from melange.baselines.zoo.ship import read_done, ship
 from melange.baselines.zoo.shipped import ShippedZoo
+from melange.baselines.zoo.spec import ZooSpec, read_spec
 from melange.baselines.zoo.train import DONE, TrainedZoo, open_trained
 from melange.baselines.zoo.workers import claimed, num_workers
 from melange.harness.errors import HarnessError
 
 FOLDER = Path(__file__).parent
 ADOPTED = "adopted"
-"""In done.json: the role is a copy of the shipped one, for others to be tuned from."""
+"""Key of done.json: the role is a copy of the shipped one, from which others are tuned."""
 
 
 def main(arguments: list[str]) -> int:
     options = parse(arguments)
     try:
-        recipe = read_recipe(FOLDER / f"{options.zoo}.yaml")
-        owners = {recipe.owner(role)[0]: None for role in options.roles.split()}
-        roles = tuple(owners) or tuple(recipe.roles)
-        if options.seed not in (None, recipe.seed):
-            return train_only(recipe.with_seed(options.seed), roles)
-        return train_and_ship(recipe, roles, FOLDER / options.zoo)
+        spec = read_spec(FOLDER / f"{options.zoo}.yaml")
+        owners = {spec.owner(role)[0]: None for role in options.roles.split()}
+        roles = tuple(owners) or tuple(spec.roles)
+        if options.seed not in (None, spec.seed):
+            return train_only(spec.with_seed(options.seed), roles)
+        return train_and_ship(spec, roles, FOLDER / options.zoo)
     except HarnessError as error:
         print(f"make zoo: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("make zoo: stopped; the same command goes on from here", file=sys.stderr)
+        print("make zoo: interrupted; run the same command to resume", file=sys.stderr)
         return 130
 
 
@@ -51,28 +51,30 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m melange.baselines.zoo.make", description=__doc__
     )
-    parser.add_argument("--zoo", default="pocket", help="a trained zoo of this folder")
-    parser.add_argument("--roles", default="", help="those to train; all if there are none")
-    parser.add_argument("--seed", type=lambda text: int(text) if text else None, help="of the zoo")
+    parser.add_argument("--zoo", default="pocket", help="name of a trained zoo")
+    parser.add_argument("--roles", default="", help="roles to train (default: all)")
+    parser.add_argument(
+        "--seed", type=lambda text: int(text) if text else None, help="seed of the zoo"
+    )
     return parser.parse_args(arguments)
 
 
-def train_only(recipe: Recipe, roles: Collection[str]) -> int:
-    zoo = open_trained(recipe)
+def train_only(spec: ZooSpec, roles: Collection[str]) -> int:
+    zoo = open_trained(spec)
     train(zoo, roles)
-    print(f"{zoo.cache}: run it with `python run_all.py --zoo {recipe.name}`")
+    print(f"{zoo.cache}: run it with `python run_all.py --zoo {spec.name}`")
     return 0
 
 
-def train_and_ship(recipe: Recipe, roles: Collection[str], root: Path) -> int:
+def train_and_ship(spec: ZooSpec, roles: Collection[str], root: Path) -> int:
     check_writable(root)
-    zoo = open_trained(recipe)
-    shipped = ShippedZoo(recipe, root)
+    zoo = open_trained(spec)
+    shipped = ShippedZoo(spec, root)
     with claimed(zoo.cache):
         for role in filter(zoo.ready, roles):
-            if ADOPTED in read_done(zoo, role):  # of a call that was killed
+            if ADOPTED in read_done(zoo, role):  # left by a call that was killed
                 shutil.rmtree(zoo.path(role))
-        for parent in untouched_parents(recipe, roles):
+        for parent in untouched_parents(spec, roles):
             adopt(parent, shipped, zoo)
         train(zoo, roles)
         ship(zoo, roles, shipped)
@@ -95,20 +97,20 @@ def train(zoo: TrainedZoo, roles: Collection[str]) -> None:
         print(f"trained in {seconds / 60:.1f} min, {num_workers()} cores {share:.0%} busy")
 
 
-def untouched_parents(recipe: Recipe, roles: Collection[str]) -> list[str]:
-    """The roles that those to be trained start from, and that are not to be trained themselves."""
-    parents = dict.fromkeys(recipe.training(role).parent for role in roles)
+def untouched_parents(spec: ZooSpec, roles: Collection[str]) -> list[str]:
+    """Parents of `roles` that are not to be trained themselves."""
+    parents = dict.fromkeys(spec.training(role).parent for role in roles)
     return [parent for parent in parents if parent is not None and parent not in roles]
 
 
 def adopt(role: str, shipped: ShippedZoo, zoo: TrainedZoo) -> None:
-    """Tune from the base that is shipped rather than train another one."""
+    """Copy the shipped role into the zoo, so that it is not trained again."""
     if zoo.ready(role):
         return
     try:
         source = shipped.folder(role)
     except HarnessError:
-        return  # damaged or missing: it is trained
+        return  # damaged or missing: it is trained again
     shutil.rmtree(zoo.path(role), ignore_errors=True)
     shutil.copytree(source, zoo.path(role))
     (zoo.path(role) / DONE).write_text(json.dumps({ADOPTED: True}))
@@ -117,7 +119,7 @@ def adopt(role: str, shipped: ShippedZoo, zoo: TrainedZoo) -> None:
 def check_writable(root: Path) -> None:
     """
     Raises:
-        HarnessError: the weights could not be written, which is better known before than after.
+        HarnessError: the folder is not writable; better known before hours of training.
     """
     try:
         root.mkdir(parents=True, exist_ok=True)

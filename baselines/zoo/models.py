@@ -1,4 +1,4 @@
-"""The models that a zoo trains: drawn by shape or read from a folder, and how they are saved."""
+"""The models that a zoo trains: how they are initialized or loaded, and how they are saved."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from melange.baselines.zoo.recipe import Size
+from melange.baselines.zoo.spec import Size
 
-CONTEXT_TOKENS = 256  # the longest rows of a batch: no model has seen a later position
+CONTEXT_TOKENS = 256  # the longest rows of a batch: positions after it are untrained
 STORED = torch.bfloat16
-"""Of the weights on disk; config.json says float32, in which engines compute and tuning goes on.
-A base is rounded before it is tuned, so that what tuning added is all that two files differ in."""
+"""Dtype of the weights on disk; config.json says float32, in which engines compute and tuning
+continues. A base is rounded before it is tuned, so its file and a fine-tune's differ only by what
+tuning added."""
 
 
 def start_model(
     size: Size, tokenizer: PreTrainedTokenizerFast, parent_dir: str | None
 ) -> PreTrainedModel:
-    # Fused attention is several times slower backward on a CPU at these lengths.
+    # Fused attention's backward pass is several times slower on a CPU at these lengths.
     if parent_dir is not None:
         return LlamaForCausalLM.from_pretrained(
             parent_dir, dtype=torch.float32, attn_implementation="eager"
@@ -57,7 +58,7 @@ def start_model(
 
 
 def with_adapter(model: PreTrainedModel, rank: int) -> PeftModel:
-    """Only low-rank updates of the layers' matrices are trained, and saved."""
+    """Trains and saves only low-rank updates of the layers' matrices."""
     config = LoraConfig(
         r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"
     )
@@ -65,7 +66,7 @@ def with_adapter(model: PreTrainedModel, rank: int) -> PeftModel:
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """An adapter is small, and stays in float32."""
+    """In `STORED`; an adapter, which is small, in float32."""
     model.generation_config = GenerationConfig(
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,

@@ -1,4 +1,4 @@
-"""What a running training reports, shown as bars or, where there is no terminal, as lines."""
+"""Progress of trainings: bars on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OnProgress = Callable[[Progress], None]
 
 @contextmanager
 def shown_progress(steps_by_role: dict[str, int]) -> Iterator[OnProgress]:
-    """On stderr: a bar for each role that is training, or a line of all every ten seconds."""
+    """On stderr: a bar for each role in training, or one line for all every ten seconds."""
     if not sys.stderr.isatty():
         yield _lines(steps_by_role)
         return

@@ -1,12 +1,12 @@
 """Zoos whose weights come with the project, opened where they lie.
 
-    pocket.yaml                        the recipe, with `shipped: true`
-    pocket/manifest.json               of each role: its recipe, how it was trained, its checksums
+    pocket.yaml                        the spec, with `shipped: true`
+    pocket/manifest.json               of each role: its spec, how it was trained, its checksums
     pocket/large_base/                 a checkpoint; its weights are its own
     pocket/large_base@1500/            the same run, after 1,500 steps
     pocket/shared/                     what checkpoints have in common, to which they hold links
 
-Nothing is copied, trained or fetched. Each file is held against its checksum before it is used.
+Nothing is copied, trained or fetched. Each file is checked against its checksum before it is used.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from melange.baselines.zoo.recipe import RecipeZoo, recipe_hash
+from melange.baselines.zoo.spec import SpecZoo, spec_hash
 from melange.harness.checkpoints.checksums import file_hash, folder_hash
 from melange.harness.errors import HarnessError
 
@@ -25,7 +25,7 @@ MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
-class ShippedZoo(RecipeZoo):
+class ShippedZoo(SpecZoo):
     """Obeys harness.contracts.Zoo."""
 
     root: Path
@@ -35,15 +35,15 @@ class ShippedZoo(RecipeZoo):
         return folder_hash(self.folder(role))
 
     def missing(self, role: str) -> str:
-        """Always empty: what is not there is no candidate's fault, and ends the run."""
+        """Always empty: a missing file ends the run, as the checkout is damaged."""
         self.folder(role)
         return ""
 
     def folder(self, role: str) -> Path:
-        """The role's checkpoint, once its files are seen to be those of the manifest.
+        """The role's checkpoint, after its files are checked against the manifest.
 
         Raises:
-            HarnessError: a file is missing or another one, or the manifest is of another recipe.
+            HarnessError: a file is missing or differs, or the manifest belongs to another spec.
         """
         if role not in self._checked:
             self._check(role)
@@ -60,7 +60,7 @@ class ShippedZoo(RecipeZoo):
     def manifest(self) -> dict[str, Any]:
         """
         Raises:
-            HarnessError: it is not there, or is none.
+            HarnessError: it is missing or malformed.
         """
         path = self.root / MANIFEST
         try:
@@ -69,17 +69,17 @@ class ShippedZoo(RecipeZoo):
         except OSError:
             raise HarnessError(f"{path} is missing; {self._mend()}") from None
         except (ValueError, KeyError, TypeError):
-            raise HarnessError(f"{path} is no manifest of a zoo; {self._mend()}") from None
+            raise HarnessError(f"{path} is not a zoo manifest; {self._mend()}") from None
 
     def _check(self, role: str) -> None:
-        owner, _ = self.recipe.owner(role)
+        owner, _ = self.spec.owner(role)
         known = self.manifest()["roles"].get(role)
         if known is None:
             raise HarnessError(f"{self.root} has no weights of {role}; {_train(owner)}")
-        if known["recipe_hash"] != recipe_hash(self.recipe, owner):
+        if known["recipe_hash"] != spec_hash(self.spec, owner):
             raise HarnessError(
-                f"{self.root / MANIFEST}: {role} was trained by another recipe than "
-                f"{self.root.name}.yaml has now; {self._mend(role)}"
+                f"{self.root / MANIFEST}: {role} was trained from another spec than "
+                f"{self.root.name}.yaml now has; {self._mend(role)}"
             )
         for name, expected in known["files"].items():
             if problem := _problem(self.root / role / name, expected):
@@ -87,7 +87,7 @@ class ShippedZoo(RecipeZoo):
 
     def _mend(self, role: str = "") -> str:
         restore = f"`git checkout -- {self.root}` restores it"
-        owner = self.recipe.owner(role)[0] if role else ""
+        owner = self.spec.owner(role)[0] if role else ""
         return f"{restore} in a clone, {_train(owner)}"
 
 

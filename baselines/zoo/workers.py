@@ -1,4 +1,4 @@
-"""Training processes: run one, claim a folder against other runs, leave none behind."""
+"""Training processes: starting, locking a folder against other runs, cleaning up."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from melange.baselines.zoo.progress import OnProgress, Progress
-from melange.baselines.zoo.recipe import HOME
+from melange.baselines.zoo.spec import HOME
 
 MAX_WORKERS = 16
 
@@ -39,10 +39,10 @@ class Workers:
                 child.terminate()
 
     def run(self, role: str, job: Mapping[str, object], folder: Path, claim: IO[str]) -> None:
-        """Train into `folder` and return when it is whole; callable from several threads.
+        """Train into `folder`, return when it is complete. Thread-safe.
 
-        The child shares the claim: while it lives on after a killed parent, nobody else writes to
-        its folder.
+        The child inherits the lock: if it outlives a killed parent, nobody else writes to its
+        folder meanwhile.
 
         Raises:
             RuntimeError: training failed; the message ends with the log's last lines.
@@ -69,9 +69,9 @@ class Workers:
 
 @contextmanager
 def claimed(path: Path) -> Iterator[IO[str]]:
-    """Hold a folder against other runs.
+    """Lock a folder against other runs.
 
-    The system lets go once this process and those that were given the claim are dead.
+    The lock is released once this process and all that inherited it have ended.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_suffix(".lock").open("w") as lock:

@@ -73,10 +73,10 @@ def deleted_at_the_end(root: Path) -> Iterator[None]:
 
 
 def artifact_name(
-    candidate: str, recipe: "Weights", prints: Mapping[str, str], method: Method
+    candidate: str, recipe: "Weights", fingerprints: Mapping[str, str], method: Method
 ) -> str:
-    """`prints`: fingerprints of the inputs, by role."""
-    key = content_hash(recipe, prints, implementation(method))
+    """`fingerprints`: of the inputs, by role."""
+    key = content_hash(recipe, fingerprints, implementation(method))
     return f"{re.sub(r'[^a-zA-Z0-9_.@-]', '_', candidate)}-{key}"
 
 
@@ -103,8 +103,8 @@ class Order(NamedTuple):
     method: Builder
     recipe: "Weights"
     folders: Mapping[str, Path]
-    prints: Mapping[str, str]
-    """Fingerprints of the inputs, by role."""
+    fingerprints: Mapping[str, str]
+    """Of the inputs, by role."""
 
     def build(self, path: Path) -> None:
         """Beside `path`, then checked and renamed: a folder under its name is complete."""
@@ -115,7 +115,7 @@ class Order(NamedTuple):
             self._write(scratch)
             done = {
                 "build_sec": time.perf_counter() - start,
-                "inputs": dict(self.prints),
+                "inputs": dict(self.fingerprints),
                 "recipe": self.recipe.model_dump(mode="json"),
             }
             (scratch / DONE).write_text(json.dumps(done, indent=2), encoding="utf-8")

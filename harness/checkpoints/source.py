@@ -106,9 +106,9 @@ class Checkpoints:
         if not self.builds(recipe.method):
             return Made(folders[recipe.inputs[0]])
         builder = cast(Builder, self.method(recipe.method))
-        prints = {role: self.fingerprint(role) for role in folders}
-        own_name = artifact_name(name, recipe, prints, builder)
+        fingerprints = {role: self.fingerprint(role) for role in folders}
+        own_name = artifact_name(name, recipe, fingerprints, builder)
         cached = where(cache_dir(), own_name)
         keep = self.artifacts is None or is_complete(cached)
         path = cached if keep else where(cast(Path, self.artifacts), own_name)
-        return Made(path, Order(name, builder, recipe, folders, prints).build)
+        return Made(path, Order(name, builder, recipe, folders, fingerprints).build)

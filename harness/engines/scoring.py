@@ -1,9 +1,9 @@
-"""Log-likelihood requests, planned so that shared contexts and one-token choices are paid for once.
+"""Plans log-likelihood requests so that each shared context is computed once.
 
-A node is a context with the first tokens of a continuation; asking the engine for one token after
-it yields the log-probability of every continuation token wanted there. Four one-token choices of a
-question are one node. Since a node is a decoding step, logits processors apply to it, which they
-do not to prompt log-probabilities.
+A node is a context and the first tokens of a continuation. Asking the engine for one token after it
+yields the log-probabilities of all tokens that any request wants next: four one-token choices of a
+question are one node. A node is a decoding step, so logits processors apply to it; they do not
+apply to prompt log-probabilities.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,8 +19,8 @@ LONG_CONTINUATION = 4
 
 
 class Prefix(NamedTuple):
-    """What a continuation's next token follows. The two parts are kept apart for members of a mix
-    that see the context in a form of their own."""
+    """The tokens before a continuation's next one. The two parts are kept apart because a member of
+    a mix may see the context in another prompt format."""
 
     context: Tokens
     given: Tokens = ()
@@ -32,32 +32,33 @@ class NodeResult(NamedTuple):
     greedy_token: int
 
 
-Step = tuple[int, int]
-"""A node, by its place, and the token to read there."""
+TokenLookup = tuple[int, int]
+"""The index of a node, and the token whose log-probability is read from it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Nodes:
-    """Prefixes in order of first use, and the steps of each request through them."""
+    """Prefixes in order of first use, and where each request reads its tokens."""
 
     prefixes: Sequence[Prefix]
-    """Each once, or again where more tokens are wanted than one node can tell."""
+    """Each once; more often if more tokens are wanted than one node can report."""
     wanted: Sequence[Tokens]
     """The tokens to read at each prefix, ascending."""
-    steps: Sequence[Sequence[Step]]
+    lookups: Sequence[Sequence[TokenLookup]]
+    """By request, one for each token of its continuation."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScoringPlan:
-    """How a batch is scored: the distinct requests in one pass each, or by nodes."""
+    """How a batch is scored: each distinct request in one pass, or by nodes."""
 
     batch: Sequence[Request]
     one_pass: bool
-    """Prompt log-probabilities are the candidate's, so that long continuations may use them."""
+    """Prompt log-probabilities are those of the candidate, so long continuations may use them."""
     long: Sequence[Request]
     nodes: Nodes
     places: Sequence[int]
-    """Of each request of the batch among `long`, then those of `nodes`."""
+    """For each request of the batch, its index in `long` followed by the requests of `nodes`."""
 
 
 def plan_scoring(batch: Sequence[Request], *, one_pass: bool) -> ScoringPlan:
@@ -73,9 +74,9 @@ def plan_nodes(requests: Sequence[Request]) -> Nodes:
     places: dict[Prefix, int] = {}
     prefixes: list[Prefix] = []
     wanted: list[set[int]] = []
-    steps: list[list[Step]] = []
+    lookups: list[list[TokenLookup]] = []
     for context, continuation in requests:
-        taken: list[Step] = []
+        taken: list[TokenLookup] = []
         for done, token in enumerate(continuation):
             prefix = Prefix(context, continuation[:done])
             place = places.get(prefix)
@@ -85,8 +86,8 @@ def plan_nodes(requests: Sequence[Request]) -> Nodes:
                 wanted.append(set())
             wanted[place].add(token)
             taken.append((place, token))
-        steps.append(taken)
-    return Nodes(prefixes, [tuple(sorted(tokens)) for tokens in wanted], steps)
+        lookups.append(taken)
+    return Nodes(prefixes, [tuple(sorted(tokens)) for tokens in wanted], lookups)
 
 
 def _full(wanted: set[int], token: int) -> bool:
@@ -95,12 +96,12 @@ def _full(wanted: set[int], token: int) -> bool:
 
 def read_scores(nodes: Nodes, results: Sequence[NodeResult]) -> list[Score]:
     """Each request's score from the results of the nodes, in the order of the requests."""
-    return [_read(steps, results) for steps in nodes.steps]
+    return [_read(lookups, results) for lookups in nodes.lookups]
 
 
-def _read(steps: Sequence[Step], results: Sequence[NodeResult]) -> Score:
+def _read(lookups: Sequence[TokenLookup], results: Sequence[NodeResult]) -> Score:
     logprob, greedy = 0.0, True
-    for place, token in steps:
+    for place, token in lookups:
         logprobs, best = results[place]
         logprob += logprobs[token]
         greedy = greedy and best == token
@@ -108,11 +109,11 @@ def _read(steps: Sequence[Step], results: Sequence[NodeResult]) -> Score:
 
 
 class Row(Protocol):
-    """vLLM's, of one token in one place."""
+    """vLLM's entry for one token at one position."""
 
     logprob: float
     rank: int | None
-    """1 for the likeliest."""
+    """1 for the most likely token."""
 
 
 def read_prompt_score(request: Request, rows: Sequence[Mapping[int, Row] | None]) -> Score:

@@ -1,4 +1,4 @@
-"""A fixed piece of work, by which a slower machine can be told from a slower engine."""
+"""Fixed work outside the engine, timed to tell a slower machine from a slower engine."""
 
 import time
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ from melange.harness.measure.metric import Collector, Metric, Watched
 if TYPE_CHECKING:
     from torch import Tensor
 
-YARDSTICK = Metric(
-    name="yardstick_sec", unit="s", label="Yardstick", group="machine", scope="serving",
+CALIBRATION = Metric(
+    name="calibration_sec", unit="s", label="Machine calibration", group="machine", scope="serving",
     summary="median", meaning="fixed work outside the engine: the machine's own speed",
 )  # fmt: skip
 
 LOOP_STEPS = 25_000
 REPEATS = 2
-"""The shortest counts: what interrupts the work only ever adds to it."""
+"""The shortest counts: an interruption can only make the work take longer."""
 
 
 class Kernels(NamedTuple):
@@ -38,13 +38,13 @@ KERNELS = {
 }
 
 
-def yardstick_sec(device: str) -> float:
+def calibration_sec(device: str) -> float:
     """Seconds for a Python loop and a few float32 kernels on the device.
 
-    An engine's step is all of these: Python that schedules, products in a prefill, and in a
-    decoding step a pass over the weights, which feels how much of the memory's bandwidth others
-    take (docs/gate.md). Below 10 ms; the engine must be idle, and may hold any weights. What it
-    allocates (33 MiB on a CPU, 80 MiB on a GPU) it gives back to PyTorch's allocator.
+    An engine's step does all of these: Python schedules, a prefill multiplies matrices, and a
+    decoding step reads all weights, which slows down when others use the memory's bandwidth
+    (docs/gate.md). Takes less than 10 ms; the engine must be idle, and may hold any weights. The
+    33 MiB (CPU) or 80 MiB (GPU) that it allocates go back to PyTorch's allocator.
     """
     import torch
 
@@ -64,14 +64,14 @@ def _once(kernels: Kernels, square: "Tensor", weights: "Tensor", vector: "Tensor
         product = square @ square
     for _ in range(kernels.num_passes):
         passed = weights @ vector
-    float(product[0, 0] + passed[0])  # a GPU has finished them when it can say this
+    float(product[0, 0] + passed[0])  # waits until a GPU has finished
     return time.perf_counter() - start
 
 
 @contextmanager
 def watch(watched: Watched) -> Iterator[None]:
-    watched.readings[YARDSTICK.name] = yardstick_sec(watched.device)
+    watched.readings[CALIBRATION.name] = calibration_sec(watched.device)
     yield
 
 
-COLLECTOR = Collector(metrics=(YARDSTICK,), watch=watch)
+COLLECTOR = Collector(metrics=(CALIBRATION,), watch=watch)

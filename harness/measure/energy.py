@@ -33,9 +33,9 @@ def watch(watched: Watched) -> Iterator[None]:
     yield
     if before is None:
         watched.readings[JOULES_PER_TOKEN.name] = reason
-    elif spent := (pynvml.nvmlDeviceGetTotalEnergyConsumption(gpu) - before) / 1000:
-        watched.readings[JOULES] = spent
-        watched.readings[JOULES_PER_TOKEN.name] = spent / watched.rounds[0].output_tokens
+    elif joules := (pynvml.nvmlDeviceGetTotalEnergyConsumption(gpu) - before) / 1000:
+        watched.readings[JOULES] = joules
+        watched.readings[JOULES_PER_TOKEN.name] = joules / watched.rounds[0].output_tokens
 
 
 COLLECTOR = Collector(metrics=(JOULES_PER_TOKEN,), watch=watch)

@@ -22,7 +22,8 @@ from melange.harness.runs.layout import KEEP, MANIFEST, MEASUREMENTS, REPORT, TR
 from melange.harness.runs.manifest import Manifest, read_manifest
 from melange.harness.runs.reader import read_measurements
 
-YARDSTICK = "yardstick_sec"
+CALIBRATION = ("calibration_sec", "yardstick_sec")
+"""The metric's name, and the one that older runs have."""
 REVISION = "git revision"
 ACCURACY = "accuracy"
 SPEEDS = tuple(one.name for one in METRICS if one.tracked and one.scope == "workload")
@@ -71,8 +72,8 @@ class Night:
     num_unmeasured: int
     """Cells that have come to no end: the run goes on, or stopped half way."""
     note: str
-    yardstick_sec: float | None
-    """The middle round's time for fixed work outside the engine; None where none was kept."""
+    calibration_sec: float | None
+    """Median time of fixed work outside the engine; None where the run has none."""
 
     @property
     def name(self) -> str:
@@ -106,12 +107,12 @@ class Night:
     @cached_property
     def recipes(self) -> dict[str, str]:
         """Candidate -> a hash that changes with its recipe or the checkpoints in it."""
-        prints, told = self.manifest.fingerprints, self.manifest.descriptions
+        fingerprints, told = self.manifest.fingerprints, self.manifest.descriptions
         found = {}
         for one in self.manifest.candidates:
             inputs = told[one.name].inputs if one.name in told else one.recipe.inputs
             recipe = one.recipe.model_dump(mode="json")
-            found[one.name] = _digest(recipe, [prints.get(role) for role in inputs])
+            found[one.name] = _digest(recipe, [fingerprints.get(role) for role in inputs])
         return found
 
     @cached_property
@@ -221,14 +222,19 @@ def read_night(folder: Path) -> Night:
         num_failed=len(failed - completed),
         num_unmeasured=sum((one.candidate, one.task) not in ended for one in manifest.cells),
         note=" ".join(notes),
-        yardstick_sec=_yardstick_sec(lines),
+        calibration_sec=_calibration_sec(lines),
     )
 
 
-def _yardstick_sec(lines: Iterable[Measurement]) -> float | None:
-    """The median candidate's. Older runs have it in their rounds alone, too many to read."""
-    known = [one.value for one in lines if one.metric == YARDSTICK and one.value is not None]
-    middle = statistics.median(known) if known else 0.0
+def _calibration_sec(lines: Iterable[Measurement]) -> float | None:
+    """The median over candidates. The oldest runs have it only in their rounds, which are too many
+    to read."""
+    known = {
+        one.candidate: one.value
+        for one in lines
+        if one.metric in CALIBRATION and one.value is not None
+    }
+    middle = statistics.median(known.values()) if known else 0.0
     return middle if middle > 0 else None
 
 

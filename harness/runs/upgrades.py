@@ -18,6 +18,9 @@ SAME_LINES = frozenset({1, SCHEMA_VERSION})
 """Versions whose lines are read as they are. Of 1, every line ends its cell, which is the default:
 a cell was done where its last line was a result."""
 
+SUITE_KEYS = {"settle": "target_relative_error"}
+"""Old name -> new name."""
+
 
 def upgraded_line(path: Path, number: int, content: Any) -> Content:
     """
@@ -33,7 +36,14 @@ def upgraded_manifest(path: Path, content: Any) -> Content:
         HarnessError: as for lines.
     """
     found = _checked(path, "", content)
-    return _manifest_of_1(found) if found.get("schema_version") == 1 else found
+    found = _manifest_of_1(found) if found.get("schema_version") == 1 else found
+    suite = found.get("suite")
+    return found | {"suite": _renamed(suite)} if isinstance(suite, dict) else found
+
+
+def _renamed(suite: Content) -> Content:
+    """A suite's `target_relative_error` was once called `settle`."""
+    return {SUITE_KEYS.get(key, key): value for key, value in suite.items()}
 
 
 def _checked(path: Path, where: str, content: Any) -> Content:

@@ -13,6 +13,15 @@ from melange.harness.stats.intervals import (
     share_interval,
     wilson_interval,
 )
+from melange.harness.stats.log_throughput import (
+    FEW,
+    QN_SMALLEST,
+    QUIET,
+    halves_apart,
+    log_throughput_error,
+    qn,
+    quiet_log_throughput,
+)
 from melange.harness.stats.means import (
     Means,
     TaskScores,
@@ -23,15 +32,6 @@ from melange.harness.stats.means import (
     rank_groups,
     retained,
     task_means,
-)
-from melange.harness.stats.paces import (
-    FEW,
-    QN_SMALLEST,
-    QUIET,
-    halves_apart,
-    pace_error,
-    qn,
-    quiet_pace,
 )
 from melange.harness.stats.paired import (
     Paired,
@@ -56,11 +56,11 @@ __all__ = [
     "gap_closed",
     "halves_apart",
     "holm",
+    "log_throughput_error",
     "mean_interval",
-    "pace_error",
     "paired_difference",
     "qn",
-    "quiet_pace",
+    "quiet_log_throughput",
     "rank_groups",
     "ratio_interval",
     "retained",

@@ -137,7 +137,7 @@ def measure(study: Study, planned: Planned, progress: Progress, extent: Extent, 
         state = RunState(
             command=_as_typed(prog),
             inputs=inputs(plan, study.zoo),
-            timings=asdict(runner.spent),
+            timings=asdict(runner.timings),
             started=started,
             finished=finished,
             engines=runner.shapes,
@@ -154,7 +154,7 @@ def measure(study: Study, planned: Planned, progress: Progress, extent: Extent, 
         try:
             runner.run()
         except BaseException:
-            write_manifest()  # with what was spent so far
+            write_manifest()  # with the timings so far
             raise
         write_manifest(finished=datetime.now(UTC))
     return runner.recorder.num_failed + runner.recorder.num_disputed

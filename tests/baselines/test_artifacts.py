@@ -23,13 +23,13 @@ def test_a_checkpoint_is_its_own_folder(zoo):
 
 def test_an_artifact_is_built_once_and_again_when_an_input_changes(zoo, cache):
     candidate = one({"method": "swa"})
-    prints = dict.fromkeys(candidate.recipe.inputs, "1")
-    path = made(candidate, zoo, prints)
+    fingerprints = dict.fromkeys(candidate.recipe.inputs, "1")
+    path = made(candidate, zoo, fingerprints)
     built_at = (path / "model.safetensors").stat().st_mtime_ns
-    assert made(candidate, zoo, prints) == path
+    assert made(candidate, zoo, fingerprints) == path
     assert (path / "model.safetensors").stat().st_mtime_ns == built_at
     assert build_seconds(path) >= 0
-    assert made(candidate, zoo, prints | {"large_base@300": "2"}) != path
+    assert made(candidate, zoo, fingerprints | {"large_base@300": "2"}) != path
     assert len(list((cache / "artifacts").iterdir())) == 2
 
 

@@ -25,7 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from melange.harness.stats import wilson_interval  # noqa: E402
 from melange.reports.analysis.comparison import Change, Kind, Verdict  # noqa: E402
-from melange.reports.analysis.comparison.noise import RESTLESS, Paces, unrest  # noqa: E402
+from melange.reports.analysis.comparison.noise import RESTLESS, LogRounds, unrest  # noqa: E402
 from melange.reports.analysis.comparison.speed import speed_estimates  # noqa: E402
 from melange.reports.analysis.comparison.verdict import POWER, judge, smallest_slowdown  # noqa: E402
 from melange.reports.analysis.run import Run, load_run  # noqa: E402
@@ -83,22 +83,26 @@ def forget(cell: Cell, points: float, flips: float, rng: Generator) -> Change | 
     return change_of(cell, replace(pairs, new_N=new_N))
 
 
-def slowed(new: Paces, factor: float, candidate: int | None = None) -> Paces:
+def slowed(new: LogRounds, factor: float, candidate: int | None = None) -> LogRounds:
     """Rounds take `factor` times as long: of one candidate, or of all where it is None."""
-    pace_CWR = new.pace_CWR.copy()
-    pace_CWR[slice(None) if candidate is None else candidate] -= np.log(factor)
-    return replace(new, pace_CWR=pace_CWR)
+    throughput_CWR = new.throughput_CWR.copy()
+    throughput_CWR[slice(None) if candidate is None else candidate] -= np.log(factor)
+    return replace(new, throughput_CWR=throughput_CWR)
 
 
 # --- counted
 
 
-def verdicts(quality: Sequence[Change], old: Paces, new: Paces, speeds: Speeds) -> list[Change]:
+def verdicts(
+    quality: Sequence[Change], old: LogRounds, new: LogRounds, speeds: Speeds
+) -> list[Change]:
     """The regressions that the gate names."""
     return [one for one in judged_all(quality, old, new, speeds) if one.verdict is Verdict.WORSE]
 
 
-def judged_all(quality: Sequence[Change], old: Paces, new: Paces, speeds: Speeds) -> list[Change]:
+def judged_all(
+    quality: Sequence[Change], old: LogRounds, new: LogRounds, speeds: Speeds
+) -> list[Change]:
     """It judges no speed of a restless machine."""
     if is_restless(old, new):
         return judge(quality)
@@ -106,7 +110,7 @@ def judged_all(quality: Sequence[Change], old: Paces, new: Paces, speeds: Speeds
     return judge([*quality, *found])
 
 
-def is_restless(*runs: Paces) -> bool:
+def is_restless(*runs: LogRounds) -> bool:
     return any(unrest(one).lost_candidates > RESTLESS for one in runs)
 
 
@@ -191,7 +195,7 @@ def table(material: Material, runs: Sequence[Run], counts: Sequence[Count], flip
 
 def _about_speeds(speeds: Speeds) -> str:
     rounds = (
-        f"{run.pace_CWR.shape[2]} rounds ({share:.0%} disturbed)"
+        f"{run.throughput_CWR.shape[2]} rounds ({share:.0%} disturbed)"
         for run, share in zip(speeds.runs, speeds.disturbed, strict=True)
     )
     return (

@@ -20,9 +20,9 @@ from melange.harness.stats import QUIET
 from melange.reports.analysis.comparison import Change, Kind, compare
 from melange.reports.analysis.comparison.changes import unjudged
 from melange.reports.analysis.comparison.examples import Pairs, pair_up
-from melange.reports.analysis.comparison.noise import Paces, steadied, unrest
+from melange.reports.analysis.comparison.noise import LogRounds, steadied, unrest
 from melange.reports.analysis.comparison.quality import judged
-from melange.reports.analysis.comparison.speed import by_cell, paces
+from melange.reports.analysis.comparison.speed import by_cell, log_rounds
 from melange.reports.analysis.run import Reading, Run
 
 Generator = np.random.Generator
@@ -43,14 +43,14 @@ class Speeds:
     candidates: list[str]
     workloads: list[str]
     reference: int | None
-    level: Paces
-    """The mean over runs of the quiet rounds' pace, [C, W, 1]."""
-    runs: list[Paces]
+    level: LogRounds
+    """The mean over runs of `quiet_log_throughput`, [C, W, 1]."""
+    runs: list[LogRounds]
     """How each run's rounds lie to that, [C, W, R], all candidates' share taken off."""
     machine: float
     """Standard deviation, between runs, of what all candidates share."""
     engine: float
-    """The same, less what the yardstick explains of it."""
+    """The same, less what the calibration explains of it."""
     noise: float
     """The same between two runs, of what a candidate has for itself over its workloads."""
     disturbed: list[float]
@@ -68,8 +68,8 @@ class Draw:
     """Two runs that differ in noise only."""
 
     quality: list[Change]
-    old: Paces
-    new: Paces
+    old: LogRounds
+    new: LogRounds
 
 
 def load_material(runs: Sequence[Run]) -> Material:
@@ -99,11 +99,11 @@ def _speeds(runs: Sequence[Run]) -> Speeds:
     candidates = list(dict.fromkeys(candidate for candidate, _ in cells))
     suite = runs[0].manifest.suite
     assert suite is not None
-    measured = paces(rounds, cells)
+    measured = log_rounds(rounds, cells)
     # What all candidates share, the gate reads off the rounds as they are, a candidate's own off
     # those without the drift.
     together = [_of_all(one) for one in _levels([_quiet(one) for one in measured])[1]]
-    quiet = [_quiet(replace(one, pace_CWR=steadied(one.pace_CWR))) for one in measured]
+    quiet = [_quiet(replace(one, throughput_CWR=steadied(one.throughput_CWR))) for one in measured]
     level, kept = _levels(quiet)
     shared = [_of_all(one) for one in kept]
     return Speeds(
@@ -115,13 +115,13 @@ def _speeds(runs: Sequence[Run]) -> Speeds:
             _both(lambda a, top, own, all_: a - top + own - all_, *parts)
             for parts in zip(measured, quiet, kept, shared, strict=True)
         ],
-        machine=_size([one.pace_CWR for one in together]),
-        engine=_size([one.pace_CWR + one.yardstick_CWR for one in together]),
+        machine=_size([one.throughput_CWR for one in together]),
+        engine=_size([one.throughput_CWR + one.calibration_CWR for one in together]),
         noise=float(
             np.sqrt(2)
             * np.std(
                 [
-                    (one.pace_CWR - all_.pace_CWR).mean(axis=1)
+                    (one.throughput_CWR - all_.throughput_CWR).mean(axis=1)
                     for one, all_ in zip(kept, shared, strict=True)
                 ]
             )
@@ -130,15 +130,15 @@ def _speeds(runs: Sequence[Run]) -> Speeds:
     )
 
 
-def _quiet(run: Paces) -> Paces:
-    """What stands for a cell, and for its yardstick."""
-    return Paces(
-        pace_CWR=np.quantile(run.pace_CWR, 1 - QUIET, axis=2, keepdims=True),
-        yardstick_CWR=np.quantile(run.yardstick_CWR, QUIET, axis=2, keepdims=True),
+def _quiet(run: LogRounds) -> LogRounds:
+    """What stands for a cell's rounds and for its calibration."""
+    return LogRounds(
+        throughput_CWR=np.quantile(run.throughput_CWR, 1 - QUIET, axis=2, keepdims=True),
+        calibration_CWR=np.quantile(run.calibration_CWR, QUIET, axis=2, keepdims=True),
     )
 
 
-def _levels(runs: Sequence[Paces]) -> tuple[Paces, list[Paces]]:
+def _levels(runs: Sequence[LogRounds]) -> tuple[LogRounds, list[LogRounds]]:
     """The mean of the runs, and how each lies to it."""
     # Runs lie nearer to their own mean than to each other: it took a part of each with it.
     scale = (len(runs) / (len(runs) - 1)) ** 0.5
@@ -146,14 +146,14 @@ def _levels(runs: Sequence[Paces]) -> tuple[Paces, list[Paces]]:
     return level, [_both(lambda a, b: scale * (a - b), one, level) for one in runs]
 
 
-def _of_all(run: Paces) -> Paces:
+def _of_all(run: LogRounds) -> LogRounds:
     return _both(lambda a: np.median(a, axis=0, keepdims=True), run)
 
 
-def _both(change: Callable[..., np.ndarray], *several: Paces) -> Paces:
-    return Paces(
-        pace_CWR=change(*(one.pace_CWR for one in several)),
-        yardstick_CWR=change(*(one.yardstick_CWR for one in several)),
+def _both(change: Callable[..., np.ndarray], *several: LogRounds) -> LogRounds:
+    return LogRounds(
+        throughput_CWR=change(*(one.throughput_CWR for one in several)),
+        calibration_CWR=change(*(one.calibration_CWR for one in several)),
     )
 
 
@@ -218,12 +218,15 @@ def _rows(pairs: Pairs, num_examples: int, rng: Generator) -> np.ndarray:
     return np.array(found[:num_examples])
 
 
-def draw_run(speeds: Speeds, rng: Generator) -> Paces:
+def draw_run(speeds: Speeds, rng: Generator) -> LogRounds:
     """A real run, whose candidates change places, somewhere between the runs as a whole."""
     history = speeds.runs[rng.integers(len(speeds.runs))]
     places = rng.permutation(len(speeds.candidates))
     machine, engine = rng.normal(0, speeds.machine), rng.normal(0, speeds.engine)
-    return Paces(
-        pace_CWR=speeds.level.pace_CWR + history.pace_CWR[places] + machine + engine,
-        yardstick_CWR=speeds.level.yardstick_CWR + history.yardstick_CWR[places] - machine,
+    return LogRounds(
+        throughput_CWR=speeds.level.throughput_CWR
+        + history.throughput_CWR[places]
+        + machine
+        + engine,
+        calibration_CWR=speeds.level.calibration_CWR + history.calibration_CWR[places] - machine,
     )

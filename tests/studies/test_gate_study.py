@@ -27,7 +27,7 @@ def test_it_draws_from_every_cell_and_candidate_that_can_be_compared(material):
     draw = draw_pair(material, 0.0, np.random.default_rng(0))
     assert len(draw.quality) == len(material.cells) == 30
     assert {one.value for one in draw.quality} == {0.0}
-    assert draw.old.pace_CWR.shape == (len(material.speeds.candidates), 7, 3)
+    assert draw.old.throughput_CWR.shape == (len(material.speeds.candidates), 7, 3)
 
 
 def test_flips_go_both_ways(material):
@@ -47,7 +47,7 @@ def test_a_planted_drop_has_its_size(material):
 
 def test_a_planted_slow_down_hits_whom_it_should(material):
     draw = draw_pair(material, 0.0, np.random.default_rng(0))
-    less_CWR = draw.new.pace_CWR - slowed(draw.new, 1.15, 3).pace_CWR
+    less_CWR = draw.new.throughput_CWR - slowed(draw.new, 1.15, 3).throughput_CWR
     assert less_CWR[3] == pytest.approx(np.log(1.15))
     assert np.delete(less_CWR, 3, axis=0) == pytest.approx(0)
 

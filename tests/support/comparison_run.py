@@ -57,15 +57,15 @@ def timed(folder: Path) -> list[str]:
 
 
 def write_rounds(folder: Path, *, seed: int, noise: float = 0.02, rounds: int = 3) -> None:
-    """Each candidate has a pace of its own; rounds and the machine vary by `noise`."""
+    """Each candidate has a speed of its own; rounds and the machine vary by `noise`."""
     draw = random.Random(seed)
     candidates = timed(folder)
-    paces = {name: random.Random(name).uniform(0.5, 2.0) for name in candidates}
+    times = {name: random.Random(name).uniform(0.5, 2.0) for name in candidates}
     lines = []
     for number in range(rounds):
         machine = math.exp(draw.gauss(0, 3 * noise))
         for workload, prompt, output, requests, _ in WORKLOADS:
-            walls = {name: paces[name] * machine * math.exp(draw.gauss(0, noise))
+            walls = {name: times[name] * machine * math.exp(draw.gauss(0, noise))
                      for name in candidates}  # fmt: skip
             lines += [
                 {"schema_version": 1, "candidate": name, "workload": workload, "round": number,
@@ -74,7 +74,7 @@ def write_rounds(folder: Path, *, seed: int, noise: float = 0.02, rounds: int = 
                  "prefill_tokens_per_sec": 9000.0, "decode_tokens_per_sec": 900.0,
                  "ttft_sec": [0.04], "latency_sec": [1.3], "tpot_sec": [0.01],
                  "reference_wall_sec": walls[REFERENCE],
-                 "yardstick_sec": 0.01 * machine * math.exp(draw.gauss(0, noise / 2))}
+                 "calibration_sec": 0.01 * machine * math.exp(draw.gauss(0, noise / 2))}
                 for name, wall in walls.items()
             ]  # fmt: skip
     _write_rounds(folder, lines)

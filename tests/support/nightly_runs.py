@@ -18,7 +18,7 @@ SPEED = {"prefill_tokens_per_sec": 9000.0, "decode_tokens_per_sec": 900.0,
          "latency_sec_p99": 2.6, "relative_throughput": 1.0}  # fmt: skip
 STATIC = {"weights_bytes": 5e6, "kv_bytes_per_token": 1024.0, "total_params": 1.2e6,
           "active_params": 1.2e6, "peak_memory_bytes": 3e7, "build_sec": 2.0,
-          "yardstick_sec": 0.01}  # fmt: skip
+          "calibration_sec": 0.01}  # fmt: skip
 FIRST = datetime(2026, 1, 1, 2, tzinfo=UTC)
 
 Line = dict[str, Any]

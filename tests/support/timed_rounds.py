@@ -29,7 +29,7 @@ def timed(wall_sec: float) -> Timed:
         output_lengths=[1, 3],
     )
     read = with_readings(one)
-    return Timed({"8/8": read, "mixed": read}, {"yardstick_sec": 0.01})
+    return Timed({"8/8": read, "mixed": read}, {"calibration_sec": 0.01})
 
 
 def with_readings(one: Round) -> Round:

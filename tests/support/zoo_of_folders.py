@@ -20,10 +20,10 @@ class FolderZoo:
     reference = ()
 
     def __init__(
-        self, folders: Mapping[str, Path | None], prints: Mapping[str, str] | None = None
+        self, folders: Mapping[str, Path | None], fingerprints: Mapping[str, str] | None = None
     ) -> None:
         """A role without a folder is still to be built."""
-        self._folders, self._prints = folders, prints or {}
+        self._folders, self._fingerprints = folders, fingerprints or {}
         self.roles = tuple(folders)
 
     def related(self) -> list[Role]:
@@ -31,7 +31,7 @@ class FolderZoo:
 
     def fingerprint(self, role: str) -> str:
         folder = self._folders[role]
-        return self._prints.get(role) or (folder_hash(folder) if folder else role)
+        return self._fingerprints.get(role) or (folder_hash(folder) if folder else role)
 
     def missing(self, role: str) -> str:
         return ""
@@ -53,17 +53,17 @@ class FolderZoo:
 
 
 def checkpoints_of(
-    folders: Mapping[str, Path], prints: Mapping[str, str] | None = None
+    folders: Mapping[str, Path], fingerprints: Mapping[str, str] | None = None
 ) -> Checkpoints:
-    return Checkpoints(FolderZoo(folders, prints), methods(), paths=dict(folders))
+    return Checkpoints(FolderZoo(folders, fingerprints), methods(), paths=dict(folders))
 
 
 def made(
-    candidate: Candidate, folders: Mapping[str, Path], prints: Mapping[str, str] | None = None
+    candidate: Candidate, folders: Mapping[str, Path], fingerprints: Mapping[str, str] | None = None
 ) -> Path:
     """The folder of a candidate that is one checkpoint, built where it is not there."""
     recipe: Any = candidate.recipe
-    found = checkpoints_of(folders, prints).made(candidate.name, recipe)
+    found = checkpoints_of(folders, fingerprints).made(candidate.name, recipe)
     return found.path if found.build is None else ensure(found.path, found.build)
 
 

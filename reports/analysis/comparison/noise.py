@@ -3,7 +3,7 @@
 What disturbs a round only ever makes it slower, so one of the fastest of a cell's rounds stands for
 it. Not the very fastest: on a shared machine quiet moments are rare, and how quiet a run's quietest
 was is luck. What all candidates share is the machine's or the engine's: it is taken off each of
-them, and judged once, against the yardstick. What is left over, spread over the other candidates,
+them, and judged once, against the calibration. What is left over, spread over the other candidates,
 is the noise of one between two runs: the rounds of a run alone would hide what a process keeps for
 as long as it lives. Its scale is Qn, which up to half of the candidates could not move far. Where a
 cell's even rounds say something else than its odd ones, it was disturbed, and is taken to be as
@@ -22,14 +22,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from melange.harness.stats import FEW, QN_SMALLEST, QUIET, halves_apart, qn, quiet_pace
+from melange.harness.stats import FEW, QN_SMALLEST, QUIET, halves_apart, qn, quiet_log_throughput
 
 TOLERANCE = 0.03
 """Rounds that take no more than this share longer are no slow-down that matters."""
 CELL_TOLERANCE = 0.10
 """The same on a single workload."""
 ENGINE_TOLERANCE = 0.05
-"""The same of all candidates: the yardstick is not the engine, and follows the machine less well
+"""The same of all candidates: the calibration is not the engine, and follows the machine less well
 than one candidate follows another."""
 DISTURBED = 0.25
 """A round that takes as much longer than the fastest of its cell was disturbed."""
@@ -46,7 +46,7 @@ ENOUGH = QN_SMALLEST + 1
 FLOOR = 0.01
 """Of a logarithm of speed: noise between runs that their rounds do not show."""
 ENGINE_FLOOR = 0.02
-"""The same of all candidates against the yardstick: only further runs could show it."""
+"""The same of all candidates against the calibration: only further runs could show it."""
 BEYOND_ERROR = 4.0
 """Standard errors from which on a drift stands out."""
 MIN_ROUNDS = 2
@@ -58,13 +58,13 @@ it would be 0.6."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Paces:
-    """Of one run, in logarithms."""
+class LogRounds:
+    """Logarithms of what was measured in one run's rounds."""
 
-    pace_CWR: np.ndarray
-    """Of tokens per second."""
-    yardstick_CWR: np.ndarray
-    """Of seconds for the yardstick, beside the round."""
+    throughput_CWR: np.ndarray
+    """In tokens per second."""
+    calibration_CWR: np.ndarray
+    """Of the machine, beside the round, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,13 +109,13 @@ class Estimates:
     candidates: dict[int, Estimate]
     """Over a candidate's workloads."""
     engine: Estimate | None
-    """Of all candidates against the yardstick; None where it was not timed."""
+    """Of all candidates against the calibration; None where it was not timed."""
 
 
-def estimate(old: Paces, new: Paces, reference: int | None) -> Estimates:
+def estimate(old: LogRounds, new: LogRounds, reference: int | None) -> Estimates:
     """`reference` is the row of the reference candidate. A cell with a single round has none."""
-    then_CWR, now_CWR = (steadied(run.pace_CWR) for run in (old, new))
-    change_CW = quiet_pace(now_CWR) - quiet_pace(then_CWR)
+    then_CWR, now_CWR = (steadied(run.throughput_CWR) for run in (old, new))
+    change_CW = quiet_log_throughput(now_CWR) - quiet_log_throughput(then_CWR)
     own_CW = change_CW - _middle(change_CW, reference)
     gap_CW = np.hypot(halves_apart(then_CWR), halves_apart(now_CWR))
     own_CW[np.isnan(gap_CW)] = np.nan  # a single round: nothing says how sure it is
@@ -137,25 +137,25 @@ class Unrest:
     """Expected number of those that had no undisturbed round."""
 
 
-def unrest(run: Paces) -> Unrest:
-    pace_CWR = steadied(run.pace_CWR)
-    behind_CWR = np.fmax.reduce(pace_CWR, axis=2)[:, :, None] - pace_CWR
+def unrest(run: LogRounds) -> Unrest:
+    throughput_CWR = steadied(run.throughput_CWR)
+    behind_CWR = np.fmax.reduce(throughput_CWR, axis=2)[:, :, None] - throughput_CWR
     share = float(np.mean(behind_CWR[~np.isnan(behind_CWR)] > math.log1p(DISTURBED)))
-    num_candidates, _, num_rounds = run.pace_CWR.shape
+    num_candidates, _, num_rounds = run.throughput_CWR.shape
     return Unrest(disturbed=share, lost_candidates=num_candidates * share**num_rounds)
 
 
-def steadied(pace_CWR: np.ndarray) -> np.ndarray:
+def steadied(throughput_CWR: np.ndarray) -> np.ndarray:
     """Without what all candidates share in a round, where that stands out from its own error.
 
     It is the machine's drift within a run. On a restless machine it does not stand out: taken off,
     it would add more noise than it removes.
     """
-    own_CWR = pace_CWR - _nanmedian(pace_CWR, axis=2)[:, :, None]
+    own_CWR = throughput_CWR - _nanmedian(throughput_CWR, axis=2)[:, :, None]
     drift_WR = _nanmedian(own_CWR, axis=0)
     spread_WR = 1.4826 * _nanmedian(np.abs(own_CWR - drift_WR), axis=0)
-    error_WR = spread_WR * math.sqrt(math.pi / 2 / len(pace_CWR))
-    return pace_CWR - np.where(np.abs(drift_WR) > BEYOND_ERROR * error_WR, drift_WR, 0.0)
+    error_WR = spread_WR * math.sqrt(math.pi / 2 / len(throughput_CWR))
+    return throughput_CWR - np.where(np.abs(drift_WR) > BEYOND_ERROR * error_WR, drift_WR, 0.0)
 
 
 def _middle(change_CW: np.ndarray, reference: int | None) -> np.ndarray:
@@ -223,33 +223,36 @@ def _candidates(
     }
 
 
-def _engine(old: Paces, new: Paces, reference: int | None) -> Estimate | None:
+def _engine(old: LogRounds, new: LogRounds, reference: int | None) -> Estimate | None:
     """What all candidates share, less what the machine's own change explains.
 
     Where even the fastest rounds lie far apart, other work has slowed them all: by how much, half
     of their gap is a guess at.
     """
-    change_W = _middle(quiet_pace(new.pace_CWR) - quiet_pace(old.pace_CWR), reference)
+    change_W = _middle(
+        quiet_log_throughput(new.throughput_CWR) - quiet_log_throughput(old.throughput_CWR),
+        reference,
+    )
     known_W = change_W[~np.isnan(change_W)]
-    slower_machine = _quiet_yardstick(new) - _quiet_yardstick(old)
+    slower_machine = _quiet_calibration(new) - _quiet_calibration(old)
     if not len(known_W) or math.isnan(slower_machine):
         return None
     value = float(known_W.mean()) + slower_machine
-    gaps = [float(np.nanmedian(_lead(run.pace_CWR))) for run in (old, new)]
+    gaps = [float(np.nanmedian(_lead(run.throughput_CWR))) for run in (old, new)]
     noise = math.hypot(ENGINE_FLOOR, *(gap / 2 for gap in gaps))
     return Estimate(value=value, noise=noise, tolerance=ENGINE_TOLERANCE, degrees=DEGREES)
 
 
-def _quiet_yardstick(run: Paces) -> float:
+def _quiet_calibration(run: LogRounds) -> float:
     """As few of all candidates' visits saw it surpassed as of a cell's rounds: so both feel the
     machine alike."""
-    known = run.yardstick_CWR[~np.isnan(run.yardstick_CWR)]
+    known = run.calibration_CWR[~np.isnan(run.calibration_CWR)]
     return float(np.quantile(known, QUIET)) if len(known) else math.nan
 
 
-def _lead(pace_CWR: np.ndarray) -> np.ndarray:
+def _lead(throughput_CWR: np.ndarray) -> np.ndarray:
     """How far ahead of the second the fastest round is [C, W]."""
-    ordered_CWR = -np.sort(-pace_CWR, axis=2)  # NaN comes last
+    ordered_CWR = -np.sort(-throughput_CWR, axis=2)  # NaN comes last
     return ordered_CWR[:, :, 0] - ordered_CWR[:, :, 1]
 
 

@@ -16,7 +16,7 @@ from melange.reports.analysis.comparison.noise import (
     MIN_ROUNDS,
     RESTLESS,
     Estimate,
-    Paces,
+    LogRounds,
     estimate,
     unrest,
 )
@@ -103,7 +103,7 @@ def _judged(
 ) -> Iterator[Change]:
     candidates, workloads = axes(cells)
     row = candidates.index(_reference(new)) if _reference(new) in candidates else None
-    then, later = paces([before, now], cells)
+    then, later = log_rounds([before, now], cells)
     restless = _restless("the baseline", then) or _restless("this run", later)
     found = [] if restless else speed_estimates(then, later, row, candidates, workloads)
     left = dict.fromkeys(cells)
@@ -119,7 +119,7 @@ def _judged(
         yield unjudged(Kind.WORKLOAD, candidate, workload, numbers, reason)
 
 
-def _restless(where: str, run: Paces) -> str:
+def _restless(where: str, run: LogRounds) -> str:
     found = unrest(run)
     if found.lost_candidates <= RESTLESS:
         return ""
@@ -130,8 +130,8 @@ def _restless(where: str, run: Paces) -> str:
 
 
 def speed_estimates(
-    old: Paces,
-    new: Paces,
+    old: LogRounds,
+    new: LogRounds,
     reference: int | None,
     candidates: Sequence[str],
     workloads: Sequence[str],
@@ -154,21 +154,23 @@ def axes(cells: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
     return list(dict.fromkeys(c for c, _ in cells)), list(dict.fromkeys(w for _, w in cells))
 
 
-def paces(runs: Sequence[Rounds], cells: Sequence[tuple[str, str]]) -> list[Paces]:
+def log_rounds(runs: Sequence[Rounds], cells: Sequence[tuple[str, str]]) -> list[LogRounds]:
     """Of each run, along `axes(cells)`."""
     candidates, workloads = axes(cells)
     found = []
     for rounds in runs:
         num_rounds = 1 + max(line.round for cell in cells for line in rounds[cell])
         shape = (len(candidates), len(workloads), num_rounds)
-        pace_CWR, yardstick_CWR = np.full(shape, np.nan), np.full(shape, np.nan)
+        throughput_CWR, calibration_CWR = np.full(shape, np.nan), np.full(shape, np.nan)
         for cell in cells:
             for line in rounds[cell]:
                 at = (candidates.index(cell[0]), workloads.index(cell[1]), line.round)
                 if line.wall_sec:
-                    pace_CWR[at] = _log((line.prompt_tokens + line.output_tokens) / line.wall_sec)
-                yardstick_CWR[at] = _log(line.yardstick_sec)
-        found.append(Paces(pace_CWR=pace_CWR, yardstick_CWR=yardstick_CWR))
+                    throughput_CWR[at] = _log(
+                        (line.prompt_tokens + line.output_tokens) / line.wall_sec
+                    )
+                calibration_CWR[at] = _log(line.calibration_sec)
+        found.append(LogRounds(throughput_CWR=throughput_CWR, calibration_CWR=calibration_CWR))
     return found
 
 

@@ -18,7 +18,7 @@ WHOLE = ""
 """The subject of a mean: over the held-out tasks, or over the workloads."""
 MEAN_SPLIT = "held_out"
 OTHER_MACHINE = math.log(1.05)
-"""Ratio of two runs' yardsticks from which on it is named beside a step."""
+"""Ratio of two runs' calibrations from which on it is named beside a step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,9 +223,9 @@ def _event(trend: Trend, step: Step, nights: Sequence[Night]) -> Event:
 
 def _machine(before: Night, now: Night) -> Iterator[str]:
     """Whether the machine itself was slower or faster, by work that no engine takes part in."""
-    if before.yardstick_sec is None or now.yardstick_sec is None:
+    if before.calibration_sec is None or now.calibration_sec is None:
         return
-    ratio = now.yardstick_sec / before.yardstick_sec
+    ratio = now.calibration_sec / before.calibration_sec
     if abs(math.log(ratio)) > OTHER_MACHINE:
         word = "slower" if ratio > 1 else "faster"
         yield f"a machine that took {ratio:.2f} times as long over fixed work: {word} by itself"

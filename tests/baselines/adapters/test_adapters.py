@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from zoo_of_folders import made
 
 from melange.baselines.catalog import methods
-from melange.baselines.entries import candidate_name
+from melange.baselines.options import candidate_name
 from melange.baselines.proxy.tuning import Pair, mix_members
 from melange.baselines.zoo.catalog import open_zoo
 from melange.harness.checkpoints.adapters import check_adapter
@@ -45,9 +45,9 @@ def test_a_merged_adapter_answers_as_peft_does(zoo_folders: Mapping[str, Path]) 
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    prints = {role: role for role in zoo_folders}
+    fingerprints = {role: role for role in zoo_folders}
     recipe = Weights(method="adapter", inputs=("small_base", ADAPTER))
-    merged = made(candidate(recipe), zoo_folders, prints)
+    merged = made(candidate(recipe), zoo_folders, fingerprints)
     ids = torch.arange(5, 60)[None]
     base = AutoModelForCausalLM.from_pretrained(zoo_folders["small_base"], dtype=torch.float32)
     plain = base(ids).logits

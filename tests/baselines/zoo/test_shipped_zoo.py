@@ -12,8 +12,8 @@ from places import ROOT
 
 from melange.baselines.zoo.catalog import open_zoo
 from melange.baselines.zoo.make import check_writable
-from melange.baselines.zoo.recipe import read_recipe
 from melange.baselines.zoo.shipped import ShippedZoo
+from melange.baselines.zoo.spec import read_spec
 from melange.harness.checkpoints.info import inspect, read_headers
 from melange.harness.errors import HarnessError
 
@@ -51,9 +51,9 @@ def edit_manifest(folder: Path, change: Any) -> None:
     path.write_text(json.dumps(manifest))
 
 
-def test_every_role_of_the_recipe_is_opened_in_place(pocket: ShippedZoo) -> None:
+def test_every_role_of_the_spec_is_opened_in_place(pocket: ShippedZoo) -> None:
     folders = pocket.build(pocket.roles)
-    assert set(folders) == set(read_recipe(ZOO / "pocket.yaml").all_roles)
+    assert set(folders) == set(read_spec(ZOO / "pocket.yaml").all_roles)
     assert all(folder.parent.resolve() == ZOO / "pocket" for folder in folders.values())
     assert pocket.wall_seconds(pocket.roles) == 0
 
@@ -73,7 +73,7 @@ def test_all_of_it_is_small(pocket: ShippedZoo) -> None:
 
 def test_the_manifest_says_how_each_role_was_trained(pocket: ShippedZoo) -> None:
     roles = pocket.manifest()["roles"]
-    for role in pocket.recipe.roles:
+    for role in pocket.spec.roles:
         training = roles[role]["training"]
         assert roles[role]["recipe"]["steps"] == training["steps"]
         assert {"torch", "transformers"} <= training["versions"].keys()
@@ -133,13 +133,13 @@ def test_an_archive_without_the_weights_trains_nothing_in_silence(own: Path) -> 
 
 def test_a_manifest_that_is_none_is_named(own: Path) -> None:
     (own / "pocket" / "manifest.json").write_text("{")
-    assert "is no manifest of a zoo" in refused(own)
+    assert "is not a zoo manifest" in refused(own)
 
 
-def test_a_manifest_of_another_recipe_is_named(own: Path) -> None:
+def test_a_manifest_of_another_spec_is_named(own: Path) -> None:
     text = (own / "pocket.yaml").read_text()
     (own / "pocket.yaml").write_text(text.replace("steps: 4500", "steps: 4875"))
-    assert "another recipe than pocket.yaml" in refused(own)
+    assert "another spec than pocket.yaml" in refused(own)
 
 
 def test_a_role_that_the_zoo_lacks_is_named(own: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from places import ROOT
 
 from melange.baselines.zoo.catalog import open_zoo
-from melange.baselines.zoo.recipe import read_recipe
+from melange.baselines.zoo.spec import read_spec
 from melange.baselines.zoo.train import open_trained
 from melange.harness.errors import HarnessError
 
@@ -29,13 +29,13 @@ def test_a_seed_is_part_of_a_trained_zoos_name() -> None:
         open_zoo("poket@3")
 
 
-def test_the_shipped_recipe_names_the_roles_that_suites_rely_on(tmp_path: Path) -> None:
-    zoo = open_trained(read_recipe(ROOT / "baselines" / "zoo" / "pocket.yaml"), cache=tmp_path)
+def test_the_shipped_spec_names_the_roles_that_suites_rely_on(tmp_path: Path) -> None:
+    zoo = open_trained(read_spec(ROOT / "baselines" / "zoo" / "pocket.yaml"), cache=tmp_path)
     domains = ("base", "knowledge", "arithmetic", "instructions", "mix")
     assert {f"{size}_{domain}" for size in ("small", "large") for domain in domains} <= set(
         zoo.roles
     )
-    assert len(zoo.recipe.trajectory("large_base")) >= 6
+    assert len(zoo.spec.trajectory("large_base")) >= 6
     assert zoo.untrained(["small_mix"]) == ("small_base", "small_mix")
     assert zoo.wall_seconds(zoo.roles) >= zoo.seconds("large_base")
 
@@ -51,6 +51,6 @@ def test_planning_imports_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
-def test_a_missing_recipe_is_the_users_mistake(tmp_path: Path) -> None:
+def test_a_missing_spec_is_the_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="cannot be read"):
         open_zoo(str(tmp_path / "nowhere.yaml"))

@@ -1,4 +1,4 @@
-"""The text and the tokenizer that the pocket zoo was trained on: one revision of the recipe."""
+"""The text and the tokenizer that the pocket zoo was trained on: one revision of the spec."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from places import ROOT
 
-from melange.baselines.zoo.recipe import DATA_SETS, REVISION
+from melange.baselines.zoo.spec import DATA_SETS, REVISION
 from melange.tasks.pocket.corpus import base_documents, leading_lists, tuning_documents
 from melange.tasks.pocket.tokens import make_tokenizer
 from melange.tasks.pocket.world import make_world
@@ -20,7 +20,7 @@ TEXTS = {1: "c92b6d9bb72e8ec1"}
 """By revision. Where the text changes on purpose, raise REVISION and train the zoo again."""
 
 
-def test_a_revision_of_the_recipe_has_one_text() -> None:
+def test_a_revision_of_the_spec_has_one_text() -> None:
     world, digest = make_world(1), hashlib.sha256()
     for name in DATA_SETS:
         rng = random.Random(f"{name} 0")

@@ -13,9 +13,9 @@ from melange.baselines.zoo import fit
 from melange.baselines.zoo.fit import InFloat32, Job
 from melange.baselines.zoo.make import adopt, untouched_parents
 from melange.baselines.zoo.progress import Progress
-from melange.baselines.zoo.recipe import Recipe, parse_recipe
 from melange.baselines.zoo.ship import ship
 from melange.baselines.zoo.shipped import ShippedZoo
+from melange.baselines.zoo.spec import ZooSpec, parse_spec
 from melange.baselines.zoo.train import TrainedZoo, open_trained
 from melange.baselines.zoo.workers import Workers
 from melange.harness.errors import HarnessError
@@ -68,15 +68,15 @@ TINY: dict[str, Any] = {
 }
 
 
-def train(recipe: Recipe, cache: Path, *roles: str) -> TrainedZoo:
-    zoo = open_trained(recipe, cache=cache)
+def train(spec: ZooSpec, cache: Path, *roles: str) -> TrainedZoo:
+    zoo = open_trained(spec, cache=cache)
     zoo.build(roles or zoo.roles, on_progress=lambda progress: None)
     return zoo
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> TrainedZoo:
-    return train(parse_recipe(TINY), tmp_path_factory.mktemp("cache"))
+    return train(parse_spec(TINY), tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_a_half_written_folder_is_trained_again(tiny: TrainedZoo) -> None:
 def test_another_seed_gives_other_weights_of_the_same_world(
     tiny: TrainedZoo, tmp_path: Path
 ) -> None:
-    other = train(tiny.recipe.with_seed(3), tmp_path, "small_base")
+    other = train(tiny.spec.with_seed(3), tmp_path, "small_base")
     assert (other.name, other.world_seed) == ("tiny@3", tiny.world_seed)
     assert other.fingerprint("small_base") != tiny.fingerprint("small_base")
 
@@ -139,10 +139,10 @@ class Killed(Exception):
 def test_a_training_killed_again_and_again_ends_with_the_same_weights(
     role: str, tiny: TrainedZoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = Job(recipe=TINY, role=role, out_dir=str(tmp_path), parent_dir=None, num_threads=1)
+    job = Job(spec=TINY, role=role, out_dir=str(tmp_path), parent_dir=None, num_threads=1)
     take_step, steps = fit._take_step, []
 
-    def take_step_or_die(course: fit.Course, *batch: Any) -> None:
+    def take_step_or_die(course: fit.TrainingState, *batch: Any) -> None:
         if course.step == death:
             raise Killed
         take_step(course, *batch)
@@ -165,11 +165,11 @@ def test_a_training_killed_again_and_again_ends_with_the_same_weights(
 
 @pytest.mark.usefixtures("in_this_process")
 def test_a_child_is_tuned_from_the_shipped_base(tiny: TrainedZoo, tmp_path: Path) -> None:
-    shipped = ShippedZoo(tiny.recipe, tmp_path / "shipped")
+    shipped = ShippedZoo(tiny.spec, tmp_path / "shipped")
     shipped.root.mkdir()
-    ship(tiny, tiny.recipe.roles, shipped)
-    zoo = open_trained(tiny.recipe, cache=tmp_path)
-    for parent in untouched_parents(tiny.recipe, ["small_mix"]):
+    ship(tiny, tiny.spec.roles, shipped)
+    zoo = open_trained(tiny.spec, cache=tmp_path)
+    for parent in untouched_parents(tiny.spec, ["small_mix"]):
         adopt(parent, shipped, zoo)
     assert zoo.untrained(["small_mix"]) == ("small_mix",)
     zoo.build(["small_mix"], on_progress=lambda progress: None)
@@ -180,7 +180,7 @@ def test_replaced_weights_do_not_pass_as_the_same_checkpoint(
     tiny: TrainedZoo, tmp_path: Path
 ) -> None:
     shutil.copytree(tiny.cache, tmp_path / "zoo" / "tiny")
-    copy = open_trained(tiny.recipe, cache=tmp_path)
+    copy = open_trained(tiny.spec, cache=tmp_path)
     assert copy.fingerprint("small_mix") == tiny.fingerprint("small_mix")
     shutil.copyfile(
         tiny.path("small_base") / "model.safetensors", copy.path("small_mix") / "model.safetensors"
@@ -198,8 +198,8 @@ def test_weights_are_stored_rounded_and_tuned_from_what_is_stored(tiny: TrainedZ
 
 
 def test_a_shipped_zoo_is_the_trained_one(tiny: TrainedZoo, tmp_path: Path) -> None:
-    shipped = ShippedZoo(tiny.recipe, tmp_path)
-    ship(tiny, tiny.recipe.roles, shipped)
+    shipped = ShippedZoo(tiny.spec, tmp_path)
+    ship(tiny, tiny.spec.roles, shipped)
     for role in tiny.roles:
         assert shipped.fingerprint(role) == tiny.fingerprint(role)
     assert (tmp_path / "small_base@20" / "model.safetensors").is_symlink()
@@ -212,17 +212,17 @@ def test_a_shipped_zoo_is_the_trained_one(tiny: TrainedZoo, tmp_path: Path) -> N
 def test_one_role_is_shipped_beside_the_others(
     tiny: TrainedZoo, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shipped = ShippedZoo(tiny.recipe, tmp_path)
-    ship(tiny, tiny.recipe.roles, shipped)
+    shipped = ShippedZoo(tiny.spec, tmp_path)
+    ship(tiny, tiny.spec.roles, shipped)
     before = (tmp_path / "mixture_base" / "model.safetensors").stat().st_ino
-    (tmp_path / "role_of_an_earlier_recipe").mkdir()
+    (tmp_path / "role_of_an_earlier_spec").mkdir()
     shutil.copytree(tiny.cache, tmp_path / "again" / "zoo" / "tiny")
-    other = open_trained(tiny.recipe, cache=tmp_path / "again")
-    ship(other, ["small_base"], ShippedZoo(tiny.recipe, tmp_path))
+    other = open_trained(tiny.spec, cache=tmp_path / "again")
+    ship(other, ["small_base"], ShippedZoo(tiny.spec, tmp_path))
     assert (tmp_path / "mixture_base" / "model.safetensors").stat().st_ino == before
-    assert ShippedZoo(tiny.recipe, tmp_path).build(tiny.roles)
-    assert not (tmp_path / "role_of_an_earlier_recipe").exists()
-    assert "earlier base" not in capsys.readouterr().out  # the same recipe, the same weights
+    assert ShippedZoo(tiny.spec, tmp_path).build(tiny.roles)
+    assert not (tmp_path / "role_of_an_earlier_spec").exists()
+    assert "earlier base" not in capsys.readouterr().out  # the same spec, the same weights
 
 
 @pytest.mark.parametrize("role", ["small_base", "mixture_base"])
@@ -253,12 +253,12 @@ def test_a_mixture_has_the_names_that_vllm_loads(tiny: TrainedZoo) -> None:
         assert f"model.layers.0.block_sparse_moe.experts.3.{matrix}.weight" in names
 
 
-def test_a_parents_recipe_changes_where_its_children_are_cached(
+def test_a_parents_spec_changes_where_its_children_are_cached(
     tiny: TrainedZoo, tmp_path: Path
 ) -> None:
     base = TINY["roles"]["small_base"] | {"steps": 21}
     changed = TINY | {"roles": TINY["roles"] | {"small_base": base}}
-    other = open_trained(parse_recipe(changed), cache=tmp_path)
+    other = open_trained(parse_spec(changed), cache=tmp_path)
     assert other.path("small_mix").name != tiny.path("small_mix").name
     assert other.path("mixture_base").name == tiny.path("mixture_base").name
 

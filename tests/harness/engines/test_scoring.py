@@ -77,5 +77,5 @@ def test_more_choices_than_a_node_can_tell_make_another_node() -> None:
     nodes = plan_nodes(asked)
     assert nodes.prefixes == [Prefix((1,))] * 3
     assert [len(wanted) for wanted in nodes.wanted] == [128, 128, 45]
-    read = [nodes.wanted[place].index(token) for ((place, token),) in nodes.steps]
+    read = [nodes.wanted[place].index(token) for ((place, token),) in nodes.lookups]
     assert len(read) == len(asked)

@@ -157,9 +157,9 @@ def test_the_peak_holds_weights_pool_and_activations(served: list[Timed]) -> Non
 
 
 @pytest.mark.slow
-def test_a_round_has_a_yardstick_beside_it_and_no_energy_on_a_cpu(served: list[Timed]) -> None:
+def test_a_round_has_a_calibration_beside_it_and_no_energy_on_a_cpu(served: list[Timed]) -> None:
     for one in served:
-        assert 0 < one.readings["yardstick_sec"] < 5
+        assert 0 < one.readings["calibration_sec"] < 5
         for part in one.rounds.values():
             assert not {JOULES, JOULES_PER_TOKEN.name} & part.readings.keys()
 

@@ -28,7 +28,7 @@ lines = st.builds(
     latency_sec=several,
     tpot_sec=several,
     reference_wall_sec=st.none() | seconds,
-    yardstick_sec=st.none() | seconds,
+    calibration_sec=st.none() | seconds,
     energy_joules=st.none() | seconds,
 )
 
@@ -124,7 +124,7 @@ def test_each_workload_and_round_has_a_line_with_the_reference_of_its_round() ->
     assert found[0].ttft_sec == (0.1, 0.2)
     assert found[0].latency_sec == (0.1, 0.6)
     assert found[0].tpot_sec == (pytest.approx(0.2),)
-    assert found[0].yardstick_sec == 0.01
+    assert found[0].calibration_sec == 0.01
 
 
 def test_a_reference_that_broke_is_no_reference() -> None:

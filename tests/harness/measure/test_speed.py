@@ -12,7 +12,7 @@ from timed_rounds import prepared, with_readings
 
 from melange.harness.costs import cost_records
 from melange.harness.executors.jobs import Timed
-from melange.harness.measure.calibration import yardstick_sec
+from melange.harness.measure.calibration import calibration_sec
 from melange.harness.measure.speed import Round, time_workload
 from melange.harness.records import Measurement, Workload
 from melange.harness.requests import Completion, Generation, Timing
@@ -100,14 +100,14 @@ def test_a_round_counts_what_was_sent_and_what_came_back() -> None:
     assert found.started.endswith("+00:00")
 
 
-def test_the_yardstick_takes_some_milliseconds() -> None:
-    assert 1e-4 < yardstick_sec("cpu") < 5
+def test_the_calibration_takes_some_milliseconds() -> None:
+    assert 1e-4 < calibration_sec("cpu") < 5
 
 
-def test_the_yardstick_gives_back_what_it_allocates() -> None:
-    yardstick_sec("cpu")
+def test_the_calibration_gives_back_what_it_allocates() -> None:
+    calibration_sec("cpu")
     before = Process().memory_info().rss
-    yardstick_sec("cpu")
+    calibration_sec("cpu")
     assert Process().memory_info().rss - before < 8 << 20
 
 

@@ -12,6 +12,10 @@ import pytest
 from command_line import run_here
 from stored_run import ASKED, STORED
 
+from melange.harness.records import RoundLine
+from melange.harness.runs.history import read_night
+from melange.harness.runs.manifest import read_manifest
+from melange.harness.runs.reader import _at_once, read_rounds
 from melange.reports.analysis.run import load_run
 
 RECORDS = ("measurements.jsonl", "rounds.jsonl", "checks.jsonl")
@@ -33,6 +37,13 @@ def test_it_is_read_to_the_number() -> None:
     scores = run.scores("large_base", "pocket_arithmetic")
     assert scores is not None
     assert scores.values_N.sum() == 1
+
+
+def test_its_machine_calibration_is_read_under_its_old_name() -> None:
+    rounds = STORED / "rounds.jsonl"
+    assert all(one.calibration_sec for one in read_rounds(rounds))
+    assert _at_once(rounds.read_bytes(), RoundLine) is not None
+    assert read_night(STORED).calibration_sec == pytest.approx(0.011309793)
 
 
 def test_it_is_resumed_and_nothing_is_measured_again(old: Path) -> None:
@@ -67,3 +78,13 @@ def test_it_is_a_night_of_a_trend(old: Path) -> None:
         page.read_text() for page in (old.parent / "trends").rglob("*.html")
     )
     assert json.loads((old / "manifest.json").read_text())["schema_version"] == 1
+
+
+def test_its_suite_is_read_under_the_keys_of_today(old: Path) -> None:
+    path = old / "manifest.json"
+    content = json.loads(path.read_text())
+    assert "settle" in content["suite"]
+    path.write_text(json.dumps(content | {"suite": content["suite"] | {"settle": 0.02}}))
+    suite = read_manifest(path).suite
+    assert suite is not None
+    assert suite.target_relative_error == 0.02

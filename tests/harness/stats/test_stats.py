@@ -17,11 +17,11 @@ from statsmodels.stats.proportion import proportion_confint
 from melange.harness.stats import (
     TaskScores,
     holm,
+    log_throughput_error,
     mean_interval,
-    pace_error,
     paired_difference,
     qn,
-    quiet_pace,
+    quiet_log_throughput,
     ratio_interval,
     score_interval,
     sign_flip_p,
@@ -121,18 +121,18 @@ def test_one_round_has_a_ratio_and_no_interval() -> None:
 
 
 @pytest.mark.parametrize("lasts", [1, 3])
-def test_the_error_of_a_pace_is_the_spread_of_paces(lasts: int) -> None:
+def test_the_error_of_a_log_throughput_is_its_spread_over_runs(lasts: int) -> None:
     rng = np.random.default_rng(0)
     slower_CWR = rng.exponential(0.1, (800, 3, 288 // lasts))  # what disturbs only ever slows
-    pace_CWR = -np.repeat(slower_CWR, lasts, axis=2)
-    spread = quiet_pace(pace_CWR).mean(axis=1).std()
-    assert pace_error(pace_CWR) == pytest.approx(spread, rel=0.1)
+    log_throughput_CWR = -np.repeat(slower_CWR, lasts, axis=2)
+    spread = quiet_log_throughput(log_throughput_CWR).mean(axis=1).std()
+    assert log_throughput_error(log_throughput_CWR) == pytest.approx(spread, rel=0.1)
 
 
-def test_what_slows_all_candidates_alike_is_no_error_of_a_pace() -> None:
+def test_what_slows_all_candidates_alike_is_no_error_of_a_log_throughput() -> None:
     drift_R = np.linspace(0, 0.5, 48)
-    assert pace_error(np.zeros((5, 2, 48)) - drift_R) == pytest.approx(0, abs=1e-12)
-    assert math.isnan(pace_error(np.zeros((5, 2, 4))))
+    assert log_throughput_error(np.zeros((5, 2, 48)) - drift_R) == pytest.approx(0, abs=1e-12)
+    assert math.isnan(log_throughput_error(np.zeros((5, 2, 4))))
 
 
 @settings(max_examples=15)  # statsmodels collects garbage in every call

@@ -20,7 +20,7 @@ from report_run import write_lines
 
 from melange.harness.stats import holm
 from melange.reports.analysis.comparison import Kind, Verdict, compare
-from melange.reports.analysis.comparison.noise import Estimate, Paces, estimate
+from melange.reports.analysis.comparison.noise import Estimate, LogRounds, estimate
 from melange.reports.analysis.comparison.verdict import corrected, smallest_slowdown
 from melange.reports.analysis.run import load_run
 from melange.reports.tables.comparison_markdown import comparison_markdown
@@ -114,10 +114,10 @@ def test_cells_that_could_not_have_been_so_sure_do_not_count():
 )
 def test_what_all_candidates_share_is_no_ones_change(rows, drift):
     """A slower machine leaves each candidate's own change as it was."""
-    pace_CWR = np.array(rows).reshape(len(rows), 2, 3)
-    yardstick_CWR = np.zeros_like(pace_CWR)
-    here = Paces(pace_CWR=pace_CWR, yardstick_CWR=yardstick_CWR)
-    slower = Paces(pace_CWR=pace_CWR - drift, yardstick_CWR=yardstick_CWR + drift)
+    log_CWR = np.array(rows).reshape(len(rows), 2, 3)
+    calibration_CWR = np.zeros_like(log_CWR)
+    here = LogRounds(throughput_CWR=log_CWR, calibration_CWR=calibration_CWR)
+    slower = LogRounds(throughput_CWR=log_CWR - drift, calibration_CWR=calibration_CWR + drift)
     again = estimate(here, slower, reference=0)
     assert all(abs(one.value) < 1e-9 for one in again.cells.values())
     assert again.engine is not None
@@ -132,8 +132,8 @@ def test_a_candidates_p_is_as_rare_as_it_says(num_candidates):
         change_C = rng.normal(0, 2, num_candidates)  # the tolerance is nothing beside it
         old_CWR = np.zeros((num_candidates, 1, 2))
         old, new = (
-            Paces(pace_CWR=pace_CWR, yardstick_CWR=np.zeros_like(old_CWR))
-            for pace_CWR in (old_CWR, old_CWR + change_C[:, None, None])
+            LogRounds(throughput_CWR=log_CWR, calibration_CWR=np.zeros_like(old_CWR))
+            for log_CWR in (old_CWR, old_CWR + change_C[:, None, None])
         )
         p_values += [one.p_value for one in estimate(old, new, None).candidates.values()]
     for alpha in (0.002, 0.01):
@@ -182,7 +182,7 @@ def test_a_slow_reference_is_named_and_not_taken_for_the_others_speed(pair):
     assert comparison.improvements == []
 
 
-def test_a_slow_engine_shows_against_the_yardstick(pair):
+def test_a_slow_engine_shows_against_the_calibration(pair):
     slow_down(pair[1], 1.25)
     (found,) = compared(pair).regressions
     assert found.kind is Kind.ENGINE
@@ -193,7 +193,7 @@ def test_a_slow_machine_is_no_regression(pair):
     path = pair[1] / "rounds.jsonl"
     lines = [json.loads(line) for line in path.open()]
     for line in lines:
-        for key in ("wall_sec", "reference_wall_sec", "yardstick_sec"):
+        for key in ("wall_sec", "reference_wall_sec", "calibration_sec"):
             line[key] *= 1.5
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert compared(pair).regressions == []

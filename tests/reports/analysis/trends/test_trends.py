@@ -124,7 +124,7 @@ def test_a_step_says_whether_the_machine_itself_was_slower(
     factor: float, words: str, tmp_path: Path
 ) -> None:
     slower = change(metric="total_tokens_per_sec")(30, 1 / 1.3)
-    machine = change(metric="yardstick_sec")(30, factor)
+    machine = change(metric="calibration_sec")(30, factor)
     write_history(tmp_path, NIGHTS, lambda night, line: machine(night, slower(night, line)))
     history = read_history(tmp_path)
     found = [

@@ -1,4 +1,4 @@
-"""What the options of a suite's candidate entries share."""
+"""What methods' options share: sweeps over values, and candidates' names."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
@@ -12,15 +12,15 @@ def as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
-OneOrMore = Annotated[tuple[T, ...], BeforeValidator(as_tuple)]
-"""A value or a list of them: one candidate each."""
+Values = Annotated[tuple[T, ...], BeforeValidator(as_tuple)]
+"""Sweep values: one, or a list; each makes a candidate of its own."""
 
 
 def candidate_name(given: str | None, single: bool, *parts: str, tag: Sequence[str] = ()) -> str:
-    """The name that the entry gives, or one from its parts.
+    """The name that the entry gives, or the parts joined by hyphens.
 
-    An entry with several candidates keeps the parts behind its name, so that they differ. `tag`
-    tells apart those of several groups of models.
+    If the entry makes several candidates, the parts after the first follow its name, so that names
+    differ. `tag` names the group of models, where there are several.
     """
     named = [given] if given and single else [given or parts[0], *parts[1:]]
     return "-".join([*named, *tag])

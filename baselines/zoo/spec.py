@@ -1,6 +1,6 @@
-"""What a trained zoo is made of, read from YAML and checked before anything is trained.
+"""The spec of a trained zoo, read from YAML and checked before anything is trained.
 
-Nothing here imports torch: a plan that only asks what is ready must answer at once.
+Nothing here imports torch: plans must answer at once.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from melange.tasks.pocket.tokens import VOCABULARY_SIZE
 HOME = Path(__file__).parents[3]
 """The folder that holds the package."""
 REVISION = 1
-"""Raise it when the world, its text, the tokenizer or the training change: what was trained by an
-earlier revision is then trained again. test_zoo_text.py notices a changed text."""
+"""Increment it when the world, its text, the tokenizer or the training change: everything is then
+trained again. test_zoo_text.py notices changed text."""
 DOMAINS = ("knowledge", "arithmetic", "instructions")
 DATA_SETS = ("base", *DOMAINS, "mix")
 LIKE, SHIPPED = "like", "shipped"
@@ -41,7 +41,7 @@ class Size:
     num_experts: int = 0
     experts_per_token: int = 0
     tied: bool = False
-    """One matrix is embedding and head."""
+    """Embedding and head share one matrix."""
 
     def __post_init__(self) -> None:
         if self.width % self.heads or self.width // self.heads not in (32, 64):
@@ -53,7 +53,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """How one role comes about; `seconds` is what it took where the recipe was written."""
+    """How one role is trained; `seconds` is what it took the author of the spec."""
 
     size: str
     data: str
@@ -65,9 +65,9 @@ class Training:
     trajectory_from: int = 0
     """The first step of the trajectory; `trajectory_every` where it is 0."""
     leading_lists: int = 0
-    """Documents that a base reads before the mixed text."""
+    """Documents, each a list, that a base is trained on before the mixed text."""
     muon_learning_rate: float = 0.0
-    """Peak rate of the layers' matrices under Muon; 0: AdamW trains them like the rest."""
+    """Peak learning rate of Muon, for the layers' matrices; 0: AdamW trains them too."""
     lora_rank: int = 0
     """Train a PEFT adapter of this rank over the parent instead of all weights."""
 
@@ -77,7 +77,7 @@ class Training:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class ZooSpec:
     """A whole zoo. Every batch holds `batch_tokens`, in rows of each length in turn."""
 
     name: str
@@ -89,9 +89,9 @@ class Recipe:
     sizes: dict[str, Size] = field(repr=False)
     roles: dict[str, Training] = field(repr=False)
     prompts: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
-    """Of each data set, a few of what it is about."""
+    """By data set, a few examples of its prompts."""
     shipped: bool = False
-    """Its weights lie in the folder beside its file, of the same name."""
+    """Its weights are in the folder of the same name beside its file."""
 
     def __post_init__(self) -> None:
         for role, training in self.roles.items():
@@ -129,32 +129,32 @@ class Recipe:
         steps = (f"{role}@{step}" for role in self.roles for step in self.trajectory(role))
         return (*self.roles, *steps)
 
-    def with_seed(self, seed: int) -> Recipe:
-        """The same zoo trained with other draws: weights and order of the text, not the world."""
+    def with_seed(self, seed: int) -> ZooSpec:
+        """The same zoo, in the same world, with other weights and text in another order."""
         return replace(self, name=f"{self.name}@{seed}", seed=seed, shipped=False)
 
 
-def read_recipe(path: Path) -> Recipe:
-    """The recipe of a zoo file.
+def read_spec(path: Path) -> ZooSpec:
+    """The spec of a zoo file.
 
-    `like: NAME` takes what the file does not say from a zoo of this folder, but for its weights.
+    `like: NAME` takes missing keys from a zoo of this folder, but not its weights.
 
     Raises:
-        HarnessError: the file cannot be read or is no recipe.
+        HarnessError: the file cannot be read, or is not a spec.
     """
     content = read_yaml(path)
     if LIKE in content:
         parent = Path(__file__).parent / f"{content.pop(LIKE)}.yaml"
         content = read_yaml(parent) | {SHIPPED: False, "name": path.stem} | content
     try:
-        return parse_recipe(content)
+        return parse_spec(content)
     except (KeyError, TypeError) as error:
-        raise HarnessError(f"{path.name}: not a recipe of a trained zoo ({error})") from error
+        raise HarnessError(f"{path.name}: not a spec of a trained zoo ({error})") from error
 
 
-def parse_recipe(content: Mapping[str, Any]) -> Recipe:
-    """Of a YAML file's content, or of `asdict(recipe)`."""
-    return Recipe(
+def parse_spec(content: Mapping[str, Any]) -> ZooSpec:
+    """From the content of a YAML file, or from `asdict(spec)`."""
+    return ZooSpec(
         name=content["name"],
         scale=content["scale"],
         seed=content["seed"],
@@ -168,67 +168,66 @@ def parse_recipe(content: Mapping[str, Any]) -> Recipe:
     )
 
 
-def role_recipe(recipe: Recipe, role: str) -> dict[str, Any]:
-    """All that decides a role's weights, its parent's recipe included."""
-    training = recipe.training(role)
+def role_spec(spec: ZooSpec, role: str) -> dict[str, Any]:
+    """Everything that determines a role's weights, its parent's hash included."""
+    training = spec.training(role)
     content: dict[str, Any] = asdict(training)
     content.pop("seconds")
-    content["parent"] = training.parent and recipe_hash(recipe, training.parent)
+    content["parent"] = training.parent and spec_hash(spec, training.parent)
     return content | {
         "role": role,
-        "size": asdict(recipe.sizes[training.size]),
-        "seed": recipe.seed,
-        "world_seed": recipe.world_seed,
-        "batch_tokens": recipe.batch_tokens,
-        "row_tokens": list(recipe.row_tokens),
+        "size": asdict(spec.sizes[training.size]),
+        "seed": spec.seed,
+        "world_seed": spec.world_seed,
+        "batch_tokens": spec.batch_tokens,
+        "row_tokens": list(spec.row_tokens),
         "revision": REVISION,
     }
 
 
-def recipe_hash(recipe: Recipe, role: str) -> str:
-    """Changes when the role's recipe or its parent's does."""
-    content = json.dumps(role_recipe(recipe, role), sort_keys=True)
+def spec_hash(spec: ZooSpec, role: str) -> str:
+    """Changes when the spec of the role or of its parent does."""
+    content = json.dumps(role_spec(spec, role), sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
-class RecipeZoo:
-    """What a zoo of a recipe knows without its weights; the rest of harness.contracts.Zoo is its
-    subclasses'."""
+class SpecZoo:
+    """The part of harness.contracts.Zoo that needs no weights; subclasses add the rest."""
 
-    recipe: Recipe
+    spec: ZooSpec
 
     @property
     def name(self) -> str:
-        return self.recipe.name
+        return self.spec.name
 
     @property
     def scale(self) -> str:
-        return self.recipe.scale
+        return self.spec.scale
 
     @property
     def reference(self) -> tuple[Reference, ...]:
-        """No paper knows these checkpoints."""
+        """No paper reports figures of these checkpoints."""
         return ()
 
     @property
     def world_seed(self) -> int:
-        return self.recipe.world_seed
+        return self.spec.world_seed
 
     @property
     def roles(self) -> tuple[str, ...]:
         """Every role, those of the trajectories included."""
-        return self.recipe.all_roles
+        return self.spec.all_roles
 
     def related(self) -> list[Role]:
         return [self._role(name) for name in self.roles]
 
     def _role(self, name: str) -> Role:
-        owner, step = self.recipe.owner(name)
-        training = self.recipe.training(owner)
+        owner, step = self.spec.owner(name)
+        training = self.spec.training(owner)
         if step:
             return Role(name=name, kind="step", of=(owner,), step=step)
-        kind = _kind(training, self.recipe.sizes[training.size])
+        kind = _kind(training, self.spec.sizes[training.size])
         tuned = training.parent is not None
         return Role(
             name=name,
@@ -236,19 +235,19 @@ class RecipeZoo:
             of=(training.parent,) if training.parent else (),
             label=training.data if kind == "finetune" else "",
             domains=() if not tuned else DOMAINS if training.data == "mix" else (training.data,),
-            prompts=self.recipe.prompts.get(training.data, ()) if tuned else (),
+            prompts=self.spec.prompts.get(training.data, ()) if tuned else (),
             # One tokenizer, trained on the world's text.
             vocabulary=f"world {self.world_seed}",
             num_parameters=self.params(name),
         )
 
     def params(self, role: str) -> int:
-        """At most: the tokenizer may find fewer merges worth a token."""
-        training = self.recipe.training(self.recipe.owner(role)[0])
-        return num_parameters(self.recipe.sizes[training.size], VOCABULARY_SIZE)
+        """An upper bound: the tokenizer may end up with fewer tokens."""
+        training = self.spec.training(self.spec.owner(role)[0])
+        return num_parameters(self.spec.sizes[training.size], VOCABULARY_SIZE)
 
     def engine(self, role: str) -> EngineOptions:
-        """Nothing: its configs say in what they are computed."""
+        """No options: the configs give the dtype."""
         return EngineOptions()
 
     def weights_bytes(self, role: str) -> int:
@@ -262,7 +261,7 @@ def _kind(training: Training, size: Size) -> Kind:
 
 
 def num_parameters(size: Size, vocabulary: int) -> int:
-    """Counted from the shape, as a plan needs it before the model exists."""
+    """Computed from the shape, for plans made before the model exists."""
     head = size.width // size.heads
     attention = 2 * size.width * size.width + 2 * size.width * size.kv_heads * head
     expert = 3 * size.width * size.ffn
