@@ -22,6 +22,8 @@ class Clustered:
 
     totals_KG: np.ndarray
     sizes_G: np.ndarray
+    names_G: np.ndarray | None = None
+    """Where clusters have names: those of several tasks with one name are one cluster."""
 
     @property
     def num_clusters(self) -> int:
@@ -51,7 +53,7 @@ class Clustered:
         """
         if self.num_clusters < 2:
             return 0.25 * np.eye(len(self.totals_KG))
-        shifts_KG = self._shifts_KG
+        shifts_KG = self.shifts_KG
         return np.asarray(shifts_KG @ shifts_KG.T)
 
     @property
@@ -59,11 +61,13 @@ class Clustered:
         """The covariance's diagonal."""
         if self.num_clusters < 2:
             return np.full(len(self.totals_KG), 0.25)
-        return np.asarray((self._shifts_KG**2).sum(axis=1))
+        return np.asarray((self.shifts_KG**2).sum(axis=1))
 
     @property
-    def _shifts_KG(self) -> np.ndarray:
+    def shifts_KG(self) -> np.ndarray:
         """What each cluster adds to the means, scaled so that squares add up to the variance."""
+        if self.num_clusters < 2:
+            return np.zeros_like(self.totals_KG)
         residuals_KG = self.totals_KG - self.means_K[:, None] * self.sizes_G
         correction = math.sqrt(1 - 1 / self.num_clusters)
         return np.asarray(residuals_KG * correction / (self.num_examples - self.sizes_G))
@@ -87,25 +91,28 @@ def cluster(scores_KN: np.ndarray, clusters: Clusters = None) -> Clustered:
     scores_KN = np.atleast_2d(np.asarray(scores_KN, dtype=np.float64))
     if clusters is None:
         return Clustered(totals_KG=scores_KN, sizes_G=np.ones(scores_KN.shape[1]))
-    codes_N = _codes(clusters)
+    codes_N, names_G = _codes(clusters)
     assert len(codes_N) == scores_KN.shape[1], "a cluster for every example"
     sizes_G = np.bincount(codes_N).astype(np.float64)
     if len(sizes_G) == len(codes_N):
-        return Clustered(totals_KG=scores_KN, sizes_G=sizes_G)
+        places_N = None if names_G is None else names_G[codes_N]
+        return Clustered(totals_KG=scores_KN, sizes_G=sizes_G, names_G=places_N)
     order_N = np.argsort(codes_N, kind="stable")
     starts_G = np.r_[0, np.cumsum(sizes_G[:-1])].astype(np.int64)
     totals_KG = np.add.reduceat(scores_KN[:, order_N], starts_G, axis=1)
-    return Clustered(totals_KG=totals_KG, sizes_G=sizes_G)
+    return Clustered(totals_KG=totals_KG, sizes_G=sizes_G, names_G=names_G)
 
 
-def _codes(clusters: Sequence[str] | np.ndarray) -> np.ndarray:
-    """Clusters as numbers from 0, without gaps."""
+def _codes(clusters: Sequence[str] | np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Clusters as numbers from 0, without gaps, and the name of each where they have names."""
     names_N = np.asarray(clusters)
     if names_N.dtype.kind not in "iu":
         numbers: dict[object, int] = {}
         own = ((name if name != "" else (i,)) for i, name in enumerate(names_N.tolist()))
-        return np.array([numbers.setdefault(name, len(numbers)) for name in own], dtype=np.int64)
-    return np.unique(names_N, return_inverse=True)[1]
+        codes = [numbers.setdefault(name, len(numbers)) for name in own]
+        names_G = np.array([n if isinstance(n, str) else "" for n in numbers], dtype=object)
+        return np.array(codes, dtype=np.int64), names_G
+    return np.unique(names_N, return_inverse=True)[1], None
 
 
 def t_quantile(degrees: float, level: float = 0.975) -> float:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from melange.harness.stats.clusters import Clusters, cluster, t_p_value, t_quantile
+from melange.harness.stats.influences import Influences, shared
 from melange.harness.stats.intervals import Z95, Interval, mean_bounds, score_bounds
 from melange.harness.stats.paired import PSEUDO, Paired, holm
 
@@ -23,6 +24,9 @@ class TaskScores:
 
     scores_KN: np.ndarray
     clusters_N: Clusters = None
+    """Names that several tasks use are of one cluster: a fact that two tasks ask about."""
+    names_G: np.ndarray | None = None
+    """Names of clusters that are given as numbers from 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +48,10 @@ class Means:
     effective: float
     """Examples with the weight that each task has here: n where tasks are of one size."""
     effective_clusters: float
+    concentration: float = 1.0
+    """Sum of the squared shares that clusters have in the examples."""
+    influences: Influences | None = None
+    """Of one task whose clusters have names; None for others."""
     floor: float
     """Variance that each difference gets on top, so that none is certain: `PSEUDO` wins each."""
 
@@ -74,6 +82,7 @@ class Means:
             covariance_KK=self.covariance_KK[np.ix_(at, at)],
             low_K=self.low_K[at],
             high_K=self.high_K[at],
+            influences=self.influences and self.influences.select(at),
         )
 
     def spread(self, rows: Sequence[int], num_rows: int) -> "Means":
@@ -83,9 +92,11 @@ class Means:
         covariance_KK = np.full((num_rows, num_rows), np.nan)
         values_K[at], low_K[at], high_K[at] = self.values_K, self.low_K, self.high_K
         covariance_KK[np.ix_(at, at)] = self.covariance_KK
+
         return replace(
-            self, values_K=values_K, covariance_KK=covariance_KK, low_K=low_K, high_K=high_K
-        )
+            self, values_K=values_K, covariance_KK=covariance_KK, low_K=low_K, high_K=high_K,
+            influences=self.influences and self.influences.among(at, num_rows),
+        )  # fmt: skip
 
     def with_unrelated(self, k: int, interval: Interval) -> "Means":
         """With a mean at place k that was measured on examples of its own."""
@@ -111,6 +122,10 @@ def task_means(task: TaskScores) -> Means:
     """One task's means."""
     sums = cluster(task.scores_KN, task.clusters_N)
     low_K, high_K = score_bounds(task.scores_KN, task.clusters_N)
+    shares_G = sums.sizes_G / sums.num_examples
+    names_G = sums.names_G if task.names_G is None else task.names_G
+    if task.names_G is not None and sums.independent:  # then columns are examples
+        names_G = task.names_G[np.asarray(task.clusters_N)]
     return Means(
         values_K=sums.means_K,
         covariance_KK=sums.covariance_KK,
@@ -120,6 +135,8 @@ def task_means(task: TaskScores) -> Means:
         n=sums.num_examples,
         effective=sums.num_examples,
         effective_clusters=sums.num_clusters,
+        concentration=float(np.sum(shares_G**2)),
+        influences=None if names_G is None else Influences(names_G, shares_G, sums.shifts_KG),
         floor=2 * PSEUDO * float(np.mean(sums.sizes_G**2)) / sums.num_examples**2,
     )
 
@@ -132,21 +149,21 @@ def aggregate(tasks: Sequence[TaskScores]) -> Means:
 def combine(tasks: Sequence[Means]) -> Means:
     """The mean over tasks of means over their examples.
 
-    The tasks are these and no others: only examples are a sample of something larger.
+    The tasks are these and no others: only examples are a sample of something larger. A cluster
+    that several tasks share is one draw: its influences are added up before they are squared.
     """
     if len(tasks) == 1:
         return tasks[0]
     weight = 1 / len(tasks)
+    told = [task.influences for task in tasks if task.influences is not None]
+    shared_KK, overlap = shared(told, len(tasks[0].values_K))
     values_K = weight * np.sum([t.values_K for t in tasks], axis=0)
-    covariance_KK = weight**2 * np.sum([t.covariance_KK for t in tasks], axis=0)
-    effective, clusters, degrees = (
-        1 / (weight**2 * sum(1 / each for each in of_tasks))
-        for of_tasks in (
-            [t.effective for t in tasks],
-            [t.effective_clusters for t in tasks],
-            [t.degrees for t in tasks],
-        )
-    )
+    covariance_KK = weight**2 * (np.sum([t.covariance_KK for t in tasks], axis=0) + shared_KK)
+    apart = weight**2 * sum(t.concentration for t in tasks)
+    concentration = apart + weight**2 * overlap
+    effective = _of_all([t.effective for t in tasks])
+    clusters = _of_all([t.effective_clusters for t in tasks]) * apart / concentration
+    degrees = _of_all([t.degrees for t in tasks]) * apart / concentration
     low_K, high_K = mean_bounds(
         values_K,
         np.diag(covariance_KK),
@@ -156,16 +173,16 @@ def combine(tasks: Sequence[Means]) -> Means:
         doubt=DOUBT_OF_MEANS,
     )
     return Means(
-        values_K=values_K,
-        covariance_KK=covariance_KK,
-        low_K=low_K,
-        high_K=high_K,
-        degrees=degrees,
-        n=sum(t.n for t in tasks),
-        effective=effective,
-        effective_clusters=clusters,
+        values_K=values_K, covariance_KK=covariance_KK, low_K=low_K, high_K=high_K,
+        degrees=degrees, n=sum(t.n for t in tasks), effective=effective,
+        effective_clusters=clusters, concentration=concentration, influences=None,
         floor=weight**3 * sum(t.floor for t in tasks),
-    )
+    )  # fmt: skip
+
+
+def _of_all(of_tasks: Sequence[float]) -> float:
+    """Of a mean over tasks, in which each has the same weight."""
+    return len(of_tasks) ** 2 / sum(1 / each for each in of_tasks)
 
 
 def adjusted_pairs(means: Means) -> np.ndarray:

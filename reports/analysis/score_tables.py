@@ -49,9 +49,9 @@ def score_table(run: Run, task: Task, read: ReadScores) -> ScoreTable:
         if not _same_examples(scores, common):
             unpaired[name] = "its samples are of other examples"
     paired = {name: found[name].values_N for name in found if name not in unpaired}
-    clusters_N = np.unique(common.clusters_N, return_inverse=True)[1] if common else None
+    names_G, clusters_N = _clusters(common, task) if common else (None, None)
     return ScoreTable(
-        means=_means(list(run.families), readings, paired, clusters_N),
+        means=_means(list(run.families), readings, paired, clusters_N, names_G),
         paired=paired,
         clusters_N=clusters_N,
         unpaired=unpaired,
@@ -98,6 +98,17 @@ def _most_common(found: Mapping[str, Scores]) -> Scores | None:
     return next(found[name] for name, examples in seen.items() if examples == often)
 
 
+def _clusters(scores: Scores, task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """Each cluster's name, and of each example its cluster's number.
+
+    Tasks that cluster by the same column ask about the same things under the same names; examples
+    that share with nobody have none.
+    """
+    own_G, clusters_N = np.unique(scores.clusters_N, return_inverse=True)
+    names = ("" if name.startswith("\0") else f"{task.cluster_by}: {name}" for name in own_G)
+    return np.array(list(names), dtype=object), clusters_N
+
+
 def _same_examples(scores: Scores, common: Scores | None) -> bool:
     return common is not None and np.array_equal(scores.examples_N, common.examples_N)
 
@@ -107,12 +118,13 @@ def _means(
     readings: Mapping[str, Reading],
     paired: Mapping[str, np.ndarray],
     clusters_N: np.ndarray | None,
+    names_G: np.ndarray | None,
 ) -> Means:
     places = {name: k for k, name in enumerate(names)}
     alone = [name for name in readings if name not in paired]
     size = max((readings[name].n or 1 for name in alone), default=1)
     scores_KN = np.stack(list(paired.values())) if paired else np.zeros((0, size))
-    known = task_means(TaskScores(scores_KN=scores_KN, clusters_N=clusters_N))
+    known = task_means(TaskScores(scores_KN=scores_KN, clusters_N=clusters_N, names_G=names_G))
     means = known.spread([places[name] for name in paired], len(names))
     for name in alone:
         means = means.with_unrelated(places[name], _interval(readings[name]))

@@ -43,6 +43,40 @@ def test_the_mean_of_one_task_is_that_task(seed: int, candidates: int) -> None:
         )
 
 
+@given(seeds, st.integers(1, 4))
+def test_a_task_that_asks_about_the_same_things_again_tells_nothing_new(
+    seed: int, share: int
+) -> None:
+    task = drawn(seed, candidates=3, share_a_cluster=share)
+    alone, twice = task_means(task), aggregate([task, task])
+    assert twice.covariance_KK == pytest.approx(alone.covariance_KK)
+    assert twice.degrees == pytest.approx(alone.degrees)
+    assert twice.effective_clusters == pytest.approx(alone.effective_clusters)
+
+
+@given(seeds)
+def test_tasks_that_share_a_part_lie_between_one_task_and_two(seed: int) -> None:
+    first, second = drawn(seed, candidates=2), drawn(seed, candidates=2)
+    others_N = np.array([f"other {i}" if i % 2 else f"fact {i}" for i in range(40)])
+    half = TaskScores(scores_KN=second.scores_KN, clusters_N=others_N)
+    apart = TaskScores(
+        scores_KN=second.scores_KN, clusters_N=np.array([f"o {i}" for i in range(40)])
+    )
+    degrees = [aggregate([first, other]).degrees for other in (first, half, apart)]
+    assert degrees[0] < degrees[1] < degrees[2]
+
+
+@given(seeds)
+def test_names_of_numbered_clusters_are_those_of_the_clusters(seed: int) -> None:
+    task = drawn(seed, candidates=2, share_a_cluster=2)
+    names_G, numbers_N = np.unique(task.clusters_N, return_inverse=True)
+    numbered = TaskScores(
+        scores_KN=task.scores_KN, clusters_N=numbers_N, names_G=names_G.astype(object)
+    )
+    both = aggregate([task, numbered])
+    assert both.covariance_KK == pytest.approx(aggregate([task, task]).covariance_KK)
+
+
 @given(seeds)
 def test_tasks_weigh_the_same_whatever_their_size(seed: int) -> None:
     small, large = drawn(seed, candidates=2, n=10), drawn(seed + 1, candidates=2, n=400)
@@ -152,7 +186,8 @@ def test_candidates_without_scores_stay_without_a_mean() -> None:
     second = task_means(drawn(2, candidates=3))
     means = combine([first, second])
     assert np.isnan(means.values_K).tolist() == [False, True, False]
-    rows = TaskScores(scores_KN=drawn(2, candidates=3).scores_KN[[0, 2]])
+    task = drawn(2, candidates=3)
+    rows = TaskScores(scores_KN=task.scores_KN[[0, 2]], clusters_N=task.clusters_N)
     complete = aggregate([drawn(1, candidates=2), rows])
     kept = means.select([0, 2])
     assert kept.values_K == pytest.approx(complete.values_K)
