@@ -26,15 +26,15 @@ class Panel:
     def __len__(self) -> int:
         return len(self._seats)
 
-    def seat(self, at: int) -> "Clocked":
+    def seat(self, at: int) -> "TimedPart":
         """The part's session, valid until the next part is asked for."""
         seat = self._seats[at]
         session = self._serve(seat.load, seat.shape)
         if self._forgets:
             session.forget_prefixes()
-        return Clocked(session, self)
+        return TimedPart(session, self)
 
-    def __iter__(self) -> Iterator["Clocked"]:
+    def __iter__(self) -> Iterator["TimedPart"]:
         return (self.seat(at) for at in range(len(self._seats)))
 
     def generate(self, generations: Sequence[Generation]) -> list[Completion]:
@@ -71,7 +71,7 @@ class Panel:
         self._forgets = True
 
 
-class Clocked:
+class TimedPart:
     """A part's session, which adds its seconds to the panel's clock."""
 
     def __init__(self, session: TimedSession, panel: Panel) -> None:

@@ -44,7 +44,7 @@ from melange.harness.requests import Completion, Generation, Request, Route, Sco
 from melange.harness.samples import TaskResult
 
 if TYPE_CHECKING:
-    from melange.harness.engines.session import Session
+    from melange.harness.engines.session import EngineSession
 
 REASON_CHARS = 500
 SIGN_SEC = 1.0
@@ -87,7 +87,7 @@ class Worker:
         self._send = send
         self._stage: Stage = "start"
         self._last_sign = 0.0
-        self._sessions: dict[EngineShape, Session] = {}
+        self._sessions: dict[EngineShape, EngineSession] = {}
         """One, or one for each part of a panel."""
         self._evaluators: dict[str, Evaluator] = {}
         self._tokenizer_key = ""
@@ -182,14 +182,14 @@ class Worker:
             self._warm = True
         return Timed(*watched_round(session, job.shape.device, job.workloads, seed=job.seed))
 
-    def _load(self, load: Load, shape: EngineShape) -> "Session | Panel":
+    def _load(self, load: Load, shape: EngineShape) -> "EngineSession | Panel":
         """The session that answers for the candidate."""
         self._keep({seat.shape for seat in load.seats} or {shape})
         if load.panel is not None:
             return Panel(load, self._serve)
         return self._serve(load, shape)
 
-    def _serve(self, load: Load, shape: EngineShape) -> "Session":
+    def _serve(self, load: Load, shape: EngineShape) -> "EngineSession":
         """An engine with these weights, which are built first if they do not exist."""
         if shape not in self._sessions:
             self._start(load, shape)
@@ -208,14 +208,14 @@ class Worker:
 
     def _start(self, load: Load, shape: EngineShape) -> None:
         """Started with the candidate's own weights: others may be broken."""
-        from melange.harness.engines.session import Session
+        from melange.harness.engines.session import EngineSession
         from melange.harness.engines.steps import watch_steps
 
         self._enter("start")
         watch_steps(done=self.alive, failed=self._break)
         start = time.perf_counter()
         try:
-            self._sessions[shape] = Session(load.start, shape)
+            self._sessions[shape] = EngineSession(load.start, shape)
         except Exception:
             self._break()
             raise
@@ -226,7 +226,7 @@ class ClockedSession:
     """A session that sums the seconds inside the engine."""
 
     def __init__(
-        self, session: "Session | Panel", enter: Callable[[Stage], None] = lambda stage: None
+        self, session: "EngineSession | Panel", enter: Callable[[Stage], None] = lambda stage: None
     ) -> None:
         self._session = session
         self._enter = enter
