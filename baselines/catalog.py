@@ -1,4 +1,4 @@
-"""Which methods there are, and which candidates a suite's entries ask for."""
+"""Finds the methods, and expands a suite's entries into candidates."""
 
 import pkgutil
 import re
@@ -52,7 +52,7 @@ def expand(entries: Sequence[Mapping[str, Any]], roles: Roles, *, where: str) ->
     """The candidates of a suite's entries, on a zoo with these roles.
 
     `where` is the suite's file; a mergekit recipe may be named relative to its folder.
-    A candidate whose roles the zoo lacks is made all the same: the plan says what is missing.
+    A candidate whose roles the zoo lacks is returned too: the plan says what is missing.
 
     Raises:
         HarnessError: an unknown method, a wrong option, or two candidates with one name.
@@ -75,8 +75,8 @@ def expand(entries: Sequence[Mapping[str, Any]], roles: Roles, *, where: str) ->
         for candidate in candidates:
             if candidate.name in found:
                 raise HarnessError(
-                    f"{place}: a candidate {candidate.name!r} is there already; "
-                    "give one of the two another name or exclude it."
+                    f"{place}: there is already a candidate {candidate.name!r}; "
+                    "give one of the two another name, or exclude it."
                 )
             found[candidate.name] = candidate
     lines = (f"{family}: {'; '.join(dict.fromkeys(why))}" for family, why in lacks.items())
@@ -107,7 +107,7 @@ def read_entry(entry: Mapping[str, Any], *, folder: Path, place: str) -> tuple[M
 
 
 def explain(error: ValidationError, options: type[Record]) -> str:
-    """The first complaint of a validation, in one line; misspelt keys before missing ones."""
+    """A validation error in one line; misspelt keys are reported before missing ones."""
     first = min(error.errors(), key=lambda complaint: complaint["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
@@ -122,7 +122,7 @@ def explain(error: ValidationError, options: type[Record]) -> str:
 
 
 def option_keys(options: type[Record], loc: Sequence[int | str]) -> list[str]:
-    """The keys that are allowed where an error is: of the entry, or of a record in a list."""
+    """The keys allowed at an error's location: of the entry, or of a record in a list."""
     prefix = ""
     for part in loc[:-1]:
         if part in options.model_fields:

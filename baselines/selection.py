@@ -1,4 +1,4 @@
-"""Which models an entry combines: those that it names, or those that a relation selects."""
+"""Selects the models that an entry combines: named ones, or those with a relation."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Literal, NamedTuple
@@ -10,7 +10,7 @@ from melange.harness.records import Record
 from melange.harness.roles import Grouping, Lacks, Role, Roles, as_tuple, groups
 
 Which = Literal["specialists", "tuned", "broadest"]
-"""Of a base's fine-tunes: those for one thing each, all, or the one for most things."""
+"""Of a base's fine-tunes: those for at most one domain, all, or the one for the most domains."""
 
 
 def _named(value: object) -> object:
@@ -28,11 +28,11 @@ SELECT: dict[Which, Callable[[Roles, Role], list[Role]]] = {
 
 class SelectionOptions(Record):
     models: Models = "specialists"
-    """Roles, or which fine-tunes of a base."""
+    """Roles, or which of a base's fine-tunes."""
     base: str = ""
-    """Its name, a glob, or `largest`; every base that has such fine-tunes, if empty."""
+    """A name, a glob, or `largest`; if empty, every base with such fine-tunes."""
     domains: Values[str] = ()
-    """Only fine-tunes for one of these."""
+    """Only fine-tunes for one of these domains."""
     groups: Grouping = "all"
     name: str | None = None
 
@@ -41,10 +41,10 @@ class Group(NamedTuple):
     """Models to combine."""
 
     base: str
-    """The role that they were tuned from; empty for models that were named."""
+    """The role that they were tuned from; empty for named models."""
     models: tuple[Role, ...]
     tag: tuple[str, ...]
-    """What tells it from the entry's other groups, for names; empty where it is the only one."""
+    """Distinguishes the entry's groups in candidates' names; empty for a single group."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -55,7 +55,7 @@ def selected(options: SelectionOptions, roles: Roles, *, at_least: int) -> list[
     """Every group that the options ask for.
 
     Raises:
-        Lacks: no base has as many such fine-tunes.
+        Lacks: no base has so many such fine-tunes.
     """
     if not isinstance(options.models, str):
         return [Group(options.base, tuple(map(roles.get, options.models)), ())]

@@ -1,4 +1,4 @@
-"""Checkpoints of the zoo as they are: the references that every combination is held against."""
+"""Checkpoints of the zoo, unchanged: the references of every combination."""
 
 import math
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from melange.harness.roles import Kind, Lacks, Roles
 
 class CheckpointOptions(Record):
     roles: Values[str] = ()
-    """Roles or globs; the smallest first of all of these kinds, if empty."""
+    """Roles or globs; if empty, all roles of `kinds`, the smallest first."""
     kinds: Values[Kind] = ("base", "finetune", "mixture")
     without: Values[str] = Field(default=(), alias="except")
 

@@ -1,4 +1,4 @@
-"""Where trained and merged checkpoints are kept between runs."""
+"""The cache of trained and merged checkpoints."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the parts promise each other. Implementations live in baselines/, harness/ and reports/."""
+"""Protocols between the parts. Implementations live in baselines/, harness/ and reports/."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Zoo(Protocol):
     """Checkpoints that play roles (`small_base`, `large_math`, `large_base@1500`, ...).
 
-    Everything but `build` is cheap: no torch, no network, so that planning takes no time.
+    Everything but `build` is cheap, without torch or network: plans ask.
     """
 
     @property
@@ -29,13 +29,13 @@ class Zoo(Protocol):
 
     @property
     def scale(self) -> str:
-        """`pocket`, `public` or `shapes`: decides which of a suite's tasks are run."""
+        """`pocket`, `public` or `shapes`: selects which of a suite's tasks are run."""
 
     @property
     def roles(self) -> tuple[str, ...]: ...
 
     def related(self) -> Sequence[Role]:
-        """The same roles with what the zoo knows of each: what it is, and of what."""
+        """The same roles with their kinds and relations."""
 
     @property
     def world_seed(self) -> int | None:
@@ -43,28 +43,28 @@ class Zoo(Protocol):
 
     @property
     def reference(self) -> Sequence[Reference]:
-        """Figures of papers, to show beside the measured ones."""
+        """Papers' figures, shown beside the measured ones."""
 
     def fingerprint(self, role: str) -> str:
-        """Content hash of what the checkpoint is made from; it changes when the weights would."""
+        """Content hash of the checkpoint or of what it is made from; changes with the weights."""
 
     def missing(self, role: str) -> str:
-        """Why the role cannot be had here, in one line; empty where it can."""
+        """Why the role is not available here, in one line; empty if it is."""
 
     def folder(self, role: str) -> Path | None:
         """The role's checkpoint folder; None while it has to be built or fetched."""
 
     def engine(self, role: str) -> EngineOptions:
-        """What the zoo asks of an engine that serves the role."""
+        """The zoo's options for an engine that serves the role."""
 
     def weights_bytes(self, role: str) -> int | None:
-        """Bytes of the role's weights, at most; None where nobody knows before they are there."""
+        """Bytes of the role's weights, at most; None if unknown until they are there."""
 
     def wall_seconds(self, roles: Collection[str]) -> float:
         """Estimated seconds until all of the roles are ready; 0 if they are."""
 
     def build(self, roles: Collection[str]) -> Mapping[str, Path]:
-        """Make the roles' folders ready (train, fetch or find them) and return them."""
+        """Train, fetch or find the roles' checkpoints; return their folders."""
 
 
 class Method(Protocol):
@@ -84,16 +84,16 @@ class Method(Protocol):
         """The candidates that one entry of a suite asks for, on a zoo with these roles.
 
         Raises:
-            Lacks: the zoo has no roles so related.
+            Lacks: the zoo has no roles with the relations that it needs.
         """
 
 
 class Combiner(Method, Protocol):
-    """A method whose recipe is `Weights`, made from inputs that have to fit each other."""
+    """A method whose recipe is `Weights`, and whose inputs have to fit each other."""
 
     def check(self, recipe: "Weights", inputs: Mapping[str, Path]) -> None:
-        """What the result could not be made from, by configurations and file headers alone: plans
-        ask. `inputs` lacks those that are not there yet.
+        """Check the inputs by their configs and file headers; plans ask, so it must be cheap.
+        Inputs that do not exist yet are not in `inputs`.
 
         Raises:
             HarnessError: the inputs do not fit each other (shape, vocabulary, quantization).
@@ -103,8 +103,8 @@ class Combiner(Method, Protocol):
 class Builder(Combiner, Protocol):
     """A method whose recipe is `Weights`: it writes a checkpoint folder.
 
-    One whose result is of another architecture than its first input says which, in a class
-    attribute `architecture`: plans ask what the result can do.
+    If the result's architecture is not that of the first input, a class attribute `architecture`
+    names it: plans derive from it what the result can do.
     """
 
     def build(self, recipe: "Weights", inputs: Mapping[str, Path], out: Path) -> None:
@@ -116,12 +116,12 @@ class Builder(Combiner, Protocol):
 
 
 class StateBuilder(Combiner, Protocol):
-    """A method whose result has the shapes of an input: tensors by name."""
+    """A method that yields tensors of the same names and shapes as an input's."""
 
     def like(self, recipe: "Weights") -> str | None:
-        """The input whose configuration and tokenizer the result has.
+        """The input whose config and tokenizer the result has.
 
-        None where this recipe's result may have shapes of its own, and has to be built.
+        None if this recipe's result may have other shapes, and has to be built as a folder.
         """
 
     def tensors(
@@ -135,8 +135,8 @@ class StateBuilder(Combiner, Protocol):
 
 
 class Session(Protocol):
-    """A running engine with a candidate loaded. It is asked what the candidate's recipe says that
-    it can do (`Recipe.abilities_of`), and nothing else."""
+    """A running engine with a candidate loaded. Only what the recipe's `abilities_of` lists may be
+    called."""
 
     @property
     def max_model_len(self) -> int: ...
@@ -146,26 +146,26 @@ class Session(Protocol):
     def generate(self, generations: Sequence[Generation]) -> list[Completion]: ...
 
     def reward(self, texts: Sequence[Tokens]) -> list[float]:
-        """Of each whole text: what the reward model's head says after its last token."""
+        """For each text, the output of the reward model's head at its last token."""
 
     def route(self, texts: Sequence[Tokens]) -> list[Route]:
-        """Of every token of each text."""
+        """For each text, the experts that each of its tokens is routed to."""
 
 
 class Evaluator(Protocol):
-    """Tasks of a run with their requests, for every candidate of one tokenizer.
+    """A run's tasks with their requests, for all candidates with one tokenizer.
 
-    Made of (tasks, tokenizer folder, *, limit, seed, alive): tasks by name, each with the sources
-    that its registry entry gives; `limit` is of examples a task, all if None; `alive` is to be
-    called now and then where the engine is not at work.
+    Constructed from (tasks, tokenizer folder, *, limit, seed, alive). `tasks`: by name, each with
+    the sources of its registry entry; `limit`: examples per task, all if None; `alive`: to be
+    called now and then while the engine is idle.
     """
 
     def evaluate(self, session: Session, tasks: Sequence[str]) -> Iterator["TaskResult"]:
-        """Put the named tasks to the candidate that the session serves."""
+        """Evaluate the candidate that the session serves on the named tasks."""
 
 
 class TimedSession(Session, Protocol):
-    """One that workloads are put to."""
+    """A session that workloads can be timed with."""
 
     @property
     def vocabulary(self) -> int:
@@ -173,58 +173,58 @@ class TimedSession(Session, Protocol):
 
     @property
     def kv_pool_bytes(self) -> int | None:
-        """What the engine has set aside for keys and values, however few of them it serves; None
-        where no process holds the whole candidate."""
+        """Bytes that the engine has reserved for keys and values; None if no single process holds
+        the whole candidate."""
 
     def forget_prefixes(self) -> None:
         """Compute the next prompts in full, whatever was served before."""
 
     def clock(self) -> float:
-        """Seconds by which it is timed."""
+        """Seconds of the clock that workloads are timed by."""
 
 
 class Executor(Protocol):
-    """Where jobs run. The runner owns no process; whoever opens an executor closes it.
+    """Where jobs run. Whoever opens an executor closes it.
 
-    A job that breaks, and a worker that dies or hangs at one, answer `Failed`: that costs one
-    candidate some cells. An exception ends the run.
+    If a job breaks, or its worker dies or hangs, the reply is `Failed`, which costs one candidate
+    some cells. An exception ends the run.
     """
 
     @property
     def num_slots(self) -> int:
-        """Jobs that run side by side, by which the time left is told."""
+        """Number of jobs that run side by side; the time left is estimated from it."""
 
     def submit(self, jobs: "Sequence[Job]") -> "list[Future[Reply]]":
-        """Run these side by side with what was submitted before, those of one shape in one engine
-        as far as it pays. All at once, since the order is the executor's.
+        """Run these side by side with what was submitted before. The executor chooses the order:
+        jobs of one shape should share an engine.
 
-        A future is cancelled while its job waits. Where the callbacks of one are called before its
-        worker takes the next job, what they cancel does not start, and what they submit may stay
-        with that worker.
+        A future can be cancelled while its job waits. An executor should call a future's callbacks
+        before its worker takes the next job: jobs that they cancel then never start, and jobs that
+        they submit can stay with that worker.
         """
 
     def together(self, members: "Sequence[Prepared]") -> "list[list[Prepared]]":
-        """Parts whose engines can be alive at once, to be timed in turn; every member is in one."""
+        """Partition the members into parts whose engines can be alive at once."""
 
     def alone(self, job: "Job") -> "Reply":
-        """Nothing else of this executor runs on that machine meanwhile."""
+        """Run the job while nothing else of this executor runs on its machine."""
 
     def close(self) -> None:
-        """End the workers. What waits is cancelled; what runs is ended, and answers `Failed`."""
+        """End the workers. Waiting jobs are cancelled, running ones reply `Failed`."""
 
 
 class OpenExecutor(Protocol):
     def __call__(self, members: "Sequence[Prepared]", tasks: "TaskSet") -> Executor:
-        """An executor for jobs of these candidates; one whose jobs are timed gets no tasks."""
+        """An executor for these candidates' jobs. For timing it gets no tasks."""
 
 
 class ConnectExecutor(Protocol):
     """`connect` of a module below harness/executors/; nothing else is touched to add one."""
 
     def __call__(self, log: Path, device: str) -> OpenExecutor:
-        """Called once in a run, before checkpoints are made ready: what takes long may begin.
+        """Called once per run, before checkpoints are made ready, so slow preparations can begin.
 
-        `log` takes what workers print.
+        `log`: where workers' output goes.
 
         Raises:
             HarnessError: the environment asks for something that cannot be.

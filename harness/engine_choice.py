@@ -1,4 +1,4 @@
-"""What is asked of each candidate's engine, why that cannot be, and the engine that comes of it."""
+"""Chooses each candidate's engine from the options asked for, or says why there is none."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ READ_OF_ANY = {
     "sliding_window": "max_position_embeddings",
     "num_key_value_heads": "num_attention_heads",
 }
-"""Each with the key whose value it may have without any effect."""
+"""Key -> the key whose value makes it neutral."""
 
 
 def requested(
@@ -30,7 +30,7 @@ def requested(
     """The command line's options over the roles' over the suite's.
 
     Raises:
-        HarnessError: two of the candidate's roles ask for different things.
+        HarnessError: two of the candidate's roles ask for different values.
     """
     found: dict[str, tuple[str, object]] = {}
     for role in candidate.recipe.inputs:
@@ -48,7 +48,7 @@ def requested(
 
 
 def unfit(options: EngineOptions, served: Sequence[CheckpointInfo], device: str) -> str:
-    """Why an engine cannot be as asked; empty where it can, or nobody knows yet."""
+    """Why no engine can have these options; empty if one can, as far as is known."""
     longest = min((one.context_length for one in served), default=None)
     if options.max_model_len and longest and options.max_model_len > longest:
         return (
@@ -74,7 +74,7 @@ def unfit(options: EngineOptions, served: Sequence[CheckpointInfo], device: str)
 def beyond_limits(
     served: Sequence[CheckpointInfo], device: str, options: EngineOptions, max_model_len: int
 ) -> str:
-    """What vLLM would fail at or compute wrongly; empty where there is nothing."""
+    """Why vLLM would fail or compute wrongly; empty if it would not."""
     for one in served:
         config = read_config(one.path)
         reason = stray_key(config) or unserved(
@@ -90,30 +90,33 @@ def beyond_limits(
 
 
 def stray_key(config: Mapping[str, Any]) -> str:
-    """A key that vLLM reads of any model, in a config.json whose own class does not know it."""
+    """Why a key of config.json, which vLLM reads for any model, does not fit the model's class."""
     text = text_config(config)
     known = declared(str(text.get("model_type")))
     for key, neutral in READ_OF_ANY.items():
         value = text.get(key)
         if known and value and key not in known.defaults and value != text.get(neutral):
             return (
-                f"config.json has {key}={value}, which the engine heeds and "
-                f"{config['architectures'][0]} in transformers does not; take it out"
+                f"config.json has {key}={value}, which vLLM applies and "
+                f"{config['architectures'][0]} in transformers ignores; remove it"
             )
     return ""
 
 
 def _unquantized(method: str, served: Sequence[CheckpointInfo]) -> str:
-    """On a CPU, vLLM quantizes nothing itself: it takes the option, and ignores it."""
+    """On a CPU, vLLM accepts the option but does not quantize."""
     for one in served:
         if one.quantization.split(" ")[0] != method:
             stored = f"is {one.quantization}" if one.quantization else "is not quantized"
-            return f"quantization={method}: {one.path.name} {stored}, and a CPU quantizes nothing"
+            return (
+                f"quantization={method}: {one.path.name} {stored}, and vLLM does not quantize on a "
+                "CPU; leave the option out"
+            )
     return ""
 
 
 def too_short(task: str, lengths: Mapping[str, Length], options: EngineOptions) -> str:
-    """Why a context that was asked for is too short for the task; empty where it is not."""
+    """Why the context length asked for is too short for the task; empty if it is not."""
     given, length = options.max_model_len, lengths.get(task)
     if given is None or length is None or length.prompt < given:
         return ""
@@ -124,7 +127,7 @@ def too_short(task: str, lengths: Mapping[str, Length], options: EngineOptions) 
 
 
 def one_request_bytes(options: EngineOptions, served: Sequence[CheckpointInfo]) -> int:
-    """Of the KV cache, for one request of the least context that will be served."""
+    """KV cache bytes of one request with the shortest context length that will be served."""
     if not served:
         return 0
     tokens = options.max_model_len or min(SHORT_CONTEXT, *(one.context_length for one in served))
@@ -132,13 +135,13 @@ def one_request_bytes(options: EngineOptions, served: Sequence[CheckpointInfo]) 
 
 
 class EngineChoice(NamedTuple):
-    """Decides the engines of a run's candidates."""
+    """Chooses the engines of a run's candidates."""
 
     device: str
     workloads: Sequence[Workload]
     lengths: PromptLengths
     memory_bytes: int | None
-    """All that the device has; None where nobody knows."""
+    """Total memory of the device; None if unknown."""
 
     def shape(
         self, served: Sequence[CheckpointInfo], load: Load, options: EngineOptions
@@ -146,7 +149,7 @@ class EngineChoice(NamedTuple):
         """
         Raises:
             HarnessError: only some of the models have weights, or the tasks' prompts are longer
-                than what the engine computes rightly.
+                than the engine can compute correctly.
         """
         work = Work(
             self.longest(load.tokenizer, served, options), self.workloads, self.memory_bytes
@@ -159,7 +162,7 @@ class EngineChoice(NamedTuple):
     def longest(
         self, tokenizer: Path, served: Sequence[CheckpointInfo], options: EngineOptions
     ) -> int | None:
-        """Tokens of the tasks' longest request; None where the context does not hang on it."""
+        """Tokens of the tasks' longest request; None if the context does not depend on it."""
         if options.max_model_len or min(one.context_length for one in served) <= SHORT_CONTEXT:
             return None
         return max((one.total for one in self.lengths.of(tokenizer).values()), default=0)

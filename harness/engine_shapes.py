@@ -1,7 +1,7 @@
-"""From checkpoints, tasks and what is asked to the engine that serves them.
+"""Checkpoints, tasks and options -> the engine that serves them.
 
-What nobody asks for follows from the work: the context from the longest request, the KV cache from
-how many requests run at once. Plain arithmetic, so that a plan can ask.
+What no option sets follows from the work: the context length from the longest request, the KV cache
+from the number of requests at once. Plain arithmetic, so that plans can ask.
 """
 
 from collections.abc import Sequence
@@ -15,28 +15,29 @@ from melange.harness.errors import HarnessError
 from melange.harness.records import EngineOptions, EngineShape, LoadFormat, Workload
 
 SHORT_CONTEXT = 2048
-"""Tokens. A model of no more is served whole; a longer one as far as its work reaches."""
+"""In tokens. A model with at most this context is served with all of it; a longer one with as much
+as its work needs."""
 CONTEXT_STEP = 512
-"""Contexts are multiples, so that candidates whose tasks differ a little share an engine."""
+"""Context lengths are multiples of it, so that candidates with similar tasks share an engine."""
 BLOCK_TOKENS = 32
 LEAST_KV_BYTES = 256 * 2**20
 KV_SHARE = 0.25
-"""Of the memory, at most, where a single request does not need more."""
+"""Share of the memory that the KV cache takes at most, unless a single request needs more."""
 ENGINE_BYTES = 3 * 2**29
-"""Of an engine beside its weights and its KV cache: libraries and activations."""
+"""Memory of an engine without weights and KV cache: libraries and activations."""
 PACKED = 2
-"""A CPU's kernels multiply with packed copies of the weights, beside those that were loaded."""
+"""CPU kernels use packed copies of the weights, in addition to those that were loaded."""
 
 
 class Work(NamedTuple):
     """What an engine has to hold."""
 
     longest: int | None = None
-    """Tokens of the tasks' longest request, output included; None where nobody measured, since the
+    """Tokens of the tasks' longest request, output included; None if not measured, because the
     models' contexts are short."""
     workloads: Sequence[Workload] = ()
     memory_bytes: int | None = None
-    """All that the device has."""
+    """Total memory of the device; None if unknown."""
 
 
 def shape_of(
@@ -46,8 +47,8 @@ def shape_of(
     options: EngineOptions = EngineOptions(),  # noqa: B008 (frozen)
     work: Work = Work(),  # noqa: B008
 ) -> EngineShape:
-    """Of the engine that serves `checkpoint`, which holds these models, `as_computed`: one, or a
-    fused mix's."""
+    """The shape of the engine that serves `checkpoint`. `served`: its model, or the members of a
+    fused mix, from `as_computed`."""
     parts = [one.signature for one in served] + [str(served[0].tokenizer)]
     length = served[0].context_length
     if is_fused(checkpoint):
@@ -74,7 +75,7 @@ def shape_of(
 
 
 def context(model_tokens: int, longest: int | None, workloads: Sequence[Workload]) -> int:
-    """Tokens that an engine serves of a model that could attend to `model_tokens`."""
+    """Context length of an engine for a model that could attend to `model_tokens`."""
     if longest is None or model_tokens <= SHORT_CONTEXT:
         return model_tokens
     needed = max([longest, *(one.prompt_tokens + one.output_tokens for one in workloads)])
@@ -84,8 +85,8 @@ def context(model_tokens: int, longest: int | None, workloads: Sequence[Workload
 def kv_cache_bytes(
     per_token: int, max_model_len: int, workloads: Sequence[Workload], memory_bytes: int | None
 ) -> int:
-    """Room for a workload's requests all at once, where that is no large share of the memory; for
-    one request of the whole context in any case."""
+    """Bytes for all requests of a workload at once, up to `KV_SHARE` of the memory; always enough
+    for one request of the full context."""
     one_request = per_token * _up_to(max_model_len + 1, BLOCK_TOKENS)
     at_once = [
         one.num_requests * per_token * _up_to(one.prompt_tokens + one.output_tokens, BLOCK_TOKENS)
@@ -97,7 +98,7 @@ def kv_cache_bytes(
 
 
 def as_computed(folder: Path, options: EngineOptions) -> CheckpointInfo:
-    """The checkpoint in the types that the engine is asked to hold it in."""
+    """The checkpoint, with the dtypes that the engine is asked to use."""
     info = inspect(folder, options.dtype)
     if not (options.kv_cache_dtype or "").startswith("fp8"):
         return info
@@ -106,8 +107,7 @@ def as_computed(folder: Path, options: EngineOptions) -> CheckpointInfo:
 
 
 def engine_bytes(shape: EngineShape, *weights_bytes: int) -> int:
-    """About what an engine's process takes up on a CPU, while it serves one such model after the
-    other."""
+    """Estimated memory of an engine's process on a CPU that serves these models in turn."""
     return ENGINE_BYTES + (shape.kv_cache_bytes or 0) + PACKED * max(weights_bytes, default=0)
 
 
@@ -121,7 +121,7 @@ def _up_to(number: int, step: int) -> int:
 def _load_format(served: Sequence[CheckpointInfo]) -> LoadFormat:
     """
     Raises:
-        HarnessError: only some have weights; an engine would draw those of the others too.
+        HarnessError: only some have weights; an engine would randomize those too.
     """
     without = [one for one in served if one.load_format == "dummy"]
     if without and len(without) < len(served):

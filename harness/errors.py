@@ -1,4 +1,4 @@
-"""The one exception that users see, and the hint that makes it useful."""
+"""The exception for users' mistakes, and hints for unknown names."""
 
 import difflib
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""How long a plan would take, and how many bytes."""
+"""Estimates of how long a plan takes, and of its memory and disk."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,9 +11,9 @@ SECONDS_PER_EXAMPLE = 0.0007
 SECONDS_PER_VISIT = 0.1
 SECONDS_PER_STEP = 0.003
 SECONDS_PER_ENGINE = 60.0
-"""Seen on two cores with models of a few million parameters; larger models take longer."""
+"""Measured on two cores with models of a few million parameters; larger models take longer."""
 MIX_FACTOR = 2
-"""How much slower a candidate of three models was seen to be than its base."""
+"""How much slower a candidate of three models is than its base; measured."""
 
 
 def needed_roles(candidates: Iterable[Candidate]) -> list[str]:
@@ -23,7 +23,7 @@ def needed_roles(candidates: Iterable[Candidate]) -> list[str]:
 
 
 def estimate_seconds(plan: Plan, zoo: Zoo) -> float:
-    """About how long the pending cells take, checkpoints included."""
+    """Estimated seconds of the pending cells, including making checkpoints ready."""
     running = [one for one in plan.candidates if plan.pending(one.name)]
     seconds = zoo.wall_seconds(needed_roles(running))
     for candidate in running:
@@ -37,12 +37,12 @@ def estimate_seconds(plan: Plan, zoo: Zoo) -> float:
 
 
 def task_seconds(plan: Plan, candidate: Candidate) -> float:
-    """About how long a candidate takes over a task."""
+    """Estimated seconds of a candidate on a task."""
     return _mix_factor(candidate) * (plan.limit or 500) * SECONDS_PER_EXAMPLE
 
 
 def visit_seconds(plan: Plan, candidate: Candidate) -> float:
-    """About how long one round of all workloads takes."""
+    """Estimated seconds of one round of all workloads."""
     steps = sum(one.output_tokens for one in plan.suite.workloads)
     return _mix_factor(candidate) * (SECONDS_PER_VISIT + SECONDS_PER_STEP * steps)
 
@@ -52,25 +52,25 @@ def _mix_factor(candidate: Candidate) -> int:
 
 
 def estimate_bytes(plan: Plan, zoo: Zoo) -> int:
-    """At most this many bytes of weights are in one engine at once; the engine comes on top."""
+    """Bytes of weights in one engine, at most; without the engine's own memory."""
     running = [one for one in plan.candidates if plan.pending(one.name)]
     return max((_weights_bytes(one, zoo) for one in running), default=0)
 
 
 def estimate_disk_bytes(plan: Plan, checkpoints: Checkpoints) -> int:
-    """Of the checkpoints that are built for the run, at most."""
+    """Bytes of the checkpoints that are built for the run, at most."""
     running = [one for one in plan.candidates if plan.pending(one.name)]
     built = [one for one in running if checkpoints.builds(one.recipe.method)]
     return sum(_weights_bytes(one, checkpoints.zoo) for one in built)
 
 
 def _weights_bytes(candidate: Candidate, zoo: Zoo) -> int:
-    """At most."""
+    """An upper bound."""
     known = [zoo.weights_bytes(role) or 0 for role in needed_roles([candidate])]
     return sum(known) if candidate.family == "moe" else served_bytes(candidate, zoo)
 
 
 def served_bytes(candidate: Candidate, zoo: Zoo) -> int:
-    """At least: a mixture assembled from its inputs may hold more than the largest of them."""
+    """A lower bound: a mixture assembled from its inputs may be larger than any of them."""
     known = [zoo.weights_bytes(role) or 0 for role in needed_roles([candidate])]
     return candidate.recipe.served_bytes(known)

@@ -1,4 +1,4 @@
-"""Candidates on their tasks, side by side: nothing is timed here."""
+"""Evaluates candidates on their tasks, side by side. Nothing is timed here."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -17,11 +17,11 @@ from melange.harness.records import Plan
 
 @dataclass(slots=True)
 class Talk:
-    """With one candidate, by way of the executor."""
+    """The exchange with one candidate's worker."""
 
     member: Prepared
     steps: Generator[Job, Reply, None]
-    """Its jobs, each of which is answered before the next is known."""
+    """Yields its jobs; the next one depends on the reply to the last."""
     asked: Future[Reply] | None = None
     over: Future[None] = field(default_factory=Future)
 
@@ -34,7 +34,7 @@ class Evaluation:
     progress: Progress
     lost: LostCauses
     renew: Callable[[], None]
-    """Renders the report: whenever a family is through, and more is to come."""
+    """Renders the report; called when a family is finished, unless it was the last."""
     _talks: list[Talk] = field(default_factory=list)
     _unfinished: Mapping[str, set[str]] = field(default_factory=dict)
     """Candidates by family."""
@@ -43,10 +43,11 @@ class Evaluation:
     _took: list[Took] = field(default_factory=list)
     _kept: list[Future[None]] = field(default_factory=list)
     _stopped: bool = False
-    """What fails now fails because its worker was ended."""
+    """From here on jobs fail because their workers were ended."""
 
     def run(self, members: Sequence[Prepared]) -> None:
-        """Put each member to its pending tasks; closing the executor ends what an error leaves."""
+        """Evaluate each member on its pending tasks. After an error, closing the executor ends what
+        still runs."""
         self._unfinished = by_family(members)
         self._talks = [Talk(one, self._examine(one)) for one in in_order(members)]
         self.progress.left.num_slots = self.executor.num_slots
@@ -56,7 +57,7 @@ class Evaluation:
                 self._begin()
                 for over in as_completed([one.over for one in self._talks]):
                     over.result()
-            except BaseException:  # Ctrl-C, or an error in one talk: the others would go on
+            except BaseException:  # Ctrl-C, or an error in one talk: end the others
                 self._stopped = True
                 raise
         for one in self._kept:
@@ -64,7 +65,7 @@ class Evaluation:
 
     @property
     def start_sec(self) -> float:
-        """Until engines had started, all in all."""
+        """Total seconds that starting engines took."""
         return sum(one.start_sec for one in self._took)
 
     def _running(self) -> Iterator[str]:
@@ -72,7 +73,7 @@ class Evaluation:
             if one.asked is not None and one.asked.running():
                 yield one.member.candidate.name
 
-    # Talks go on in the threads that have the replies: before a worker takes its next job.
+    # Talks continue in the thread that receives the reply, before its worker takes another job.
 
     def _begin(self) -> None:
         first = {at: self._next(talk, None) for at, talk in enumerate(self._talks)}
@@ -95,11 +96,11 @@ class Evaluation:
                 self._cancel_lost()
             if job is not None:
                 self._wait(talk, *self.executor.submit([job]))
-        except BaseException as error:  # the run's, which waits for it
+        except BaseException as error:  # raised in run(), which waits for it
             talk.over.set_exception(error)
 
     def _next(self, talk: Talk, reply: Reply | None) -> Job | None:
-        """None where the talk is over."""
+        """The talk's next job; None if it is over."""
         try:
             return talk.steps.send(reply)  # type: ignore[arg-type]
         except StopIteration:
@@ -111,10 +112,10 @@ class Evaluation:
             if one.asked is not None and self.lost.why(one.member):
                 one.asked.cancel()
 
-    # What is said in a talk.
+    # The jobs of a talk.
 
     def _examine(self, member: Prepared) -> Generator[Job, Reply, None]:
-        """A candidate on all its tasks."""
+        """Evaluates a candidate on all its tasks."""
         tasks, took = pending_tasks(self.plan, member), list[Took]()
         reply = yield from self._ask(member, tasks, took, asked_again=len(tasks) > 1)
         if isinstance(reply, Evaluated):
@@ -127,9 +128,9 @@ class Evaluation:
     def _examine_apart(
         self, member: Prepared, tasks: Sequence[str], took: list[Took], reason: str
     ) -> Generator[Job, Reply, None]:
-        """Together, tasks are faster; apart, only the culprit fails.
+        """Evaluates one task at a time, after all together have failed.
 
-        Two that fail for the reason that all failed for say that it is the candidate.
+        Once two tasks fail for the reason that all together failed for, the rest fail unasked.
         """
         num_alike = 0
         for task in tasks:
@@ -155,16 +156,16 @@ class Evaluation:
         return reply
 
     def _ended(self, member: Prepared, num_tasks: int, took: Sequence[Took]) -> None:
-        """What starting its engine takes is no part of a candidate's pace; nor is a worker's first
-        job, which reads the tasks."""
+        """Update progress. The time left is estimated without engine starts, and without a worker's
+        first job, which also reads the tasks."""
         name, seconds = member.candidate.name, sum(one.sec for one in took)
         starts = sum(one.start_sec for one in took)
-        tells_pace = took and not any(one.is_first for one in took)
-        self.progress.left.tasks.finish(name, num_tasks, seconds - starts if tells_pace else None)
+        is_typical = took and not any(one.is_first for one in took)
+        self.progress.left.tasks.finish(name, num_tasks, seconds - starts if is_typical else None)
         self.progress.ended(num_tasks, f"{name}: {num_tasks} tasks in {seconds:.1f} s")
 
     def _through(self, member: Prepared) -> None:
-        """All its results are written; the last of a family renews the report."""
+        """Called when all its results are written; the last of a family renews the report."""
         left = self._unfinished[member.candidate.family]
         left.discard(member.candidate.name)
         if not left and (any(self._unfinished.values()) or self.plan.speed_waits):
@@ -173,7 +174,7 @@ class Evaluation:
     def _keep(self, write: Callable[..., None], *results: Any) -> None:
         for one in self._kept:
             if one.done():
-                one.result()  # a full disk ends the run now, not after the last candidate
+                one.result()  # raises here, so that a full disk ends the run now
         self._kept.append(self._keeper.submit(write, *results))
 
 

@@ -1,4 +1,4 @@
-"""A candidate as a folder that plain vLLM serves."""
+"""Exports a candidate as a folder that plain vLLM serves."""
 
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from melange.harness.records import Candidate, EngineShape
 
 
 def serving_command(out: Path, device: str) -> str:
-    """What serves the folder. Without a size for the KV cache, vLLM asks for most of the memory,
-    on a CPU as on a GPU."""
+    """The command that serves the folder. On a CPU it sets the KV cache's size, as vLLM would else
+    take most of the memory."""
     if device == "cuda":
         return f"vllm serve {out}"
     shape = served_shape(out)
@@ -26,8 +26,7 @@ def serving_command(out: Path, device: str) -> str:
 
 
 def served_shape(out: Path) -> EngineShape:
-    """The engine for the folder's whole context, or as much of it as a share of the memory holds
-    of one request."""
+    """The engine with the full context length, or as much as fits into `KV_SHARE` of the memory."""
     folders = read_folder(out).members if is_fused(out) else (out,)
     infos = [inspect(folder) for folder in folders]
     memory_bytes = total_bytes("cpu")

@@ -13,12 +13,12 @@ from melange.harness.runs.writer import RunFolder
 HOME = Path(__file__).parents[2]
 """The folder that holds the package."""
 LOW_PRIORITY = 5
-"""Of a core that an engine keeps busy, a quarter. A lower one would take as much of the machine,
-and so long that the page is there when the evaluation ends."""
+"""A niceness: about a quarter of a core that an engine keeps busy. A higher one would cost as much,
+and the page would be ready only when the evaluation ends."""
 
 
 class LiveReport:
-    """One process at a time renders; it costs the run seconds, and can only fail for itself."""
+    """Renders in one process at a time. Costs the run seconds; a failure does not affect it."""
 
     def __init__(self, folder: RunFolder, say: Callable[[str], None]) -> None:
         self._folder = folder
@@ -30,17 +30,17 @@ class LiveReport:
         self._was_named = False
 
     def renew(self) -> None:
-        """Render what is there now; while a rendering goes on, once more after it."""
+        """Render the current results; if a rendering is under way, once more after it."""
         if self._next is None or self._next.running() or self._next.done():
             self._next = self._thread.submit(self._render)
 
     def wait(self) -> None:
-        """Until nothing renders any more."""
+        """Return when no rendering is under way."""
         if self._next is not None:
             self._next.result()
 
     def close(self) -> None:
-        """End a rendering that goes on; the files that it has written are whole."""
+        """Kill a rendering that is under way; files that it has written are complete."""
         self._closed = True
         if self._child is not None:
             self._child.kill()
@@ -60,9 +60,9 @@ class LiveReport:
             self._say(f"report so far: {self._folder.report}")
 
     def _run(self) -> str:
-        """Why it failed; empty where it did not."""
-        # A process group of its own: Ctrl-C is for the run, which ends this with itself. The
-        # session stays the run's, since Linux weighs priorities within a session only.
+        """Why it failed; empty if it did not."""
+        # In its own process group Ctrl-C does not reach it: the run ends it. It stays in the run's
+        # session, since Linux compares priorities only within a session.
         with subprocess.Popen(
             [sys.executable, "-m", "melange.reports", str(self._folder.path.resolve())],
             cwd=HOME,

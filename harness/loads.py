@@ -1,4 +1,4 @@
-"""A candidate on its way to an engine. Plain data: it crosses processes."""
+"""What an engine needs to serve a candidate. Plain data that crosses processes."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,25 +12,25 @@ if TYPE_CHECKING:
 
 
 class Load(NamedTuple):
-    """A candidate as an engine takes it."""
+    """What an engine loads for a candidate."""
 
     checkpoint: Path
     mix: "LogitMix | None" = None
-    """Where the members beside the base run in the logits processor."""
+    """A mix whose members other than the base run in the logits processor."""
     members: Sequence[Path] = ()
     """A folder for each member of `mix`."""
     making: "Making | None" = None
-    """What writes the checkpoint, if it may not be there yet."""
+    """Builds the checkpoint, if it may not exist yet."""
     base: Path | None = None
-    """Of a fused mix, whose config.json is ours: the folder whose tokenizer encodes prompts."""
+    """Of a fused mix, whose config.json is our own: the folder with the tokenizer for prompts."""
 
     panel: "Composite | None" = None
-    """What makes one answer of those of `seats`."""
+    """The composite that combines the answers of `seats`."""
     seats: "Sequence[Seat]" = ()
 
     @property
     def start(self) -> Path:
-        """A checkpoint of its shapes that is there."""
+        """An existing checkpoint of the same shapes."""
         return self.making.like if self.making else self.checkpoint
 
     @property
@@ -39,7 +39,7 @@ class Load(NamedTuple):
 
 
 class Seat(NamedTuple):
-    """A part of a panel, and its engine."""
+    """A part of a panel, and the shape of its engine."""
 
     load: Load
     shape: EngineShape
@@ -47,16 +47,16 @@ class Seat(NamedTuple):
 
 class Making(NamedTuple):
     build: Callable[[Path], None]
-    """Makes the folder of this path, whole or not at all."""
+    """Builds the folder of this path; it is complete or absent."""
     like: Path
     """A checkpoint of the same shapes, configuration and tokenizer."""
 
 
 class Served(NamedTuple):
-    """A candidate on its way to an engine."""
+    """What `Recipe.prepare` returns."""
 
     load: Load
     folders: Sequence[Path]
-    """Checkpoints with the shapes of every model that serves at once, the base first."""
+    """Checkpoints with the shapes of all models that are served at once, the base first."""
     parts: "Sequence[Served]" = ()
-    """Of a composite, in the order in which they are asked; the rest is the first one's."""
+    """A composite's, in the order in which they are asked. Other fields are the first part's."""

@@ -1,4 +1,4 @@
-"""How engines failed, and whom it is no use to ask again."""
+"""Which candidates and engine shapes are given up after repeated failures."""
 
 import re
 from collections import Counter, defaultdict
@@ -14,12 +14,12 @@ ENOUGH_ALIKE = 2
 
 @dataclass(slots=True)
 class LostCauses:
-    """What candidates met in their engines, from several threads.
+    """Failures of engines, and what follows from them. Thread-safe.
 
-    A candidate is given up once its engine does not start or does not take its weights; where the
-    process dies of that, or breaks in a step, once this has happened twice in the same way. A shape
-    is given up once two candidates met the same in its engine and it has served none: one
-    candidate's weights do not condemn the others, nor does one task that no candidate survives.
+    A candidate is given up if its engine does not start or rejects its weights; if the process dies
+    meanwhile, or a step fails, after the second failure of the same cause. A shape is given up if
+    two candidates failed for the same cause and its engine has served none. So neither one
+    candidate's weights nor one task that breaks every candidate costs the others.
     """
 
     _served: set[EngineShape] = field(default_factory=set)
@@ -31,17 +31,17 @@ class LostCauses:
     """(Candidate, cause) -> how often."""
     _shapes: dict[EngineShape, str] = field(default_factory=dict)
     _candidates: dict[str, str] = field(default_factory=dict)
-    """Given up -> why."""
+    """Candidates given up -> why."""
     _lock: Lock = field(default_factory=Lock)
 
     def why(self, member: Prepared) -> str:
-        """Why the candidate is not asked again; empty where it may be."""
+        """Why the candidate is given up; empty if it is not."""
         with self._lock:
             return self._candidates.get(member.candidate.name) or self._shapes.get(member.shape, "")
 
     def note(self, member: Prepared, reply: Reply, *, asked_again: bool = False) -> None:
-        """`asked_again`: what fails in common work is asked once more, piece by piece, and counts
-        when it fails there."""
+        """`asked_again`: tasks that failed together are tried again one by one, and a failure
+        counts only then."""
         with self._lock:
             if not isinstance(reply, Failed):
                 self._served.add(member.shape)
@@ -52,12 +52,12 @@ class LostCauses:
                 self._is_enough(member, reply)
                 self._met_by(member, reply)
             else:
-                self._candidates[member.candidate.name] = reply.reason  # as it would fail again
+                self._candidates[member.candidate.name] = reply.reason  # it would fail again
                 if reply.stage == "start":
                     self._met_by(member, reply)
 
     def _is_enough(self, member: Prepared, failed: Failed) -> bool:
-        """The candidate is given up for it."""
+        """Count the failure; give the candidate up if that is the second of its cause."""
         key = (member.candidate.name, cause(failed))
         self._times[key] += 1
         if self._times[key] < ENOUGH_ALIKE:
@@ -76,5 +76,5 @@ class LostCauses:
 
 
 def cause(failed: Failed) -> str:
-    """Equal for two that failed in the same way: sizes in GiB move from one time to the next."""
+    """Equal for failures of the same kind: sizes in GiB, which vary, are masked."""
     return f"{failed.stage}: {re.sub(r'[0-9]+[.][0-9]+', '#', failed.reason)}"

@@ -1,4 +1,4 @@
-"""The machine's parts: their names, for records of how something was made, and what they lack."""
+"""The machine's processor: its name, and what it cannot do."""
 
 import ctypes
 import os
@@ -16,8 +16,8 @@ BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
 def computes_bfloat16() -> bool:
-    """The processor multiplies bfloat16 itself. Where it does not, that takes longer than float32;
-    where nobody can tell, it is taken for able."""
+    """Whether the processor has bfloat16 instructions; without, bfloat16 is slower than float32.
+    True where that is unknown."""
     flags = _cpuinfo("flags") or _cpuinfo("Features")
     return not flags or not BFLOAT16_FLAGS.isdisjoint(flags[0].split())
 
@@ -28,11 +28,11 @@ def cpu_name() -> str:
 
 
 def lacks_for(dtype: str) -> str:
-    """Why engines on this processor would die of computing in `dtype`; empty where they do not.
+    """Why engines on this processor would crash in `dtype`; empty if they would not.
 
-    vLLM's attention takes AMX in bfloat16 where the processor has it, and dies where the kernel
-    does not hand out its tile registers, as kernels before 5.16 and some sandboxes do not. To ask
-    takes microseconds, and costs only this process some room on its signal stack.
+    vLLM's bfloat16 attention uses AMX if the processor has it, and crashes if the kernel does not
+    grant its tile registers, as kernels before 5.16 and some sandboxes do not. Asking takes
+    microseconds, and only enlarges this process's signal stack.
     """
     if dtype != "bfloat16" or platform.machine() != "x86_64":
         return ""
@@ -48,7 +48,7 @@ def lacks_for(dtype: str) -> str:
 
 
 def _cpuinfo(field: str) -> list[str]:
-    """A value for each processor; none where nobody knows."""
+    """A value for each processor; empty if unknown."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

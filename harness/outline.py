@@ -1,4 +1,4 @@
-"""What there is, and what a run would do, in lines for a terminal."""
+"""Text of `list` and `plan`: what exists, and what a run would do."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ def listing(plan: Plan, zoos: Iterable[str]) -> str:
 
 
 def _refused(plan: Plan) -> list[tuple[str, str]]:
-    """Candidate and reason; `all` for what holds for every one."""
+    """Candidate and reason; `all` for a reason that holds for every candidate."""
     refused = {(cell.candidate, cell.refused) for cell in plan.cells if cell.refused}
     times = Counter(reason for _, reason in refused)
     everyone = {reason for reason, number in times.items() if number == len(plan.candidates) > 1}
@@ -43,7 +43,7 @@ def _in_bfloat16(plan: Plan, checkpoints: Checkpoints, name: str) -> bool:
 
 
 def describe(plan: Plan, checkpoints: Checkpoints, folder: RunFolder) -> str:
-    """What will run, how long it takes, and what will not run and why."""
+    """What will run, how long it takes, what is refused and why."""
     pending = [cell for cell in plan.cells if cell.pending]
     candidates = {cell.candidate for cell in pending}
     minutes = estimate_seconds(plan, checkpoints.zoo) / 60

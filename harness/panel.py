@@ -1,4 +1,4 @@
-"""A session over sessions: the parts of a composite, asked in turn."""
+"""A session over the sessions of a composite's parts, asked in turn."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,11 +10,11 @@ from melange.harness.records import EngineShape
 from melange.harness.requests import Completion, Generation, Request, Route, Score, Timing, Tokens
 
 Serve = Callable[[Load, EngineShape], TimedSession]
-"""The engine of this shape with these weights; it ends what was served before."""
+"""Returns an engine of this shape with these weights; what it served before is gone."""
 
 
 class Panel:
-    """Seconds count inside engines alone: a deployment would keep all of them loaded."""
+    """Its clock counts seconds inside engines, not reloads: a deployment would keep all loaded."""
 
     def __init__(self, load: Load, serve: Serve) -> None:
         assert load.panel is not None
@@ -26,53 +26,53 @@ class Panel:
     def __len__(self) -> int:
         return len(self._seats)
 
-    def seat(self, at: int) -> "Clocked":
-        """The part, with its weights in an engine until the next one is asked for."""
+    def seat(self, at: int) -> "TimedPart":
+        """The part's session, valid until the next part is asked for."""
         seat = self._seats[at]
         session = self._serve(seat.load, seat.shape)
         if self._forgets:
             session.forget_prefixes()
-        return Clocked(session, self)
+        return TimedPart(session, self)
 
-    def __iter__(self) -> Iterator["Clocked"]:
+    def __iter__(self) -> Iterator["TimedPart"]:
         return (self.seat(at) for at in range(len(self._seats)))
 
     def generate(self, generations: Sequence[Generation]) -> list[Completion]:
         before = self.busy_sec
         found = self._recipe.generate(self, generations)
         elapsed_sec = self.busy_sec - before
-        # No answer is known before the last part has spoken.
+        # No answer is known before the last part has answered.
         return [one._replace(timing=Timing(elapsed_sec, elapsed_sec)) for one in found]
 
     def score(self, requests: Sequence[Request]) -> list[Score]:
         return self._recipe.score(self, requests)
 
     def reward(self, texts: Sequence[Tokens]) -> list[float]:
-        raise NotImplementedError  # no composite's ability
+        raise NotImplementedError  # an ability that no composite has
 
     def route(self, texts: Sequence[Tokens]) -> list[Route]:
         raise NotImplementedError
 
-    # What a workload asks beside that.
+    # The rest of TimedSession.
 
     kv_pool_bytes = None
-    """The parts are served in turn."""
+    """None, because the parts are served in turn."""
 
     def clock(self) -> float:
         return self.busy_sec
 
     @cached_property
     def vocabulary(self) -> int:
-        """Each part is loaded for it."""
+        """The smallest of the parts'; loads each part once."""
         return min(one.session.vocabulary for one in self)
 
     def forget_prefixes(self) -> None:
-        """Each part does, whenever it is asked."""
+        """Every part forgets them whenever it is asked."""
         self._forgets = True
 
 
-class Clocked:
-    """A part's session; the panel's clock goes while it works."""
+class TimedPart:
+    """A part's session, which adds its seconds to the panel's clock."""
 
     def __init__(self, session: TimedSession, panel: Panel) -> None:
         self.session, self._panel = session, panel

@@ -1,4 +1,4 @@
-"""Suite + zoo -> plan: every cell that will run, and why the others will not."""
+"""Suite + zoo -> plan: the cells that will run, and why the others are refused."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,26 +32,26 @@ ASKED = {
 
 @dataclass(frozen=True, kw_only=True)
 class PlanOptions:
-    """What narrows a suite, and where it would run."""
+    """What narrows a suite, and where it runs."""
 
     only: Sequence[str] = ()
-    """Globs of candidates, by name or family; all if there are none."""
+    """Globs of candidates' names or families; all candidates if empty."""
     task_globs: Sequence[str] = ()
     limit: int | None = None
     seed: int | None = None
     device: Literal["cpu", "cuda"] = "cpu"
     device_bytes: int | None = None
-    """All the memory that the device has; None where nobody knows."""
+    """Total memory of the device; None if unknown."""
     done: Collection[tuple[str, str | None]] = ()
     """Cells that the run's folder holds already."""
     unavailable: Callable[[Task], str] = lambda task: ""
-    """Why a task cannot be had here; empty where it can."""
+    """Why a task is not available here; empty if it is."""
     engine: EngineOptions = field(default_factory=EngineOptions)
-    """What the command line asks of every engine."""
+    """The command line's options, for every engine."""
     lengths: Callable[[Path], Mapping[str, Length]] = lambda tokenizer: {}
     """Counts the tasks' requests with a tokenizer, by task."""
     notes: tuple[str, ...] = ()
-    """What the zoo lacks for the suite, and what is wrong with its relations."""
+    """What the zoo lacks for the suite, and its invalid relations."""
     roles: Sequence[Role] = ()
 
 
@@ -65,7 +65,7 @@ def make_plan(
     """Decide every cell.
 
     Raises:
-        HarnessError: a name is unknown, or a checkpoint that is there is damaged or does not fit.
+        HarnessError: a name is unknown, or a checkpoint is damaged or does not fit.
     """
     zoo = checkpoints.zoo
     candidates = choose_candidates(candidates, options.only)
@@ -103,8 +103,8 @@ def _cells(
     refusal: str,
     done: Collection[tuple[str, str | None]],
 ) -> Iterator[Cell]:
-    """`refused` is by task, None for speed and memory; `refusal` holds for all that the candidate
-    would do."""
+    """`refused`: reasons by task, None for speed and memory; `refusal`: a reason that holds for
+    every cell of the candidate."""
     for task, reason in refused.items():
         yield Cell(
             candidate=candidate.name,
@@ -149,7 +149,7 @@ def choose_tasks(
 
 
 def refuse(candidate: Candidate, checkpoints: Checkpoints) -> str:
-    """Why the candidate cannot run on this zoo; empty where it can, or nobody knows yet."""
+    """Why the candidate cannot run on this zoo; empty if it can, as far as is known."""
     zoo = checkpoints.zoo
     for role in candidate.recipe.inputs:
         if Path(role).is_absolute():
@@ -171,7 +171,7 @@ def refuse(candidate: Candidate, checkpoints: Checkpoints) -> str:
 def _asked(
     candidate: Candidate, zoo: Zoo, suite: EngineOptions, command_line: EngineOptions
 ) -> tuple[EngineOptions, str]:
-    """The engine's options, and why the candidate's roles allow none."""
+    """The engine's options, or why the candidate's roles contradict each other."""
     try:
         return requested(candidate, zoo, suite=suite, command_line=command_line), ""
     except HarnessError as error:
@@ -184,7 +184,7 @@ def unserved(
     asked: EngineOptions,
     options: PlanOptions,
 ) -> str:
-    """Why no engine can serve the candidate so; empty where one can, or nobody knows."""
+    """Why no engine can serve the candidate as asked; empty if one can, as far as is known."""
     served = served_checkpoints(candidate, checkpoints, asked)
     weights = served_bytes(candidate, checkpoints.zoo)
     return unfit(asked, served, options.device) or too_large(
@@ -206,13 +206,13 @@ def count_tokens(
     asked: EngineOptions,
     lengths: Callable[[Path], Mapping[str, Length]],
 ) -> Mapping[str, Length]:
-    """By task, where a context was asked for that could be too short."""
+    """Lengths by task, if a context length was asked for, which may be too short."""
     served = served_checkpoints(candidate, checkpoints, asked)
     return lengths(served[0].path) if asked.max_model_len and served else {}
 
 
 def abilities(candidate: Candidate, checkpoints: Checkpoints) -> frozenset[Ability]:
-    """All of them where nothing can be known: the candidate is refused for another reason."""
+    """All of them if they cannot be determined: the candidate is refused for another reason."""
     try:
         return candidate.recipe.abilities_of(checkpoints)
     except HarnessError:
@@ -220,13 +220,13 @@ def abilities(candidate: Candidate, checkpoints: Checkpoints) -> frozenset[Abili
 
 
 def concerns(task: Task, can: Collection[Ability]) -> bool:
-    """Whether the task is put to a candidate that can do this, be it to be refused."""
+    """Whether a candidate with these abilities gets a cell for the task, even if it is refused."""
     kind = EVALUATORS[task.evaluator]
     return not kind.optional or kind.needs(task) in can
 
 
 def unable(candidate: Candidate, task: Task, can: Collection[Ability]) -> str:
-    """Why the candidate cannot be asked what the task asks; empty where it can."""
+    """Why the candidate lacks the ability that the task needs; empty if it has it."""
     needed = EVALUATORS[task.evaluator].needs(task)
     if needed in can:
         return ""
@@ -235,14 +235,14 @@ def unable(candidate: Candidate, task: Task, can: Collection[Ability]) -> str:
 
 
 def untimed(suite: Suite, can: Collection[Ability]) -> str:
-    """Why the suite's workloads cannot be put to the candidate; empty where they can."""
+    """Why the suite's workloads cannot be run with the candidate; empty if they can."""
     if Ability.GENERATE in can or not suite.workloads:
         return ""
     return "workloads time how text is generated, and it generates none"
 
 
 def rendered_twice(candidate: Candidate, task: Task) -> str:
-    """Why the task's prompts do not fit the candidate's own; empty where they do."""
+    """Why prompts would pass through two chat templates; empty if they would not."""
     if task.chat and candidate.recipe.own_prompts:
         return (
             f"{task.name} renders its prompts through the base's chat template, "
@@ -258,7 +258,7 @@ def _gib(num_bytes: int) -> str:
 def served_checkpoints(
     candidate: Candidate, checkpoints: Checkpoints, asked: EngineOptions
 ) -> list[CheckpointInfo]:
-    """Those that will have the engine's shapes, as far as they are there."""
+    """The checkpoints whose shapes the engine will have, as far as they are ready."""
     roles = candidate.recipe.served_roles(checkpoints)
     folders = checkpoints.known_folders(roles)
     return [as_computed(folders[role], asked) for role in roles if role in folders]

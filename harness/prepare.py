@@ -16,11 +16,11 @@ TINY_PARAMETERS = 20_000_000
 MAX_SLOTS = 4
 
 ShapeOf = Callable[[Sequence[CheckpointInfo], Load, EngineOptions], EngineShape]
-"""The engine of models that serve together, loaded so, with these options."""
+"""Decides the engine from the models that it serves, how they are loaded, and the options."""
 
 
 class Prepared(NamedTuple):
-    """A candidate whose inputs are there, and its engine."""
+    """A candidate whose inputs are ready, and its engine."""
 
     candidate: Candidate
     load: Load
@@ -32,16 +32,14 @@ class Prepared(NamedTuple):
 def prepare(
     candidate: Candidate, checkpoints: Checkpoints, options: EngineOptions, shape_of: ShapeOf
 ) -> Prepared:
-    """Build what the worker cannot and look at what will be served, with these options.
-
-    `shape_of` says in which engine, from the models that serve and how they are loaded.
+    """Build what the worker cannot build itself, inspect the checkpoints, choose the engine.
 
     Raises:
         HarnessError: a checkpoint is missing, damaged, or does not fit the others.
     """
     served = candidate.recipe.prepare(candidate.name, checkpoints)
     seats = [_seat(one, options, shape_of) for one in served.parts or [served]]
-    # A model that is asked several times is there once.
+    # A model that serves as several parts counts once.
     apart = {one.load.checkpoint: one for one in served.parts or [served]}.values()
     infos = [as_computed(folder, options) for one in apart for folder in one.folders]
     load = served.load._replace(seats=seats) if served.parts else served.load
@@ -57,7 +55,7 @@ def _seat(served: Served, options: EngineOptions, shape_of: ShapeOf) -> Seat:
 def group_by_shape(
     prepared: Sequence[Prepared], reference: Prepared | None
 ) -> dict[EngineShape, list[Prepared]]:
-    """Candidates that share an engine, the reference's engine first: it stays until the end."""
+    """Candidates by the engine that they share. The reference's comes first, and stays alive."""
     groups: dict[EngineShape, list[Prepared]] = {}
     if reference is not None:
         groups[reference.shape] = []
@@ -67,11 +65,11 @@ def group_by_shape(
 
 
 def in_order(prepared: Sequence[Prepared]) -> list[Prepared]:
-    """Shape by shape, the one with the most to compute first.
+    """Shape by shape, the most expensive first.
 
-    Slots that take them in this order end together; a long one at the end would keep one waiting.
-    Within a shape the order is free: families of few shapes and few candidates come first, so that
-    some are through early.
+    In this order slots finish at about the same time: an expensive shape at the end would run
+    alone. Within a shape, families of few shapes and few candidates come first, so that some
+    families are complete early.
     """
     groups = group_by_shape(prepared, None).values()
     ordered = sorted(groups, key=lambda group: -sum(map(_active_parameters, group)))
@@ -96,10 +94,10 @@ def _active_parameters(one: Prepared) -> int:
 
 
 def num_slots(prepared: Sequence[Prepared], device: str) -> int:
-    """Engines that work side by side.
+    """Number of engines that run side by side.
 
-    A tiny model has too little work for several threads, so each core gets an engine of its own
-    and two candidates are evaluated at once. Larger models use all cores together.
+    A tiny model has too little work for several threads, so each core gets an engine of its own, up
+    to `MAX_SLOTS`. Larger models use all cores together.
     """
     largest = max((info.num_parameters for one in prepared for info in one.infos), default=0)
     if device != "cpu" or largest > TINY_PARAMETERS:

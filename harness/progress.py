@@ -1,4 +1,4 @@
-"""How far a run is, on one line: cells done and to come, what runs now, the time left."""
+"""A run's progress on one line: cells done, what runs now, the time left."""
 
 import sys
 import time
@@ -14,14 +14,14 @@ from melange.harness.time_left import time_left
 CLEAR_REST = "\x1b[K"
 TICK_SEC = 1.0
 PLAIN_SEC = 10.0
-"""Where nothing rewrites itself, a line at most as often."""
+"""Without a terminal, the least time between two lines."""
 
 
 class Progress:
-    """A line that rewrites itself on a terminal; elsewhere plain lines, few of them.
+    """A line that is redrawn in place on a terminal; elsewhere, occasional plain lines.
 
-    May be told from several threads. Two streams that are one terminal share the line, so it is
-    shown only where both are one.
+    Thread-safe. stdout and stderr share the terminal's line, so it is drawn only if both are
+    terminals.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -44,23 +44,23 @@ class Progress:
             Thread(target=self._tick, daemon=True).start()
 
     def say(self, text: str) -> None:
-        """A line that stays, above the one that does not."""
+        """Print a permanent line above the progress line."""
         if self._bar is not None:
             tqdm.write(text)
         else:
-            with suppress(BrokenPipeError):  # `| head`: what nobody reads does not end a run
+            with suppress(BrokenPipeError):  # `| head`: a closed pipe must not end the run
                 print(text, flush=True)
 
     def doing(
         self, text: str, running: Callable[[], Iterable[str]] = tuple, *, still: bool = False
     ) -> None:
-        """What the whole run is at. `running` says with which candidates. `still`: nothing moves
-        between two reports of ours, so that what is being timed is left alone."""
+        """What the run is doing now, and `running`: with which candidates. `still`: do not redraw
+        the line by itself, which would disturb what is being timed."""
         self._doing, self._running, self._still = text, running, still
         self._show()
 
     def ended(self, cells: int, said: str) -> None:
-        """So many cells have come to an end, which `said` is about."""
+        """That many cells have ended; print `said`."""
         with self._lock:
             self._done += cells
         self._changed = time.perf_counter()
@@ -71,19 +71,19 @@ class Progress:
         self._show()
 
     def dropped(self, candidate: str, cells: int) -> None:
-        """Nothing of it is still to come: it failed before it ran."""
+        """The candidate failed before it ran: its cells are over."""
         self.left.tasks.drop(candidate)
         self.left.visits.drop(candidate)
         self._done += cells
 
     def visited(self, candidate: str, seconds: float) -> None:
-        """It was timed in one round."""
+        """The candidate was timed in one round."""
         self.left.visits.finish(candidate, 1, seconds)
         self._changed = time.perf_counter()
         self._show()
 
     def timed(self, candidates: Iterable[str], cells: int) -> None:
-        """Their rounds are over, which may have been fewer than planned."""
+        """Rounds of these candidates are over; there may have been fewer than planned."""
         for name in candidates:
             self.left.visits.drop(name)
         self._done += cells
@@ -94,7 +94,7 @@ class Progress:
         self._closed.set()
         if self._bar is not None:
             self._bar.close()
-            print(CLEAR_REST, end="", file=sys.stderr, flush=True)  # where Ctrl-C was echoed
+            print(CLEAR_REST, end="", file=sys.stderr, flush=True)  # clears an echoed ^C
 
     def _tick(self) -> None:
         while not self._closed.wait(TICK_SEC):
@@ -115,7 +115,7 @@ class Progress:
         seconds = self.left.seconds
         if seconds is not None:
             seconds -= time.perf_counter() - self._changed
-        # Where the estimate is used up, nothing is better than "0 s left".
+        # Once the estimate is used up, saying nothing is better than "0 s left".
         if seconds is None or seconds < 1:
             return count
         return f"{count}, {'at most' if self._may_end_early else 'about'} {spoken(seconds)} left"

@@ -1,6 +1,6 @@
-"""How long the tasks' requests are, by tokenizer: what decides how much context an engine serves.
+"""Lengths of the tasks' requests by tokenizer, from which an engine's context length follows.
 
-Counted where contexts are long, or given: short ones are served whole, and nobody has to know.
+Counted only if the model's context is long, or one is asked for: short ones are served in full.
 """
 
 import multiprocessing
@@ -14,7 +14,7 @@ from melange.harness.requests import Length
 
 
 class PromptLengths:
-    """Lengths by task, counted once a tokenizer in a process that imports lm-eval."""
+    """Lengths by task, counted once per tokenizer, in a process that imports lm-eval."""
 
     def __init__(self, entries: Callable[[], TaskEntries], *, limit: int | None, seed: int) -> None:
         self._entries = entries
@@ -30,7 +30,7 @@ class PromptLengths:
         entries = repeatable(self._entries())
         if not entries:
             return {}
-        # Not in this one: lm-eval and its imports take seconds, and hundreds of megabytes.
+        # In another process: lm-eval and its imports take seconds and hundreds of megabytes.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, mp_context=context) as process:
             counting = process.submit(
@@ -42,7 +42,7 @@ class PromptLengths:
 def _count(
     entries: TaskEntries, tokenizer: Path, *, limit: int | None, seed: int
 ) -> Mapping[str, Length]:
-    # The process is only for this; lm-eval and its data sets draw progress bars.
+    # Silences the progress bars of lm-eval and datasets, in this process of its own.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     from melange.harness.evaluators.lm_eval.lengths import longest_requests
 

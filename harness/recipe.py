@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Record(BaseModel):
-    """Frozen; unknown keys are refused, so that a misspelt key cannot pass unseen."""
+    """Frozen; unknown keys are refused, so that misspelt keys are noticed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,11 +25,11 @@ class Ability(StrEnum):
 
     GENERATE = "generate"
     CHOOSE = "choose"
-    """The likeliest of several continuations of one context."""
+    """The most likely of several continuations of one context."""
     SCORE = "score"
     """Log-probabilities of continuations."""
     REWARD = "reward"
-    """A number for a text: how good it is."""
+    """A number for how good a text is."""
     ROUTE = "route"
     """Which experts a text's tokens choose."""
 
@@ -44,11 +44,11 @@ class Description(NamedTuple):
     parts: Sequence[tuple[str, str]]
     """Label and text of each ingredient and option."""
     base: str = ""
-    """The role that it starts from; empty where that is what its inputs were made from."""
+    """The role that it starts from; empty if that is the root of its inputs."""
     experts: tuple[str, ...] = ()
     """Tuned roles, or adapters, that steer the base."""
     antiexperts: tuple[str, ...] = ()
-    """What the experts were tuned from, where their difference to it is what steers."""
+    """What the experts were tuned from, if the base is steered by their difference."""
 
 
 class Recipe(Record):
@@ -58,7 +58,7 @@ class Recipe(Record):
     kinds: ClassVar[dict[str, type["Recipe"]]] = {}
 
     abilities: ClassVar[frozenset[Ability]] = LANGUAGE_MODEL
-    """Of the kind, whatever it is made from."""
+    """Of every recipe of this kind; see `abilities_of`."""
 
     kind: str
     method: str
@@ -67,7 +67,7 @@ class Recipe(Record):
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
         Recipe.kinds[cls.model_fields["kind"].default] = cls
 
-    if TYPE_CHECKING:  # a field of some kinds, which pydantic would not put over a property
+    if TYPE_CHECKING:  # a field in some kinds, which pydantic does not allow over a property
 
         @property
         def inputs(self) -> tuple[str, ...]:
@@ -75,26 +75,26 @@ class Recipe(Record):
 
     @property
     def plain_role(self) -> str:
-        """The role of the zoo that it is, and nothing more; empty for anything else."""
+        """The role, if the recipe is one role of the zoo unchanged; else empty."""
         return ""
 
     @property
     def num_models(self) -> int:
-        """Models that compute each token."""
+        """Number of models that compute each token."""
         return 1
 
     @property
     def own_prompts(self) -> bool:
-        """Some member sees prompts through a chat template of its own."""
+        """Whether some member sees prompts through its own chat template."""
         return False
 
     def abilities_of(self, checkpoints: "Checkpoints") -> frozenset[Ability]:
-        """Made from these checkpoints, as far as they are there: plans ask."""
+        """With these checkpoints, as far as they are ready. Plans ask, so it must be cheap."""
         return self.abilities
 
     def check(self, checkpoints: "Checkpoints") -> None:
-        """By configurations and file headers alone: plans ask. What is not there yet is not
-        looked at.
+        """Check the inputs that are ready by their configs and file headers. Plans ask, so it must
+        be cheap.
 
         Raises:
             HarnessError: inputs do not fit each other or the method.
@@ -102,19 +102,19 @@ class Recipe(Record):
         raise NotImplementedError
 
     def served_roles(self, checkpoints: "Checkpoints") -> Sequence[str]:
-        """Inputs whose shapes the engine will have, the one with the tokenizer first."""
+        """Inputs whose shapes the engine will have; the first has the tokenizer."""
         raise NotImplementedError
 
     def served_as(self, checkpoints: "Checkpoints") -> str:
-        """How several models are run at once; empty for a candidate that is one model."""
+        """How several models run at once; empty for a single model."""
         return ""
 
     def served_bytes(self, sizes: Sequence[int]) -> int:
-        """Of weights, at least, by the sizes of the inputs."""
+        """Bytes of weights, at least, given the inputs' bytes."""
         return max(sizes, default=0)
 
     def prepare(self, name: str, checkpoints: "Checkpoints") -> "Served":
-        """What a worker needs; what it cannot build itself is built.
+        """What a worker needs. Builds what the worker cannot build itself.
 
         Raises:
             HarnessError: a checkpoint is missing, damaged, or does not fit the others.
@@ -125,7 +125,7 @@ class Recipe(Record):
         raise NotImplementedError
 
     def export(self, name: str, checkpoints: "Checkpoints", out: Path) -> None:
-        """Write it to the folder `out`, for plain vLLM.
+        """Write the candidate to the folder `out`, for plain vLLM.
 
         Raises:
             HarnessError: plain vLLM cannot serve it.
@@ -134,7 +134,7 @@ class Recipe(Record):
 
 
 class UnknownRecipe(Recipe):
-    """Of a kind that a later version wrote: shown, and nothing else."""
+    """A recipe of a kind that a later version wrote: it can be shown, nothing else."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -154,7 +154,7 @@ class UnknownRecipe(Recipe):
 
 
 def known_recipe(value: Any) -> Any:
-    """A recipe's JSON as a recipe of its kind."""
+    """The recipe's JSON, parsed by its kind."""
     if isinstance(value, Recipe) or not isinstance(value, Mapping):
         return value
     return Recipe.kinds.get(value.get("kind", ""), UnknownRecipe).model_validate(value)

@@ -1,4 +1,4 @@
-"""What comes out of cells -> lines and files of the run's folder, from several threads."""
+"""Writes the results of cells into the run's folder. Thread-safe."""
 
 from dataclasses import dataclass, field
 from threading import Lock
@@ -21,7 +21,7 @@ class Recorder:
     num_failed: int = 0
     num_disputed: int = 0
     inside_engine_sec: float = 0.0
-    """Of the evaluations that were kept."""
+    """Summed over the evaluations that were recorded."""
     _lock: Lock = field(default_factory=Lock)
 
     def refusals(self) -> None:
@@ -54,8 +54,8 @@ class Recorder:
             )
 
     def dispute(self, check: Check) -> None:
-        """Record, for every metric of the cell, that its value does not hold: readers find none.
-        The line that it replaces keeps it."""
+        """Record each metric of the cell as disputed, without a value. The line that this
+        supersedes still has it."""
         reason = f"example {check.example}: {check.reason}"
         self.progress.say(f"{check.candidate}: {check.task}: disputed: {reason}")
         with self._lock:

@@ -17,9 +17,9 @@ SCHEMA_VERSION = 2
 """Of everything in a run's folder. What earlier versions wrote: runs/upgrades.py."""
 
 LoadFormat = Literal["auto", "dummy"]
-"""In vLLM's words: weights from files, or random ones for a folder without any.
+"""vLLM's names: weights from files, or random ones for a folder without any.
 
-Such a folder's config.json says `"load_format": "dummy"`: one that merely lacks its files is
+Such a folder's config.json says `"load_format": "dummy"`; a folder whose files are just missing is
 refused.
 """
 
@@ -28,8 +28,8 @@ Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Outcome(StrEnum):
-    """How a cell ended: skipped was refused before it started, failed broke while it ran, disputed
-    has a value that plain transformers does not confirm."""
+    """How a cell ended. Skipped: refused before it started. Failed: broke while it ran. Disputed:
+    plain transformers does not confirm its value."""
 
     COMPLETED = "completed"
     SKIPPED = "skipped"
@@ -38,13 +38,13 @@ class Outcome(StrEnum):
 
 
 class Task(Record):
-    """What is asked of candidates, and what a report needs to know of it."""
+    """A task, and what a report needs to know about it."""
 
     name: str
     evaluator: str = "lm-eval"
-    """Which of harness.evaluators.EVALUATORS puts it to a candidate."""
+    """Which of harness.evaluators.EVALUATORS evaluates candidates on it."""
     lm_eval: str
-    """lm-eval's task name, or the path of the YAML that defines the task, whoever evaluates it."""
+    """lm-eval's task name, or the path of the YAML that defines the task, for any evaluator."""
     scale: Literal["pocket", "public"]
     domain: str
     output_type: Literal["generate_until", "multiple_choice", "loglikelihood", ""] = ""
@@ -60,12 +60,12 @@ class Task(Record):
     shifted_of: str | None = None
     source: str = ""
     cluster_by: str = ""
-    """The column that examples about one thing share (a fact, a passage); empty if none do."""
+    """The column by which examples about the same fact or passage are grouped; may be empty."""
     unsafe_code: bool = False
     """Scoring executes what the model wrote."""
 
     sums_probabilities: bool = False
-    """Its metric needs the choices' probabilities, not only the likeliest one."""
+    """Its metric needs the choices' probabilities, not only the most likely choice."""
 
     @property
     def likelihood(self) -> bool:
@@ -91,8 +91,7 @@ class Workload(Record):
     def cut_to(self, max_model_len: int) -> "Workload":
         """The workload, cut so that prompt and output fit the context.
 
-        The longer side gives way first; where half of the context is too short for the other one
-        too, each has half.
+        The longer of the two is cut first; if the other exceeds half of the context, both get half.
         """
         prompt, output = self.prompt_tokens, self.output_tokens
         if prompt + output <= max_model_len:
@@ -104,15 +103,15 @@ class Workload(Record):
 
 
 class EngineOptions(Record):
-    """How an engine computes, by vLLM's names. What is None, harness/engine_shapes.py decides."""
+    """How an engine computes, by vLLM's names. harness/engine_shapes.py decides what is None."""
 
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
     max_model_len: int | None = Field(default=None, ge=2)
-    """Context in tokens, of prompt and output together."""
+    """Context length in tokens, prompt and output together."""
     kv_cache_memory_bytes: int | None = Field(default=None, gt=0)
     kv_cache_dtype: str | None = None
     quantization: str | None = None
-    """The method, as vLLM calls it; without it, what the checkpoint's config.json says."""
+    """vLLM's name of the method; None: as the checkpoint's config.json says."""
     gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
 
     def given(self) -> dict[str, Any]:
@@ -120,7 +119,7 @@ class EngineOptions(Record):
         return self.model_dump(exclude_none=True)
 
     def over(self, lower: "EngineOptions") -> "EngineOptions":
-        """These, and those of `lower` that are None here."""
+        """These options, with those of `lower` where they are None."""
         return lower.model_copy(update=self.given())
 
 
@@ -134,8 +133,8 @@ class Candidate(Record):
     source: str = ""
     """Paper or document that defines the method."""
     goal: str | None = None
-    """The role that it tries to equal: its base, tuned as what steers it. Empty where it has none;
-    None where an earlier version stored it."""
+    """Its target checkpoint, a role: the base, fine-tuned for the domains of the expert that steers
+    it. Empty if there is none; None in runs of an earlier version."""
 
 
 class Suite(Record):
@@ -146,20 +145,20 @@ class Suite(Record):
     description: str = ""
     zoo: str = "auto"
     tasks: dict[str, tuple[str, ...]]
-    """Task names or globs, by the scale of the zoo; none where only costs are asked for."""
+    """Task names or globs, by the scale of the zoo; empty to measure only costs."""
     candidates: tuple[dict[str, Any], ...]
-    """Entries that a method of baselines/ expands into candidates."""
+    """Entries, each expanded into candidates by a method of baselines/."""
     workloads: tuple[Workload, ...] = ()
     rounds: int = Field(default=3, ge=1)
     """How often each workload is timed, the reference candidate in every round."""
     target_relative_error: float | None = Field(default=None, gt=0)
     """Rounds end early once a candidate's speed has at most this relative standard error."""
     reference: str = ""
-    """The candidate that relative throughput refers to; the largest base, if empty."""
+    """The candidate that throughput is relative to; the largest base, if empty."""
     limit: int | None = Field(default=None, ge=1)
     seed: int = 0
     engine: EngineOptions = EngineOptions()
-    """Of every candidate, where its zoo, its roles or the command line do not say otherwise."""
+    """For every candidate, unless its roles or the command line say otherwise."""
 
 
 class EngineShape(Record):
@@ -173,9 +172,9 @@ class EngineShape(Record):
     device: Literal["cpu", "cuda"] = "cpu"
     load_format: LoadFormat = "auto"
     runner: Literal["generate", "pooling"] = "generate"
-    """In vLLM's words; a reward model's head pools."""
+    """By vLLM's names; reward models are pooling models."""
     kv_cache_bytes: int | None = 256 * 2**20
-    """None: what vLLM finds free, as on a GPU by default."""
+    """None: as much as vLLM finds free, the default on a GPU."""
     kv_cache_dtype: str = "auto"
     quantization: str | None = None
     gpu_memory_utilization: float | None = None
@@ -200,7 +199,7 @@ class Measurement(Record):
     outcome: Outcome = Outcome.COMPLETED
     reason: str = ""
     ends_cell: bool = True
-    """The last line of its cell: a cell whose last line is no end was cut short."""
+    """False on all lines of a cell but the last: without that one, the cell was cut short."""
 
     @property
     def cell(self) -> tuple[str, str | None]:
@@ -214,7 +213,7 @@ class RoundLine(Record):
     candidate: str
     workload: str
     round: int = Field(ge=0)
-    """From 0. Candidates take turns: each runs its first round before any runs its second."""
+    """From 0. Candidates take turns: all run their first round before any runs its second."""
     started: str
     """ISO 8601, in UTC."""
     prompt_tokens: int
@@ -223,7 +222,7 @@ class RoundLine(Record):
     prefill_tokens_per_sec: Amount
     decode_tokens_per_sec: Amount | None
     ttft_sec: tuple[Amount, ...]
-    """Of each request, until its first token; `latency_sec` until its last."""
+    """Of each request: time to its first token; `latency_sec` to its last."""
     latency_sec: tuple[Amount, ...]
     tpot_sec: tuple[Amount, ...]
     """Per token after the first, of each request with more than one."""
@@ -243,9 +242,9 @@ class Cell(Record):
     candidate: str
     task: str | None
     refused: str = ""
-    """Why it cannot run; empty where it can."""
+    """Why it cannot run; empty if it can."""
     done: bool = False
-    """The run's folder holds its records already."""
+    """The run's folder already has its records."""
 
     @property
     def pending(self) -> bool:
@@ -257,7 +256,7 @@ class Reference(Record):
 
     candidate: str
     measured_as: str = ""
-    """The candidate of a run that it is beside; empty where that has the same name."""
+    """The candidate of a run to compare it with; empty if that has the same name."""
     task: str
     metric: str = "accuracy"
     """"accuracy" is the task's primary metric, whatever its name."""
@@ -280,20 +279,20 @@ class Plan(Record):
     seed: int
     device: Literal["cpu", "cuda"]
     engine: EngineOptions = EngineOptions()
-    """What the command line and the suite ask of every engine."""
+    """Options of the command line and the suite, for every engine."""
     engines: dict[str, EngineOptions] = Field(default={})
-    """The same and what the zoo asks, by candidate."""
+    """The same with the zoo's options, by candidate."""
     notes: tuple[str, ...] = ()
     """What the zoo lacks for the suite, and what is wrong with its relations."""
     roles: tuple[Role, ...] = ()
-    """The zoo's, as they are related."""
+    """The zoo's roles with their relations."""
 
     def pending(self, candidate: str) -> tuple[Cell, ...]:
         return tuple(c for c in self.cells if c.candidate == candidate and c.pending)
 
     @property
     def speed_waits(self) -> bool:
-        """Some candidate is still to be timed."""
+        """Whether some candidate is still to be timed."""
         return any(cell.task is None and cell.pending for cell in self.cells)
 
     def candidate(self, name: str) -> Candidate:

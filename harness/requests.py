@@ -1,4 +1,4 @@
-"""What is asked of an engine session, and what comes back."""
+"""Requests to a session, and their results."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -42,12 +42,12 @@ class Generation(NamedTuple):
 
 
 class Length(NamedTuple):
-    """Tokens of a request; of several, the most of each."""
+    """Tokens of a request; of several requests, the maxima."""
 
     prompt: int
-    """Of a scored pair, the continuation included."""
+    """For a scored pair, with the continuation."""
     total: int
-    """With all the output that it may ask for."""
+    """With the longest output that it may have."""
 
 
 class Timing(NamedTuple):
@@ -64,13 +64,13 @@ class Completion(NamedTuple):
     token_ids: Tokens
     timing: Timing | None = None
     ballots: tuple[str, ...] = ()
-    """The texts that were voted on, if it was elected."""
+    """The texts that were voted on, if a vote chose it."""
 
 
 class Route(NamedTuple):
     """Which experts a text's tokens chose: L layers, T tokens, K experts each."""
 
     chosen_LTK: "NDArray[np.int64]"
-    """By falling weight: the first choice first."""
+    """By decreasing weight."""
     num_experts: int
-    """To choose from, in each layer."""
+    """In each layer."""

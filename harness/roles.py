@@ -27,15 +27,15 @@ class Role(Record):
     of: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
     """What it was made from: a fine-tune's base, a step's run, an adapter's base."""
     label: str = ""
-    """What candidates' names say of it; its domain or its name, if empty."""
+    """How candidates' names call it; its domain or its name, if empty."""
     domains: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
-    """What it was tuned for. One makes it a specialist."""
+    """What it was tuned for. A fine-tune for one domain is a specialist."""
     prompts: tuple[str, ...] = ()
-    """Texts of what it was tuned for."""
+    """Example texts of what it was tuned for."""
     step: int = Field(default=0, ge=0)
-    """Of its run, at which it was kept."""
+    """The training step of its run at which it was saved."""
     vocabulary: str | None = None
-    """The tokenizer's fingerprint; None where nobody has seen it yet."""
+    """The tokenizer's fingerprint; None while it is unknown."""
     num_parameters: int | None = None
 
     @property
@@ -52,7 +52,7 @@ class Lacks(HarnessError):
 
 
 class Roles(Sequence[Role]):
-    """A zoo's roles, in its order. Relations that cannot be are named in `problems`, and cut."""
+    """A zoo's roles, in its order. Invalid relations are listed in `problems`, and dropped."""
 
     def __init__(self, roles: Iterable[Role]) -> None:
         given = {role.name: role for role in roles}
@@ -64,7 +64,7 @@ class Roles(Sequence[Role]):
 
     @classmethod
     def named(cls, names: Iterable[str]) -> "Roles":
-        """Of a zoo that says no more than its roles' names; `run@100` is step 100 of `run`."""
+        """Roles of which only the names are known; `run@100` is step 100 of `run`."""
         return cls(named_role(name) for name in names)
 
     def __getitem__(self, at):  # type: ignore[no-untyped-def]
@@ -74,11 +74,11 @@ class Roles(Sequence[Role]):
         return len(self._roles)
 
     def get(self, name: str) -> Role:
-        """The role; one of which only the name is known, if the zoo has none."""
+        """The role; if the zoo has none of this name, one with nothing but the name."""
         return self._roles.get(name) or Role(name=name)
 
     def origin(self, name: str) -> str:
-        """The role that all training of this one began with; empty if the zoo has no such role."""
+        """The root of its line of parents; empty if the zoo has no such role."""
         if name not in self._roles:
             return ""
         parent = self._roles[name].parent
@@ -92,7 +92,7 @@ class Roles(Sequence[Role]):
         return [one for one in self if one.parent == parent and one.kind == kind]
 
     def bases(self, pattern: str = "", *, where: Callable[[Role], object] = bool) -> list[Role]:
-        """Bases for which `where` holds: all, those that the glob names, or the largest."""
+        """Bases for which `where` holds: all, those that match the glob, or the largest."""
         names = "" if pattern == LARGEST else pattern
         found = [
             one
@@ -108,11 +108,11 @@ class Roles(Sequence[Role]):
         return self.made_of(base.name, "finetune")
 
     def specialists(self, base: Role) -> list[Role]:
-        """Fine-tunes for one thing each."""
+        """Fine-tunes for at most one domain."""
         return [one for one in self.tuned(base) if len(one.domains) <= 1]
 
     def broadest(self, base: Role) -> list[Role]:
-        """Fine-tunes, those for most domains first."""
+        """Fine-tunes, the one for the most domains first."""
         return sorted(self.tuned(base), key=lambda one: -len(one.domains))
 
     def smaller(self, base: Role) -> list[Role]:
@@ -129,7 +129,7 @@ class Roles(Sequence[Role]):
         return sorted(self.made_of(run, "step"), key=lambda one: one.step)
 
     def runs(self, at_least: int) -> list[str]:
-        """Runs with so many checkpoints."""
+        """Runs with at least so many checkpoints."""
         runs = dict.fromkeys(one.parent for one in self if one.kind == "step")
         return [run for run in runs if run and len(self.steps(run)) >= at_least]
 
@@ -154,7 +154,7 @@ def groups(roles: Sequence[Role], how: Grouping) -> Iterator[tuple[Role, ...]]:
 
 
 def _wrong(role: Role, roles: dict[str, Role]) -> str:
-    """Why what it says of its parent cannot be; empty where it can."""
+    """Why its relation to its parent is invalid; empty if it is valid."""
     if len(role.of) > 1:
         return f"{role.name}: a {role.kind} of {' and '.join(role.of)}; it can be of one"
     if role.parent and role.parent not in roles and role.kind != "step":

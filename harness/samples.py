@@ -1,4 +1,4 @@
-"""Scored examples, one by one and a task's at once."""
+"""Scored examples, singly and as a task's columns."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ class Sample(Record):
     """Log-probability of each choice, or of the one continuation (nats); None for generation."""
     score: float
     cluster: str = ""
-    """What the example shares with others that are not independent of it; empty if nothing."""
+    """Equal for examples that are not independent of each other; empty if there are none."""
     answer: str = ""
     """Generated text before the task's filters; empty for choices."""
 
@@ -26,7 +26,7 @@ class Sample(Record):
 class SampleColumns(NamedTuple):
     """A task's samples, a column for each field of `Sample`, in the order of the examples.
 
-    There are thousands for each candidate, which cross processes on their way to the disk.
+    Columns, because there are thousands of samples per candidate, and they cross processes.
     """
 
     prompt: Sequence[str]
@@ -39,7 +39,7 @@ class SampleColumns(NamedTuple):
 
     @classmethod
     def of(cls, rows: Iterable[tuple[Any, ...]]) -> "SampleColumns":
-        """From rows of as many values."""
+        """From rows with a value for each column."""
         return cls(*(list(zip(*rows, strict=True)) or [()] * len(cls._fields)))
 
     def rows(self) -> Iterator[Sample]:
@@ -57,4 +57,4 @@ class TaskResult(NamedTuple):
     num_cut: int = 0
     """Examples whose prompt did not fit the context and lost its beginning."""
     columns: Mapping[str, Sequence[float]] | None = None
-    """Numbers of the examples that are kept beside the samples' own columns, by name."""
+    """Further columns of numbers to store with the samples, by name."""

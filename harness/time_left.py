@@ -1,4 +1,4 @@
-"""How long a run has still to go, from what its own work took so far."""
+"""Estimates the time that a run has left, from its own speed so far."""
 
 from dataclasses import dataclass
 
@@ -8,57 +8,57 @@ from melange.harness.records import Plan
 
 @dataclass(slots=True)
 class Work:
-    """Pieces of one kind, weighed by the seconds that the plan supposes for them."""
+    """Units of work of one kind, weighted by the plan's estimate of their seconds."""
 
-    pieces: dict[str, int]
-    """To come, by candidate."""
+    units: dict[str, int]
+    """Remaining, by candidate."""
     weights: dict[str, float]
-    """Of one piece, by candidate."""
+    """Estimated seconds of one unit, by candidate."""
     done: float = 0.0
-    """Weight."""
+    """Estimated seconds of what is done."""
     took_sec: float = 0.0
 
-    def finish(self, candidate: str, pieces: int, seconds: float | None) -> None:
-        """`seconds` is None where they tell nothing of the pieces to come."""
-        pieces = min(pieces, self.pieces.get(candidate, 0))
-        self.pieces[candidate] = self.pieces.get(candidate, 0) - pieces
+    def finish(self, candidate: str, units: int, seconds: float | None) -> None:
+        """`seconds` is None if it says nothing about the remaining units."""
+        units = min(units, self.units.get(candidate, 0))
+        self.units[candidate] = self.units.get(candidate, 0) - units
         if seconds is not None:
-            self.done += pieces * self.weights[candidate]
+            self.done += units * self.weights[candidate]
             self.took_sec += seconds
 
     def drop(self, candidate: str) -> None:
-        self.pieces.pop(candidate, None)
+        self.units.pop(candidate, None)
 
     @property
-    def to_come(self) -> float:
-        return sum(number * self.weights[name] for name, number in self.pieces.items())
+    def remaining_sec(self) -> float:
+        return sum(number * self.weights[name] for name, number in self.units.items())
 
     @property
-    def pace(self) -> float | None:
-        """Seconds for each that the plan supposed; None until something is done."""
+    def slowdown(self) -> float | None:
+        """Actual seconds over the plan's estimate; None until something is done."""
         return self.took_sec / self.done if self.done else None
 
 
 @dataclass(slots=True)
 class TimeLeft:
-    """From what the run's own work took so far."""
+    """Estimated from the work that is done."""
 
     tasks: Work
     visits: Work
-    """A visit is one candidate's part of a round in which speeds are timed."""
+    """A visit times one candidate in one round."""
     num_slots: int = 1
-    """Candidates that are evaluated side by side; they are timed one by one."""
+    """How many candidates are evaluated side by side; they are timed one at a time."""
 
     @property
     def seconds(self) -> float | None:
-        """None until something is done. Visits are as far off the plan as tasks are, until some
-        are done."""
-        pace = self.tasks.pace
-        tasks = None if pace is None else pace / self.num_slots
-        visits = tasks if self.visits.pace is None else self.visits.pace
+        """None until something is done. Until a visit is done, visits are assumed to be as far off
+        the plan as tasks are."""
+        slowdown = self.tasks.slowdown
+        tasks = None if slowdown is None else slowdown / self.num_slots
+        visits = tasks if self.visits.slowdown is None else self.visits.slowdown
         if visits is None:
             return None
-        return self.tasks.to_come * (tasks or 0.0) + self.visits.to_come * visits
+        return self.tasks.remaining_sec * (tasks or 0.0) + self.visits.remaining_sec * visits
 
 
 def time_left(plan: Plan) -> TimeLeft:

@@ -1,4 +1,4 @@
-"""What a run's check of itself found: the lines of checks.jsonl, and what they come to."""
+"""Results of a run's check against transformers: lines of checks.jsonl, and their summary."""
 
 from collections.abc import Iterable
 from enum import StrEnum
@@ -12,14 +12,14 @@ Kind = Literal["likelihood", "generation"]
 class Verdict(StrEnum):
     AGREED = "agreed"
     NEAR_TIE = "near tie"
-    """The answers part where two tokens are as good as equally likely; up to there they agree."""
+    """The answers agree up to a place where two tokens are almost equally likely."""
     DISPUTED = "disputed"
     UNCHECKED = "unchecked"
-    """Transformers cannot answer; the line has a reason, and names no example if none could be."""
+    """Transformers cannot answer, for the line's reason; without an example, not any of them."""
 
 
 class Check(Record):
-    """One line of checks.jsonl: an example that transformers answered once more."""
+    """One line of checks.jsonl: an example that transformers answered too."""
 
     schema_version: int = SCHEMA_VERSION
     candidate: str
@@ -34,13 +34,13 @@ class Check(Record):
     difference: float | None = None
     """Largest over the choices (nats); None for text."""
     tolerance: float | None = None
-    """What the dtype allows of it."""
+    """The largest difference that the dtype allows."""
     reason: str = ""
-    """In one line, of a dispute or of what could not be checked."""
+    """One line: why it is disputed, or could not be checked."""
     reference: str = ""
-    """How the candidate was made once more."""
+    """How the reference candidate was built."""
     samples: str = ""
-    """Hash of the cell's samples that were looked at."""
+    """Hash of the cell's samples that were checked."""
 
     @property
     def cell(self) -> tuple[str, str | None]:
@@ -48,15 +48,15 @@ class Check(Record):
 
 
 class Tally(NamedTuple):
-    """What the lines of one candidate, or of several, come to."""
+    """Summary of the lines of one or several candidates."""
 
     checked: int = 0
     disputed: int = 0
     cells: int = 0
     worst: float | None = None
-    """Largest difference among answers that agree (nats); None where only texts were compared."""
+    """Largest difference among answers that agree (nats); None if only texts were compared."""
     unchecked: tuple[str, ...] = ()
-    """Why some could not be checked, each reason once."""
+    """Distinct reasons why some could not be checked."""
 
     @property
     def sentence(self) -> str:

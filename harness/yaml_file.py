@@ -57,7 +57,7 @@ def read_entry(kind: type[R], content: Any, where: str) -> R:
 
 
 def explain(error: ValidationError, kind: type[BaseModel]) -> str:
-    """One complaint of pydantic, in one line; a misspelt key before the key that then lacks."""
+    """A validation error in one line; a misspelt key is reported before a missing one."""
     first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:

@@ -1,9 +1,8 @@
-"""The command line: one subcommand a file in melange/commands; without one, `run`.
+"""The command line: one file per subcommand in melange/commands; without one, `run`.
 
-Exit codes: 0 all done; 1 a significant regression, where --fail-on-regression asks for it; 2 the
-user's mistake, said in one line; 3 some cells failed or are disputed (the rest is there). 1 comes
-before 3: a regression is not hidden by what failed beside it. 4 is an error of ours, said in one
-line, with the traceback in a file.
+Exit codes: 0 all done; 1 a significant regression, with --fail-on-regression; 2 a mistake of the
+user's, in one line; 3 some cells failed or are disputed; 4 a bug, in one line that names the file
+with the traceback. 1 takes precedence over 3, so that failed cells do not hide a regression.
 """
 
 import argparse
@@ -44,7 +43,7 @@ class Command(Protocol):
         """Returns the exit code.
 
         Raises:
-            HarnessError: the user's mistake, in one line.
+            HarnessError: a mistake of the user's, in one line.
         """
         ...
 
@@ -65,19 +64,20 @@ def main(arguments: Sequence[str], prog: str = "run_all.py") -> int:
         print(f"{prog}: {error}", file=sys.stderr)
         return exits.USER_MISTAKE
     except KeyboardInterrupt:
-        print(f"{prog}: stopped; the same command goes on from here", file=sys.stderr)
+        print(f"{prog}: interrupted; run the same command to resume", file=sys.stderr)
         return exits.INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has left, as `| head` does
+    except BrokenPipeError:  # `| head` has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exits.ALL_DONE
     except Exception as error:
         path = write_traceback()
-        print(f"{prog}: {type(error).__name__}: {error}; an error of ours: {path}", file=sys.stderr)
+        said = f"{type(error).__name__}: {error}"
+        print(f"{prog}: {said}; this is a bug, its traceback is in {path}", file=sys.stderr)
         return exits.OUR_MISTAKE
 
 
 def write_traceback() -> Path:
-    """The exception that is being handled, for a report of it."""
+    """Write the traceback of the current exception, for a bug report."""
     with NamedTemporaryFile("w", prefix="melange-", suffix=".txt", delete=False) as file:
         traceback.print_exc(file=file)
     return Path(file.name)

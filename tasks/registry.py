@@ -1,12 +1,12 @@
-"""Which tasks there are. One YAML file adds one; nothing else is touched.
+"""The tasks. One YAML file adds one; nothing else is touched.
 
-tasks/pocket/*.yaml   an lm-eval task, or another evaluator's in the same form, whose `evaluator`
-                      says which; what a report needs stands in its `metadata`
+tasks/pocket/*.yaml   an lm-eval task, or one of the evaluator that its `evaluator` names, in the
+                      same format; what a report needs is in its `metadata`
 tasks/public/*.yaml   names an lm-eval task and says what a report needs
 
 `lm_eval` of a public task is a YAML path in lm-eval's own task folder, `./...` for one beside the
 registry file, a glob where the task has several parts (mmlu's subjects), or a bare task name,
-which costs lm-eval an index of its 13,000 files.
+for which lm-eval has to index its 13,000 files.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ from melange.tasks.public.definitions import lm_eval_folder, read_definition
 
 TASKS = Path(__file__).parent
 OWN_KEYS = ("evaluator", "output_type", "num_fewshot")
-"""Of a pocket task's definition, beside its metadata."""
+"""Keys of a pocket task's definition, outside its metadata."""
 OutputType = Literal["generate_until", "multiple_choice", "loglikelihood"]
 
 
@@ -62,7 +62,7 @@ class PublicEntry(Record):
     unsafe_code: bool = False
     sums_probabilities: bool = False
     needs: tuple[str, ...] = ()
-    """What lm-eval's scorer imports beyond lm-eval: a module, or `nltk:<resource>`."""
+    """What the task's scorer needs beyond lm-eval: a module, or `nltk:<resource>`."""
 
 
 def load_tasks(folder: Path = TASKS) -> dict[str, Task]:
@@ -76,7 +76,9 @@ def load_tasks(folder: Path = TASKS) -> dict[str, Task]:
     for path in files:
         task = _pocket_task(path) if path.parent.name == "pocket" else _public_task(path)
         if task.name in tasks:
-            raise HarnessError(f"{path}: task {task.name!r} is there already; choose another name.")
+            raise HarnessError(
+                f"{path}: there is already a task {task.name!r}; choose another name."
+            )
         tasks[task.name] = task
     for task in tasks.values():
         if task.shifted_of and task.shifted_of not in tasks:
@@ -113,7 +115,7 @@ def _public_task(path: Path) -> Task:
 
 
 def _locate(entry: PublicEntry, path: Path) -> str:
-    """Absolute path or glob of the task's YAML; a bare name stays one."""
+    """Absolute path or glob of the task's YAML; a bare name is unchanged."""
     if not entry.lm_eval.endswith(".yaml"):
         return entry.lm_eval
     folder = path.parent if entry.lm_eval.startswith("./") else lm_eval_folder()

@@ -1,4 +1,4 @@
-"""Where lm-eval loads each task from: its YAML, and what stands in for the dataset it names."""
+"""Where lm-eval loads each task from: its YAML, and what replaces the dataset it names."""
 
 import hashlib
 import json
@@ -46,11 +46,11 @@ def pocket_data(world_seed: int, cache: Path) -> Path:
 
 
 def definition_hash(task: Task) -> str:
-    """Changes when the task would ask or score otherwise.
+    """A hash that changes with the task's prompts or its scoring.
 
-    Of its YAML with what that includes, and of the code beside a public one, whatever the package
-    is called that the code imports from. The rows of pocket tasks are not in it: a comparison looks
-    at the prompts and targets themselves, a run that is resumed at `rows_hash`.
+    Over its YAML with what that includes, and over the code beside a public task's YAML, whatever
+    package the code imports from. Not over pocket tasks' rows: comparisons look at the prompts and
+    targets themselves, resumed runs at `rows_hash`.
     """
     digest = hashlib.sha256()
     for part in members(task):
@@ -68,10 +68,10 @@ def definition_hash(task: Task) -> str:
 
 
 def rows_hash(task: Task, sources: Iterable[Source]) -> str:
-    """Changes with the documents that a task asks about: by the files that they are read from, or
-    by the commit of the data set in the hub's cache.
+    """A hash of the task's documents: of the files that they are read from, or of the commit of the
+    data set in the hub's cache.
 
-    Empty where that is not known before lm-eval loads them.
+    Empty if neither is known before lm-eval loads them.
     """
     digest, found = hashlib.sha256(), []
     for part, source in zip(members(task), sources, strict=True):

@@ -19,9 +19,9 @@ from melange.harness.roles import Lacks, Roles
 
 class AdapterOptions(Record):
     base: str = ""
-    """A role; the one that each was made for, if empty."""
+    """A role; if empty, the one that each adapter was trained over."""
     adapters: Values[str] = ()
-    """A role or an absolute folder each; every adapter of the zoo, if empty."""
+    """Roles or absolute folders; every adapter of the zoo, if empty."""
 
 
 class Adapter:
@@ -37,7 +37,9 @@ class Adapter:
         for adapter in options.adapters or known:
             base = options.base or roles.get(adapter).parent
             if not base:
-                raise HarnessError(f"{adapter} needs base: ROLE, the model that it was made for")
+                raise HarnessError(
+                    f"{adapter} needs base: ROLE, the model that it was trained over"
+                )
             yield Candidate(
                 name=Path(adapter).name,
                 family=self.family,

@@ -1,7 +1,7 @@
 """EMA: exponential moving average over a run's checkpoints.
 
 Source: Tarvainen and Valpola 2017, https://arxiv.org/abs/1703.01780, who update at every training
-step. Here each checkpoint is one update: decay 0.5 stands for 0.5 ** (1 / interval) a step.
+step. Here each checkpoint is one update: decay 0.5 stands for 0.5 ** (1 / interval) per step.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -26,7 +26,7 @@ NumCheckpoints = Annotated[int, Field(ge=2)]
 
 class LawaOptions(TrajectoryOptions):
     k: Values[NumCheckpoints] = (5,)
-    """How many checkpoints, the latest among them."""
+    """Number of checkpoints, with the latest."""
 
 
 class Lawa(TrajectoryAverage):

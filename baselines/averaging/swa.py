@@ -1,7 +1,7 @@
 """SWA: uniform mean of the checkpoints of a run's last part.
 
-Source: Izmailov et al. 2018, https://arxiv.org/abs/1803.05407. Here the learning rate is the run's
-own: its checkpoints were trained before anyone thought of their average.
+Source: Izmailov et al. 2018, https://arxiv.org/abs/1803.05407. Unlike there, the run's learning
+rate was not chosen for averaging.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

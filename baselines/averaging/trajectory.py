@@ -28,7 +28,7 @@ class TrajectoryOptions(Record):
     run: str = ""
     """A run, or a glob; every run with enough checkpoints, if empty."""
     at: Values[Step] = ()
-    """Average what there is at these steps, rather than at the end."""
+    """Average up to these steps rather than up to the end."""
     add_end: bool = False
     """Add the role `<run>` itself, one interval past the last step.
 
@@ -43,14 +43,14 @@ class Checkpoint(NamedTuple):
 
 
 class Variant(NamedTuple):
-    """One average of a run, whatever its end."""
+    """A way to average a run, at any step."""
 
     tag: str
-    """Of the candidate's name."""
+    """Part of the candidate's name."""
     summary: str
     choose: Callable[[list[Checkpoint]], list[Checkpoint]]
     at_least: int = 2
-    """Fewer checkpoints are no average of this kind."""
+    """The least number of checkpoints."""
     options: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -98,7 +98,7 @@ class TrajectoryAverage(ABC):
     def tensors(
         self, recipe: Weights, inputs: Mapping[str, Path]
     ) -> "Iterator[tuple[str, Tensor]]":
-        """The average of the inputs in the type that they compute in, one weight file at a time.
+        """The average of the inputs, in their dtype, one weight file at a time.
 
         Raises:
             HarnessError: the inputs differ in shape or vocabulary.
@@ -145,8 +145,8 @@ def needed_roles(
 ) -> tuple[str, ...]:
     """The chosen roles, `run@at` among them.
 
-    If they are too few, one that no zoo has stands in front: the plan then refuses the candidate
-    rather than measure another average under its name.
+    If there are too few, a role that no zoo has is put in front: so the plan refuses the candidate
+    instead of measuring another average under its name.
     """
     roles = [checkpoint.role for checkpoint in chosen]
     if at is not None and at not in [checkpoint.step for checkpoint in chosen]:

@@ -1,6 +1,6 @@
 """Token-level ensembles: the mean of several models' logits, or of their distributions.
 
-The foil of weight averaging: the same models, M times the cost.
+The counterpart of weight averaging: the same M models at M times the cost.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Which tensors mergekit looks for: its definition, its inference, or the names in the files.
+"""Chooses the tensors that mergekit merges: its definition, its inference, or the files' names.
 
 Its definitions (0.1.5) know Falcon as the 40B, Command-R as the plus, GPT-NeoX with the masks of
 old files, and Llamas without biases, which it would drop unsaid. Its inference reads the names off
@@ -49,7 +49,7 @@ def fitting_definition(
 
 
 def spellings(weight: WeightInfo) -> tuple[str, ...]:
-    """Names under which a file may hold the tensor."""
+    """Names that the tensor may have in a file."""
     return (weight.name, *(weight.aliases or ()))
 
 
@@ -69,7 +69,7 @@ def _definition(
 
 
 def _fits(definition: ModelArchitecture, model: ModelReference) -> bool:
-    """The files hold all that it requires, and nothing that it would leave out."""
+    """Whether the files hold all tensors that it requires, and none that it would leave out."""
     config, path = model.config(), _folder(model)
     stored, weights = stored_names(path), definition.all_weights(config)
     readable = {one.name: {*spellings(one), *(one.tied_names or ())} for one in weights}
@@ -82,7 +82,7 @@ def _fits(definition: ModelArchitecture, model: ModelReference) -> bool:
 
 
 def _is_whole(inferred: ModelArchitecture, model: ModelReference) -> bool:
-    """What mergekit would make of it holds every tensor of the model's files."""
+    """Whether the result would have every tensor of the model's files."""
     path = _folder(model)
     stored, needed = stored_names(path), inspect(path).shapes.keys()
     weights = inferred.all_weights(model.config())
@@ -92,7 +92,7 @@ def _is_whole(inferred: ModelArchitecture, model: ModelReference) -> bool:
 
 
 def _with_layer_key(inferred: ModelArchitecture) -> ModelArchitecture:
-    """What is inferred counts layers in the files; stacking layers has to write a new count."""
+    """An inferred definition counts layers in the files; stacking layers must write a new count."""
     if len(inferred.modules) != 1:
         return inferred
     ((name, module),) = inferred.modules.items()

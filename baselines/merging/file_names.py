@@ -1,4 +1,4 @@
-"""From the names that tensors have in transformers' memory to those that files have.
+"""Renames tensors from transformers' names in memory to those in files.
 
 transformers 5 fuses the experts of a mixture when it loads them, mergekit merges what comes out,
 and engines read the files' names. Imports torch and transformers.
@@ -47,18 +47,18 @@ def rename_files(folder: Path, like: Path) -> None:
 
 
 def _kind(name: str) -> str:
-    """The name whatever the layer: a merge may stack more of them than its inputs have."""
+    """The name without the layer's number: a merge may stack more layers than its inputs have."""
     return LAYER.sub(".N.", name, count=1)
 
 
 def _empty_model(folder: Path) -> PreTrainedModel:
-    """Without memory for its weights."""
+    """The model on the meta device, without memory for weights."""
     config = AutoConfig.from_pretrained(folder)
     with torch.device("meta"), no_init_weights():
         return get_auto_cls(config.architectures[0]).from_config(config)
 
 
 def _owned(tensor: Tensor) -> Tensor:
-    """An expert that is cut from a fused tensor gets memory of its own, as files want it."""
+    """Copies a slice of a fused tensor: files cannot hold tensors that share memory."""
     is_part = tensor.untyped_storage().nbytes() != tensor.nbytes
     return tensor.clone() if is_part else tensor.contiguous()

@@ -36,7 +36,7 @@ class MergekitOptions(SelectionOptions):
     config: Values[Path]
     """Files or globs in recipes/ or, if none matches there, in the suite's folder."""
     seed: int = 0
-    """Of DARE's and DELLA's random masks."""
+    """Seed of DARE's and DELLA's random masks."""
 
     @field_validator("config", mode="after")
     @classmethod
@@ -132,7 +132,7 @@ class Mergekit:
         copy_companions(like, out)
 
     def _like(self, recipe: Weights, inputs: Mapping[str, Path]) -> Path:
-        """The input whose configuration the result has."""
+        """The input whose config the result has."""
         return inputs[named_base(recipe.options["config"]) or recipe.inputs[0]]
 
 
@@ -141,12 +141,12 @@ def parse_recipe(text: str, file: Path) -> dict[str, Any]:
         config = yaml.safe_load(text)
     except yaml.YAMLError as error:
         problem = str(error).splitlines()[0]
-        message = f"{file}: is no YAML ({problem}); see the examples in {RECIPES}."
+        message = f"{file}: is not YAML ({problem}); see the examples in {RECIPES}."
         raise HarnessError(message) from None
     parts = {"models", "slices", "modules"}
     if not isinstance(config, dict) or "merge_method" not in config or not parts & config.keys():
         raise HarnessError(
-            f"{file}: is no mergekit recipe; it needs merge_method and one of models, slices, "
+            f"{file}: is not a mergekit recipe; it needs merge_method and one of models, slices, "
             f"modules, as in {RECIPES.name}/ties.yaml."
         )
     if not any(model_names(config)):
@@ -155,7 +155,7 @@ def parse_recipe(text: str, file: Path) -> dict[str, Any]:
 
 
 def leading_comments(text: str) -> tuple[str, str]:
-    """The summary and the source from the comment lines on top; empty where there are none."""
+    """The summary and the source from the comment lines at the top; empty if there are none."""
     comments = []
     for line in text.splitlines():
         if not line.startswith("#"):
@@ -219,7 +219,7 @@ def resolved_config(recipe: Weights, inputs: Mapping[str, Path]) -> dict[str, An
 
 
 def run_mergekit(config: Mapping[str, Any], out: Path, *, seed: int) -> None:
-    """No model card: writing it asks the hub."""
+    """Without a model card, for which mergekit would ask the hub."""
     from mergekit.config import MergeConfiguration
     from mergekit.merge import MergeOptions, run_merge
 
@@ -235,7 +235,7 @@ def run_mergekit(config: Mapping[str, Any], out: Path, *, seed: int) -> None:
 def merged_tensors(config: Mapping[str, Any], *, seed: int) -> "Iterator[tuple[str, Tensor]]":
     """The steps of mergekit's `run_merge` up to its tensors, none of which touches the disk.
 
-    Names are those of memory where transformers fuses what files hold apart.
+    Names are those in memory, where transformers fuses tensors that files hold separately.
     """
     from mergekit.common import dtype_from_name
     from mergekit.config import MergeConfiguration

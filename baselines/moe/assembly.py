@@ -18,7 +18,7 @@ FEED_FORWARD = {"gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"}
 
 
 def mixtral_state(shared: State, experts: Sequence[State], router_LED: Tensor) -> State:
-    """Tensors under the names that lie on disk (`block_sparse_moe.experts.N.w1` and so on)."""
+    """Tensors by their names on disk (`block_sparse_moe.experts.N.w1` and so on)."""
     state = dict(shared)
     for index, expert in enumerate(experts):
         for name, tensor in expert.items():
@@ -53,7 +53,7 @@ def mixtral_config(
 ) -> dict[str, Any]:
     """Mixtral's config.json from a Llama's.
 
-    What a Llama leaves to its defaults is written out, because Mixtral's defaults are others.
+    Llama's defaults are written out, because Mixtral's differ.
     """
     dropped = {"model_type", "architectures", "attention_bias", "mlp_bias", "pretraining_tp"}
     kept = {key: value for key, value in base.items() if key not in dropped}

@@ -36,7 +36,7 @@ class Expert(Record):
 
 
 class Assembly(Record):
-    """What a recipe says of one mixture."""
+    """The options of one mixture's recipe."""
 
     base: str
     experts: tuple[Expert, ...] = Field(min_length=2)
@@ -45,8 +45,8 @@ class Assembly(Record):
     shared: Literal["base", "average"] = "base"
     """Where attention, embeddings and norms come from.
 
-    `base`, as mergekit-moe has it: then the router reads what it was made from, and with equal
-    experts the base comes out. `average` takes the mean of the experts, as Branch-Train-MiX does.
+    `base`, as in mergekit-moe: the router then reads the states it was made from, and with equal
+    experts the result is the base. `average`: the mean of the experts, as in Branch-Train-MiX.
     """
     seed: int = 0
 
@@ -69,17 +69,17 @@ class Assembly(Record):
 class MoeOptions(SelectionOptions):
     models: Models = "tuned"
     experts: tuple[Expert, ...] = ()
-    """Roles with prompts of their own, rather than models with the zoo's."""
+    """Roles with their prompts, instead of `models` with the zoo's prompts."""
     prompts: dict[str, tuple[str, ...]] = Field(default={})
-    """By domain, texts in place of the zoo's."""
+    """By domain, prompts that replace the zoo's."""
     gate_mode: GateMode | None = None
-    """By prompts (`hidden`) where every selected expert has some, at random otherwise."""
+    """`hidden` if every selected expert has prompts, else `random`."""
     experts_per_token: int = Field(default=2, ge=1)
     shared: Literal["base", "average"] = "base"
     seed: int = 0
 
     def assemblies(self, roles: Roles) -> Iterator[tuple[Assembly, tuple[str, ...]]]:
-        """Each mixture, and what tells it from the others.
+        """Each mixture, and its tag.
 
         Raises:
             Lacks: no base has two such fine-tunes.
@@ -97,7 +97,7 @@ class MoeOptions(SelectionOptions):
 
     def assembly(self, base: str, experts: Sequence[Expert], gate_mode: GateMode) -> Assembly:
         if not base:
-            raise HarnessError("experts that are named need base: ROLE, which they were tuned from")
+            raise HarnessError("named experts need base: ROLE, the model that they were tuned from")
         same = self.model_dump(include={"experts_per_token", "shared", "seed"})
         return Assembly(base=base, experts=tuple(experts), gate_mode=gate_mode, **same)
 
@@ -129,7 +129,7 @@ class Moe:
     def check(self, recipe: Weights, inputs: Mapping[str, Path]) -> None:
         """
         Raises:
-            HarnessError: the inputs are no Llamas of one shape, or have biases.
+            HarnessError: the inputs are not Llamas of one shape, or have biases.
         """
         options = Assembly.model_validate(recipe.options)
         roles = dict.fromkeys([options.base, *(expert.role for expert in options.experts)])
@@ -138,7 +138,7 @@ class Moe:
     def build(self, recipe: Weights, inputs: Mapping[str, Path], out: Path) -> None:
         """
         Raises:
-            HarnessError: the inputs are no Llamas of one shape, or have biases.
+            HarnessError: the inputs are not Llamas of one shape, or have biases.
         """
         from safetensors.torch import save_file
 

@@ -27,7 +27,7 @@ def random_router(num_layers: int, num_experts: int, width: int, *, seed: int) -
 def hidden_router(
     base: Path, positive: Sequence[Sequence[str]], negative: Sequence[Sequence[str]]
 ) -> Tensor:
-    """Rows [L, E, D] of unit length: what an expert's prompts look like where the router reads.
+    """Rows [L, E, D] of unit length: the directions of an expert's prompts in the router's input.
 
     Row i is the mean input of the base's feed-forward block over the positive prompts of expert i,
     less that over its negative ones. mergekit-moe's `hidden` mode takes the residual stream before

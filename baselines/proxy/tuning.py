@@ -62,14 +62,14 @@ class ProxyOptions(Record):
     domains: Values[str] = ()
     """Only experts for one of these."""
     skip: int = Field(default=0, ge=0)
-    """Leave out so many of the first selected experts."""
+    """Skip so many of the selected experts."""
     take: int | None = Field(default=None, ge=1)
-    """Of the rest, at most so many."""
+    """Take at most so many of the rest."""
     together: bool = False
-    """The experts of a smaller base steer at once, in one candidate."""
+    """All selected experts of a smaller base steer one candidate together."""
     alpha: Values[Alpha] = (1.0,)
     pairs: tuple[Pair, ...] = ()
-    """Several experts at once, in one candidate."""
+    """Several experts that steer one candidate together."""
     own_prompt: bool = False
     """Experts see prompts through their own chat template."""
     name: str | None = None
@@ -84,12 +84,12 @@ class ProxyOptions(Record):
                 "and pairs: [...]"
             )
         if ways and not self.base:
-            raise ValueError("experts that are named need base: ROLE, the model that they steer")
+            raise ValueError("named experts need base: ROLE, the model that they steer")
         return self
 
     @property
     def named(self) -> tuple[Pair, ...]:
-        """What it names itself, each with alpha 1."""
+        """The named experts, each with alpha 1."""
         experts = self.experts if isinstance(self.experts, tuple) else ()
         names = [Pair(expert=one) for one in ((self.expert,) if self.expert else experts)]
         return self.pairs or (*names, *(Pair(adapter=one) for one in self.adapters))
@@ -101,7 +101,7 @@ class Steering(NamedTuple):
     base: str
     pairs: tuple[Pair, ...]
     tag: tuple[str, ...] = ()
-    """What tells it from the entry's others, for names."""
+    """Distinguishes the entry's candidates in their names."""
 
 
 class Proxy:
@@ -141,8 +141,8 @@ def steerings(options: ProxyOptions, roles: Roles) -> list[Steering]:
     """What the options name, or every base with a smaller one and the selected experts of that.
 
     Raises:
-        Lacks: no roles are so related.
-        HarnessError: nobody says what a named expert was tuned from.
+        Lacks: the zoo has no such roles.
+        HarnessError: it is unknown what a named expert was tuned from.
     """
     if options.named:
         return [

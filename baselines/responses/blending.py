@@ -39,7 +39,7 @@ class Blend(Composite):
         return [found[place] for place in range(len(batch))]
 
     def score(self, panel: "Panel", batch: Sequence[Request]) -> list[Score]:
-        """What a response drawn so has as its probability: the mean of the parts' own."""
+        """The probability of a response that is drawn so: the mean of the parts'."""
         rounds = [part.score(batch) for part in panel]
         return [
             Score(mean_of_probabilities([one.logprob for one in each]), all(o.greedy for o in each))
@@ -48,7 +48,7 @@ class Blend(Composite):
 
 
 def drawn_part(asked: Generation, number: int) -> int:
-    """By the prompt alone: a run repeats, whatever is asked beside it."""
+    """Depends on the prompt alone, so that it does not change with the rest of the batch."""
     return crc32(repr((asked.prompt, asked.seed)).encode()) % number
 
 

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from melange.harness.panel import Panel
 
 DEFEATED = -1e6
-"""In place of a log-probability, which a vote has not."""
+"""Stands for a log-probability, which a vote does not have."""
 
 
 class Vote(Composite):
-    """Votes are counted on the answers that a task extracts; of equally many, the earliest wins."""
+    """Votes are counted on the answers that a task extracts; in a tie, the earliest wins."""
 
     kind: Literal["vote"] = "vote"
     temperature: float = 0.0
@@ -42,7 +42,7 @@ class Vote(Composite):
         return [elected(answers) for answers in zip(*rounds, strict=True)]
 
     def score(self, panel: "Panel", batch: Sequence[Request]) -> list[Score]:
-        """0 for the continuation that most parts find likeliest among those of its context."""
+        """0 for the continuation of a context that most parts find most likely."""
         rounds = [part.score(batch) for part in panel]
         found: list[Score] = []
         for _, places in groupby(range(len(batch)), key=lambda at: batch[at].context):
@@ -54,7 +54,7 @@ class Vote(Composite):
 
 
 def elected(answers: Sequence[Completion]) -> Completion:
-    """The first answer with the commonest text; who extracts answers counts `ballots` instead."""
+    """The first answer with the most common text. Who extracts answers counts `ballots` instead."""
     winner = Counter(one.text.strip() for one in answers).most_common(1)[0][0]
     chosen = next(one for one in answers if one.text.strip() == winner)
     return chosen._replace(ballots=tuple(one.text for one in answers))
@@ -62,7 +62,7 @@ def elected(answers: Sequence[Completion]) -> Completion:
 
 class VoteOptions(SelectionOptions):
     draws: int = Field(default=1, ge=1)
-    """Votes of each model."""
+    """Number of votes per model."""
     temperature: float = Field(default=0.0, ge=0)
 
 

@@ -1,1 +1,1 @@
-"""Reward models: what tells better answers from worse ones."""
+"""Reward models, which tell better answers from worse ones."""

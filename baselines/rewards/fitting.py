@@ -19,13 +19,13 @@ Floats = NDArray[np.float64]
 
 
 def last_states(folder: Path, texts: Sequence[str]) -> Floats:
-    """What a head on the model reads at each text's last token: a row each, of D numbers."""
+    """The final hidden state at each text's last token, [N, D]."""
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="right")
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval().base_model
     found = []
     for start in range(0, len(texts), BATCH):
         batch = tokenizer(list(texts[start : start + BATCH]), padding=True, return_tensors="pt")
-        # Behind a text's end nothing is seen that stands before it.
+        # Causal attention: padding on the right changes nothing before it.
         mask_BT: Tensor = batch["attention_mask"]
         with torch.inference_mode():
             states_BTD = model(batch["input_ids"], attention_mask=mask_BT).last_hidden_state
@@ -37,8 +37,8 @@ def last_states(folder: Path, texts: Sequence[str]) -> Floats:
 def fit_preferences(chosen_PD: Floats, rejected_PD: Floats, *, ridge: float) -> Floats:
     """Weights [D] that maximize the likelihood of the preferences, less a ridge.
 
-    A pair is ranked rightly with probability sigmoid(reward of chosen - reward of rejected): the
-    model of Bradley and Terry (1952). A head's bias would not show in a difference.
+    A pair is ranked correctly with probability sigmoid(reward of chosen - reward of rejected), the
+    model of Bradley and Terry (1952). A bias of the head would cancel.
     """
     gaps_PD = chosen_PD - rejected_PD
 

@@ -1,4 +1,4 @@
-"""A reward model without training: a linear head on a language model as it is.
+"""A reward model: a linear head on an unchanged language model.
 
 The head is fitted to pairs of the pocket world's tuning split; the model below it stays. What a
 small head reads off the last state is a floor for reward models that are trained as a whole.
@@ -27,9 +27,9 @@ HEAD = "score.weight"
 class ProbeOptions(Record):
     models: Values[str]
     ridge: float = Field(default=1e-2, gt=0)
-    """Weight of half the head's squared norm, against the mean loss of a pair."""
+    """Weight of half the head's squared norm, relative to a pair's mean loss."""
     world_seed: int = 1
-    """Of the pocket world that the pairs are about."""
+    """Seed of the pocket world that the pairs are about."""
 
 
 class RewardProbe:

@@ -1,4 +1,4 @@
-"""How checkpoints are related, told by their files alone.
+"""Infers how checkpoints are related, from their files alone.
 
 Fine-tunes move each in a direction of its own, so of several the base is the one from which all
 are nearest: the task vectors of https://arxiv.org/abs/2212.04089 are almost orthogonal. Two
@@ -26,7 +26,7 @@ base with itself half-way, 0 without a common start."""
 
 
 def parents(models: Mapping[str, Path], base: str = "") -> dict[str, str]:
-    """What each model was made from, among these; empty for those that were made from none.
+    """The model that each was made from, among these; empty if from none of them.
 
     `base` is a base for sure; else, of models that are alike, the one in their middle; of two, the
     one without a chat template, that calls itself one, or has the shorter name.
@@ -47,7 +47,7 @@ def parents(models: Mapping[str, Path], base: str = "") -> dict[str, str]:
 
 
 def _families(alike: Mapping[str, CheckpointInfo]) -> list[dict[str, "Tensor"]]:
-    """Models of one shape, parted into those whose weights are correlated."""
+    """Models of one shape, split into groups whose weights are correlated."""
     if len(alike) < 2:
         return []
     from torch.nn.functional import cosine_similarity
@@ -99,7 +99,7 @@ def _has_chat_template(folder: Path) -> bool:
 
 
 def _adapted(adapter: Path, bases: Mapping[str, Path]) -> str:
-    """The base that the adapter names, or else the first one that it fits."""
+    """The base that the adapter names, else the first that it fits."""
     said = str(read_json(adapter / CONFIG).get("base_model_name_or_path") or "")
     named = [name for name, folder in bases.items() if folder.name == Path(said).name]
     return next((name for name in (*named, *bases) if _fits(bases[name], adapter)), "")

@@ -1,4 +1,4 @@
-"""Zoos of checkpoints that others trained: public ones by hub name, one's own by folder."""
+"""Zoos of existing checkpoints: public ones by hub name, your own by folder."""
 
 import os
 from collections.abc import Collection, Mapping
@@ -16,7 +16,7 @@ MODELS = "MELANGE_MODELS"
 DOWNLOAD_BYTES_PER_SEC = 50e6
 BYTES_PER_PARAMETER = 2
 FETCHED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
-LEFT = ["original/*", "consolidated*"]  # the same weights in the makers' own form
+LEFT = ["original/*", "consolidated*"]  # the same weights in the authors' own format
 
 
 class PublicZoo:
@@ -24,7 +24,7 @@ class PublicZoo:
 
     scale = "public"
     world_seed = None
-    """No invented world: public tasks ask about this one."""
+    """None: public tasks ask about the real world."""
 
     def __init__(self, content: ZooFile, roles: Mapping[str, PublicRole]) -> None:
         self.name = content.name
@@ -83,7 +83,7 @@ class PublicZoo:
         return content if _named_folder(about) else f"{about.model}@{found.name}-{content}"
 
     def missing(self, role: str) -> str:
-        """Why the role cannot be had here, and what to do; empty where it can."""
+        """Why the role is not available here, and what to do; empty if it is."""
         about = self.role(role)
         if self.folder(role):
             return ""
@@ -95,7 +95,7 @@ class PublicZoo:
         return "" if hub.reachable() else self._out_of_reach(role)
 
     def wall_seconds(self, roles: Collection[str]) -> float:
-        """Estimated download time of what is not here."""
+        """Estimated download time of what is missing."""
         absent = [self.role(role) for role in roles if self.folder(role) is None]
         size = sum((about.params or 0.0) * BYTES_PER_PARAMETER for about in absent)
         return size / DOWNLOAD_BYTES_PER_SEC
@@ -161,7 +161,7 @@ class PublicZoo:
         return fetched
 
     def _damage(self, folder: Path) -> str:
-        """Why a checkpoint in the cache is of no use; empty where it is whole."""
+        """Why a cached checkpoint cannot be used; empty if it is complete."""
         if folder not in self._inspected:
             from melange.harness.checkpoints.info import inspect
 
@@ -185,7 +185,7 @@ def _named_folder(about: PublicRole) -> Path | None:
 
 
 def _logged_in() -> bool:
-    """Whether the hub's client would find a token, wherever it keeps one."""
+    """Whether the hub's client finds a token."""
     from huggingface_hub import get_token
 
     return get_token() is not None

@@ -1,4 +1,4 @@
-"""What a PEFT adapter's folder holds, read from its configuration and file headers alone."""
+"""Checks of a PEFT adapter's folder, by its config and file headers alone."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""Averages of model states, streamed: one running average and one state are in memory.
+"""Averages of model states, streamed: memory holds one running average and one state.
 
-They are made in float32, whatever the states' type: bfloat16 would round small differences away.
+Computed in float32 whatever the states' dtype: bfloat16 would lose small differences.
 """
 
 from collections.abc import Callable, Iterable, Mapping

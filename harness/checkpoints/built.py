@@ -1,4 +1,4 @@
-"""Checkpoints that methods build: complete under the hash of what they are made from, or absent."""
+"""Checkpoints that methods build, named by a hash of their inputs; each is complete or absent."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ FOLDER = "artifacts"
 LIBRARIES = ("mergekit", "torch", "transformers")
 
 Build = Callable[[Path], None]
-"""Makes the folder of this path, whole or not at all."""
+"""Builds the folder of this path; it is complete or absent."""
 
 
 class Made(NamedTuple):
@@ -39,7 +39,7 @@ class Made(NamedTuple):
 
 
 def ensure(path: Path, build: Build) -> Path:
-    """Build it where it is not complete.
+    """Build it if it is not complete.
 
     Raises:
         HarnessError: the inputs do not fit, or the result holds NaN, infinities or other tensors
@@ -65,7 +65,7 @@ def where(root: Path, name: str) -> Path:
 
 @contextmanager
 def deleted_at_the_end(root: Path) -> Iterator[None]:
-    """What was built below `root` is for one run, whose last use of it is over."""
+    """Delete what was built below `root` for this run."""
     try:
         yield
     finally:
@@ -86,8 +86,8 @@ def content_hash(recipe: "Weights", fingerprints: Mapping[str, str], code: str) 
 
 
 def implementation(method: Method) -> str:
-    """Hash of the code beside a method, of this folder's, and of the libraries' versions: new code,
-    new artifacts."""
+    """Hash of the code beside a method and in this folder, and of the libraries' versions. When it
+    changes, artifacts are built again."""
     digest = hashlib.sha256()
     beside = Path(cast(str, sys.modules[type(method).__module__].__file__)).parent
     for file in sorted({*beside.glob("*.py"), *Path(__file__).parent.glob("*.py")}):
@@ -97,7 +97,7 @@ def implementation(method: Method) -> str:
 
 
 class Order(NamedTuple):
-    """What is to be built. Plain data and a method: it crosses processes."""
+    """A checkpoint to build. Plain data and a method, so that it crosses processes."""
 
     name: str
     method: Builder
@@ -107,7 +107,7 @@ class Order(NamedTuple):
     """Of the inputs, by role."""
 
     def build(self, path: Path) -> None:
-        """Beside `path`, then checked and renamed: a folder under its name is complete."""
+        """Build beside `path`, check the result, then rename it: what has the name is complete."""
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
         try:

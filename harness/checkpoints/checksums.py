@@ -1,4 +1,4 @@
-"""What a file holds, as a hash that is computed once a machine and file.
+"""Hashes of files' contents, computed once per machine and file.
 
 A file that was hashed before is known by its size, its times and its inode: reading gigabytes
 again for each plan would take minutes. What is known stands in the cache, one line a file.
@@ -13,7 +13,8 @@ from melange.harness.cache import cache_dir
 
 KNOWN = "checksums.jsonl"
 SETTLED_SEC = 2.0
-"""A file changed later than this before it was hashed may change again under the same times."""
+"""A file that changed less than this before it was hashed is hashed again next time: it may change
+again within one time stamp."""
 SAMPLED_BYTES = 2**30
 NUM_SAMPLES, BYTES_PER_SAMPLE = 256, 4096
 NOT_COUNTED = frozenset({"done.json", "README.md"})
@@ -47,7 +48,7 @@ def file_hash(path: Path) -> str:
 
 
 def folder_hash(folder: Path) -> str:
-    """16 hex digits over the names and contents of a checkpoint's files; its subfolders are not in.
+    """16 hex digits over the names and contents of a checkpoint's files, without subfolders.
 
     Of a file past a gibibyte, size and samples: a minute of reading would stand before each first
     plan. Training changes nearly all weights, so samples see it; single numbers may pass.
@@ -100,4 +101,4 @@ def _write_line(book: Path, path: Path, stamp: Stamp, digest: str) -> None:
         with book.open("a", encoding="utf-8") as file:
             file.write(json.dumps([path.as_posix(), *stamp, digest]) + "\n")
     except OSError:
-        return  # a cache that cannot be written costs time, not the run
+        return  # without a writable cache, the file is hashed again next time

@@ -1,4 +1,4 @@
-"""config.json with every architecture's keys under the names that Llama's has.
+"""config.json, with every architecture's keys renamed to Llama's.
 
 transformers knows what an architecture calls its width, what a key that is not there stands for,
 and which part of a multimodal folder is the language model. Importing its classes takes seconds
@@ -19,14 +19,14 @@ Config = dict[str, Any]
 NEEDED = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
 SIBLINGS_OF_TEXT = ("architectures", "quantization_config", "load_format")
 FIRST_NAMES = {"n_embed": "hidden_size"}
-"""What the first Bloom and Falcon files have, and transformers renames in code."""
+"""Keys of the first Bloom and Falcon files, which transformers renames in code."""
 LENGTH_KEYS = (
     "max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "model_max_length",
     "max_target_positions", "max_sequence_length", "max_seq_length", "seq_len",
 )  # fmt: skip
 """vLLM's, in ModelArchConfigConvertorBase.derive_max_model_len_and_key."""
 ASSUMED_LENGTH = 2048
-"""vLLM's for a model that knows no limit, such as one with ALiBi."""
+"""vLLM's default for a model without a limit, such as one with ALiBi."""
 
 
 class Declared(NamedTuple):
@@ -86,22 +86,22 @@ def common_config(config: Mapping[str, Any]) -> Config:
 
 
 REWARD_MODEL = "ForSequenceClassification"
-"""How the architecture is called of a decoder whose head gives a text one number."""
+"""The end of the architecture's name of a decoder with a classification head."""
 
 
 MIXTURES = frozenset({"MixtralForCausalLM", "OlmoeForCausalLM", "Qwen3MoeForCausalLM"})
-"""Whose routers choose by the largest of a gate's logits, and nothing else."""
+"""Mixtures whose routers choose by the gate's largest logits alone."""
 
 
 def is_reward_model(config: Mapping[str, Any]) -> bool:
-    """Its classes are one. transformers writes the number of labels, their names, or both; without
-    either it takes two."""
+    """Whether it classifies into a single label. transformers writes the number of labels, their
+    names, or both; without either it assumes two."""
     labels = config.get("num_labels") or len(config.get("id2label") or "ab")
     return str(config["architectures"][0]).endswith(REWARD_MODEL) and labels == 1
 
 
 def text_config(config: Mapping[str, Any]) -> Config:
-    """Of a multimodal folder, the part that is the language model."""
+    """The language model's part of a multimodal config."""
     inner = config.get("text_config")
     if not isinstance(inner, Mapping):
         return dict(config)
@@ -158,7 +158,7 @@ def _literals(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> Config
         try:
             found[name] = ast.literal_eval(value)
         except ValueError:
-            found.pop(name, None)  # an expression: nothing that a key can be read from
+            found.pop(name, None)  # an expression, whose value is not known
     return found
 
 

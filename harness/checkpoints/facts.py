@@ -1,4 +1,4 @@
-"""What a role's files say of it, where the zoo does not."""
+"""Completes what a zoo says of a role from the role's files."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ from melange.harness.roles import Role
 
 
 def completed(role: Role, folder: Path | None) -> Role:
-    """With its kind, size and vocabulary. What cannot be read stays as it is: plans say why."""
+    """The role with its kind, size and vocabulary. What cannot be read is left open; plans report
+    the reason."""
     if folder is None or role.kind == "step":
         return role
     if is_adapter(folder):

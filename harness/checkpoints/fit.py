@@ -1,6 +1,6 @@
-"""Whether a checkpoint can be served, and whether several can be combined: headers decide.
+"""Whether a checkpoint can be served, and whether several can be combined, by headers alone.
 
-No torch, no tensor data: a plan asks this of every candidate.
+Without torch or tensor data, since plans ask this of every candidate.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
-"""What a checkpoint folder holds, read from config.json and file headers alone.
+"""The content of a checkpoint folder, read from config.json and file headers alone.
 
-No torch, no tensor data: a plan asks this of every checkpoint before anything starts.
+Without torch or tensor data, since plans ask this of every checkpoint.
 """
 
 import shutil
@@ -79,7 +79,7 @@ class CheckpointInfo(Record):
 
 
 def inspect(path: Path, dtype: str | None = None) -> CheckpointInfo:
-    """What the folder holds, read once for as long as its files stay as they are.
+    """Read the folder; the result is cached until a file changes.
 
     `dtype` is what an engine computes in, where that is not left to config.json.
 
@@ -135,12 +135,12 @@ def read_headers(path: Path) -> dict[str, TensorHeader]:
 
 
 def promised_headers(config: Mapping[str, Any]) -> dict[str, TensorHeader]:
-    """What a whole checkpoint of this config.json holds, all of it in the config's dtype."""
+    """Headers of a complete checkpoint with this config.json, all in the config's dtype."""
     codes = {name: (code, num_bytes) for code, (name, num_bytes) in DTYPES.items()}
     shapes, dtype = expected_shapes(config), config.get("dtype")
     if shapes is None or dtype not in codes:
         raise HarnessError(
-            f"{config['architectures'][0]} in {dtype}: nobody knows its tensors without their "
+            f"{config['architectures'][0]} in {dtype}: its tensors are unknown without its "
             "files; use a shape of Llama or Mixtral with a dtype."
         )
     code, num_bytes = codes[dtype]
@@ -161,7 +161,7 @@ def compute_dtype(
 
 
 def served_bytes(header: TensorHeader, dtype_bytes: int) -> int:
-    """An engine casts what is no quantized tensor to the type that it computes in."""
+    """Bytes in an engine, which casts all but quantized tensors to the dtype it computes in."""
     return prod(header.shape) * dtype_bytes if header.dtype in FULL_PRECISION else header.num_bytes
 
 
@@ -178,7 +178,7 @@ def most_common_dtype(headers: Mapping[str, TensorHeader]) -> tuple[str, int]:
 
 
 def copy_companions(source: Path, out: Path) -> None:
-    """Copy config, tokenizer and generation settings, where `out` lacks them; weights stay."""
+    """Copy config, tokenizer and generation settings that `out` lacks; no weights."""
     for file in sorted(source.iterdir()):
         is_weight = file.suffix in WEIGHT_SUFFIXES or file.name.endswith(".index.json")
         if file.is_file() and not is_weight and not (out / file.name).exists():

@@ -23,7 +23,7 @@ EXPERTS_PER_TOKEN = (
 def without_buffers(
     headers: Mapping[str, TensorHeader], common: Mapping[str, Any]
 ) -> dict[str, TensorHeader]:
-    """What is trained: no masks and tables that old files hold, no second copy of a tied head.
+    """Only trained tensors: without masks and tables of old files and the copy of a tied head.
 
     Engines compute such tables and skip them in files, so that they bear on nothing.
     """
@@ -53,7 +53,7 @@ def idle_parameters(common: Mapping[str, Any], shapes: Shapes, weights: Mapping[
 
     Experts that every token passes (`shared_experts`) are never idle.
     """
-    settings = {**common, **(common.get("ffn_config") or {})}  # DBRX's lie deeper
+    settings = {**common, **(common.get("ffn_config") or {})}  # DBRX nests them
     num_experts = first_number(settings, NUM_EXPERTS)
     used = first_number(settings, EXPERTS_PER_TOKEN)
     if not num_experts or not used:
@@ -64,11 +64,11 @@ def idle_parameters(common: Mapping[str, Any], shapes: Shapes, weights: Mapping[
 
 
 def is_routed(name: str, shape: tuple[int, ...], num_experts: int) -> bool:
-    """Granite and JetMoE stack all experts in one tensor that is not called so."""
+    """Whether the tensor holds experts. Granite and JetMoE stack all in one, not named so."""
     return ".experts." in name or (len(shape) == 3 and shape[0] == num_experts)
 
 
 def first_number(settings: Mapping[str, Any], keys: tuple[str, ...]) -> int:
-    """0 where there is none; of a list, which holds a number a layer, the first."""
+    """The first key's value, 0 if there is none; the first of a list of values by layer."""
     value = next((settings[key] for key in keys if settings.get(key)), 0)
     return int(value[0] if isinstance(value, list) else value)

@@ -15,13 +15,13 @@ AIDS = (
     "weight_shape", "weight_g_idx", "weight_global_scale", "input_scale", "input_global_scale",
     "k_scale", "v_scale", "input_zero_point", "scale",
 )  # fmt: skip
-"""Last parts of the names of tensors that say how to unpack others."""
+"""Suffixes of tensors that say how to unpack others."""
 ON_CPU = {
     "gptq": (),
     "awq": (),
     "compressed-tensors": ("pack-quantized", "int-quantized"),
 }
-"""Methods that vLLM's CPU build runs, and their formats where it does not run all of them."""
+"""Methods that vLLM's CPU build runs, with the formats that it runs; empty: all."""
 HALF = ("bfloat16", "float16")
 
 
@@ -43,7 +43,7 @@ def quantization(config: Mapping[str, Any]) -> str:
 
 
 def num_weights(name: str, header: TensorHeader, config: Mapping[str, Any]) -> int:
-    """Parameters that a stored tensor stands for: those of a packed one unpacked."""
+    """Number of parameters that a stored tensor stands for, after unpacking."""
     stored = prod(header.shape)
     settings = quantization_config(config)
     if not settings:
@@ -57,14 +57,14 @@ def num_weights(name: str, header: TensorHeader, config: Mapping[str, Any]) -> i
 
 
 def num_bits(settings: Mapping[str, Any]) -> int:
-    """Of a packed weight."""
+    """Bits of a packed weight."""
     groups = settings.get("config_groups") or {}
     weights = [(group.get("weights") or {}).get("num_bits") for group in groups.values()]
     return int(settings.get("bits") or settings.get("w_bit") or next(filter(None, weights), 4))
 
 
 def unserved(kind: str, dtype: str, device: str) -> str:
-    """Why vLLM does not serve weights quantized so in this type there; empty where it does.
+    """Why vLLM does not serve such quantized weights in this dtype; empty if it does.
 
     On a CPU, other methods are not there at all, and fp8 falls to a product that takes minutes a
     step.

@@ -1,6 +1,6 @@
-"""Why vLLM would not start a model of this architecture, found without importing it.
+"""Why vLLM would not start a model of this architecture, found without importing vLLM.
 
-It says so itself after a minute, once for each candidate and task.
+vLLM itself would say so after a minute, once for each candidate and task.
 """
 
 import re
@@ -19,15 +19,15 @@ REPLACEABLE = ("_supports_attention_backend = True", "ALL_ATTENTION_FUNCTIONS.ge
 
 
 def unserved_architecture(config: Mapping[str, Any]) -> str:
-    """Why, and what to use instead; empty where nothing is known against it."""
+    """Why, and what to use instead; empty if nothing speaks against it."""
     if is_reward_model(config):  # vLLM puts the head on the language model of that name
         language = config["architectures"][0].replace(REWARD_MODEL, "ForCausalLM")
         config = {**config, "architectures": [language]}
     architecture = config["architectures"][0]
     if architecture.endswith(LABELLING):
         return (
-            f"{architecture} continues no text; use the checkpoint of a language model, such as "
-            "LlamaForCausalLM, or a reward model with one label"
+            f"{architecture} does not generate text; use the checkpoint of a language model, such "
+            "as LlamaForCausalLM, or a reward model with one label"
         )
     if last := last_version(architecture):
         return (
@@ -36,12 +36,12 @@ def unserved_architecture(config: Mapping[str, Any]) -> str:
         )
     if is_unknown(config):
         return (
-            f"{architecture} is not in vLLM, nor one of those that transformers runs for it; use "
+            f"{architecture} is neither in vLLM nor run by its Transformers backend; use "
             "another architecture, such as a Llama, a Falcon or a GPT-2"
         )
     if config.get("vision_config") and find_spec("torchvision") is None:
         return (
-            f"{architecture} sees pictures, and vLLM opens it with torchvision alone, which is not "
+            f"{architecture} takes images, for which vLLM needs torchvision, which is not "
             "installed; use a checkpoint of its language model, such as Gemma3ForCausalLM"
         )
     return ""
@@ -49,7 +49,7 @@ def unserved_architecture(config: Mapping[str, Any]) -> str:
 
 @cache
 def last_version(architecture: str) -> str:
-    """The last vLLM that had an architecture which the installed one has dropped; else empty."""
+    """The last version of vLLM with an architecture that was dropped since; else empty."""
     line = re.search(rf'^\s+"{re.escape(architecture)}": "([\d.]+)",', _registry(), re.MULTILINE)
     return line[1] if line else ""
 
@@ -70,7 +70,7 @@ def is_unknown(config: Mapping[str, Any]) -> bool:
 
 @cache
 def _registry() -> str:
-    """Source of vLLM's list of models; empty where there is none."""
+    """Source of vLLM's list of models; empty if it is not installed."""
     spec = find_spec("vllm")
     places = spec.submodule_search_locations if spec else None
     file = Path(*(places or [""])[:1]) / "model_executor" / "models" / "registry.py"

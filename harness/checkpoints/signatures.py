@@ -1,4 +1,4 @@
-"""What an engine fixes when it starts: checkpoints of one signature can be served in turn.
+"""What an engine fixes at its start: it can serve all checkpoints of one signature in turn.
 
 Everything counts but what is known not to matter. A key too many costs another engine; a key too
 few gives a checkpoint the scores of another one, and nobody is told.
@@ -16,12 +16,12 @@ from melange.harness.checkpoints.weight_files import read_json
 
 WITHOUT_EFFECT = frozenset(
     {
-        # Where it comes from, and how it was saved.
+        # Provenance and saving.
         "_name_or_path", "_commit_hash", "name_or_path", "transformers_version", "use_cache",
         "_from_model_config",
         # Weights are cast to the type that the engine computes in, which is part of its shape.
         "dtype", "torch_dtype",
-        # Of training.
+        # Training.
         "initializer_range", "attention_dropout", "attention_probs_dropout_prob", "attn_pdrop",
         "hidden_dropout", "hidden_dropout_prob", "resid_pdrop", "embd_pdrop", "dropout",
         "classifier_dropout", "classifier_dropout_prob", "router_aux_loss_coef",
@@ -68,7 +68,7 @@ def companions_hash(path: Path) -> str:
 
 
 def rope(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Rotary settings, whichever of the two forms (transformers before and since 5) has them."""
+    """Rotary settings, in the form of transformers before 5 or since."""
     settings = {"rope_theta": config.get("rope_theta"), "rope_type": "default"}
     settings |= config.get("rope_scaling") or {}
     settings |= config.get("rope_parameters") or {}

@@ -1,4 +1,4 @@
-"""Where recipes find checkpoints: a zoo's, and those that methods build from them."""
+"""The checkpoints that recipes use: a zoo's, and those that methods build from them."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Checkpoints:
-    """`known` and `check` are cheap: plans ask. The rest works."""
+    """`known` and `check` are cheap, for plans. The other methods may build."""
 
     zoo: Zoo
     methods: Mapping[str, Method]
     artifacts: Path | None = None
-    """Where checkpoints are built that the cache lacks; in the cache, for good, if None."""
+    """Where to build checkpoints that the cache lacks; None: in the cache, to keep them."""
     paths: dict[str, Path] = field(default_factory=dict)
     """Folders of the roles that are ready."""
 
     def known(self, role: str) -> Path | None:
-        """The checkpoint's folder, if it is there."""
+        """The checkpoint's folder, if it exists."""
         return Path(role) if Path(role).is_absolute() else self.zoo.folder(role)
 
     def known_folders(self, roles: Iterable[str]) -> dict[str, Path]:
@@ -64,7 +64,7 @@ class Checkpoints:
         return self.methods[name]
 
     def check(self, recipe: "Weights") -> None:
-        """What building would refuse, of the inputs that are there already, from their headers
+        """Check the inputs that exist, as building would, by their headers
         alone.
 
         Raises:
@@ -81,7 +81,7 @@ class Checkpoints:
         return cast(StateBuilder, found).like(recipe) if hasattr(found, "tensors") else None
 
     def architecture(self, recipe: "Weights") -> str:
-        """The result's, as its config.json will name it; empty where nobody knows yet.
+        """The result's architecture, as in its config.json; empty if not known yet.
 
         Raises:
             HarnessError: an input is damaged.
@@ -92,12 +92,12 @@ class Checkpoints:
         return "" if folder is None else str(read_config(folder)["architectures"][0])
 
     def builds(self, method: str) -> bool:
-        """Whether its results are written; others are checkpoints as they are."""
+        """Whether the method builds checkpoints, rather than using one unchanged."""
         found = self.method(method)
         return hasattr(found, "build") or hasattr(found, "tensors")
 
     def made(self, name: str, recipe: "Weights") -> Made:
-        """The recipe's folder, and what builds it where it is not there yet.
+        """The recipe's folder, and what builds it if it does not exist yet.
 
         Raises:
             HarnessError: an input is missing.

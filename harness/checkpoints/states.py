@@ -1,4 +1,4 @@
-"""States of checkpoints (tensors by name) on their way into an engine or a folder."""
+"""States (tensors by name) that are checked and written as checkpoints."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def checked_state(
     name: str, tensors: "Iterable[tuple[str, Tensor]]", like: Path
 ) -> "dict[str, Tensor]":
-    """All tensors of a state that is to replace that of the checkpoint `like`, in its order.
+    """The state's tensors in the order of the checkpoint `like`, whose shapes they must have.
 
     Raises:
         HarnessError: a tensor is missing or of another shape, or holds NaN or infinity.

@@ -19,23 +19,23 @@ def head_dim(config: Mapping[str, Any]) -> int:
 
 
 def kv_heads(config: Mapping[str, Any]) -> int:
-    """Heads of keys and values, which the first models with fewer of them call by other names."""
+    """Number of key and value heads; the first models that had fewer of them use other keys."""
     if config.get("multi_query") and not config.get("new_decoder_architecture"):
         return 1  # GPTBigCode and Falcon
-    settings = {**config, **(config.get("attn_config") or {})}  # MPT's and DBRX's lie deeper
+    settings = {**config, **(config.get("attn_config") or {})}  # MPT and DBRX nest them
     number = next((settings[key] for key in KV_HEADS if settings.get(key)), None)
     return int(number or config["num_attention_heads"])
 
 
 def kv_width(config: Mapping[str, Any]) -> int:
-    """Numbers that a layer keeps of each token; DeepSeek's keep one latent for all heads."""
+    """Numbers that a layer caches per token; DeepSeek's cache one latent for all heads."""
     if latent := config.get("kv_lora_rank"):
         return int(latent) + int(config.get("qk_rope_head_dim") or 0)
     return 2 * kv_heads(config) * head_dim(config)
 
 
 def expected_shapes(config: Mapping[str, Any]) -> Shapes | None:
-    """Tensors as they lie on disk; None for an architecture that is not known here."""
+    """Shapes of the tensors on disk; None for an architecture that is not known here."""
     architecture = config["architectures"][0]
     blocks = {
         "LlamaForCausalLM": dense_block,

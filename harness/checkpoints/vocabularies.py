@@ -1,6 +1,6 @@
-"""What token ids mean, from tokenizer files alone.
+"""What token ids mean, by tokenizer files alone.
 
-Whether two checkpoints also turn text into the same ids hangs on more than these files, and is
+Whether two checkpoints also turn text into the same ids depends on more than these files, and is
 asked of the tokenizers as they are loaded.
 """
 
@@ -16,7 +16,7 @@ Vocabulary = dict[str, int]
 
 
 def read_vocabulary(path: Path) -> Vocabulary | None:
-    """Token to id, added tokens included; None where there is no tokenizer.json.
+    """Token -> id, added tokens included; None if there is no tokenizer.json.
 
     Raises:
         HarnessError: tokenizer.json is none.
@@ -30,7 +30,7 @@ def read_vocabulary(path: Path) -> Vocabulary | None:
             token["content"]: token["id"] for token in content.get("added_tokens", [])
         }
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise HarnessError(f"{file}: is no tokenizer; fetch or build the checkpoint.") from None
+        raise HarnessError(f"{file}: is not a tokenizer; fetch or build the checkpoint.") from None
 
 
 def _tokens(content: dict[str, Any]) -> Vocabulary:
@@ -41,13 +41,13 @@ def _tokens(content: dict[str, Any]) -> Vocabulary:
 
 
 def num_tokens(path: Path) -> int | None:
-    """Token ids that the tokenizer uses, from 0 on; None where there is no tokenizer.json."""
+    """Number of token ids that the tokenizer uses; None if there is no tokenizer.json."""
     vocabulary = read_vocabulary(path)
     return max(vocabulary.values()) + 1 if vocabulary else None
 
 
 def vocabulary_hash(path: Path) -> str | None:
-    """Equal where token ids mean the same; None where the folder has no tokenizer."""
+    """Equal if token ids mean the same; None if the folder has no tokenizer."""
     vocabulary = read_vocabulary(path)
     if vocabulary is not None:
         content = json.dumps(sorted(vocabulary.items())).encode()

@@ -1,4 +1,4 @@
-"""The safetensors files of a checkpoint folder: which there are, and what their headers say."""
+"""The safetensors files of a checkpoint folder, and their headers."""
 
 import json
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ def weight_files(path: Path) -> list[Path]:
 
 
 def stored_names(path: Path | str) -> set[str]:
-    """Of all tensors of a checkpoint."""
+    """Names of all tensors of a checkpoint."""
     return {name for file in weight_files(Path(path)) for name in read_header(file)}
 
 
@@ -93,5 +93,5 @@ def read_json(file: Path) -> dict[str, Any]:
     except ValueError:
         content = None
     if not isinstance(content, dict):
-        raise HarnessError(f"{file}: is no JSON object; fetch or build the checkpoint again.")
+        raise HarnessError(f"{file}: is not a JSON object; fetch or build the checkpoint again.")
     return content

@@ -39,7 +39,7 @@ PROBE = (1,)
 ONE_TOKEN = Generation(prompt=(), max_tokens=1)
 
 
-class Session:
+class EngineSession:
     """A running engine that serves one candidate at a time.
 
     `load` chooses the candidate. A plain checkpoint can score and generate; proxy-tuning runs its

@@ -1,4 +1,4 @@
-"""What puts tasks to candidates: an evaluator for each kind of task.
+"""Evaluators, which ask candidates the questions of a task: one for each kind of task.
 
 A plan reads this table and imports no evaluator; a worker opens those that its tasks name.
 """
@@ -11,31 +11,30 @@ from melange.harness.records import Task
 
 
 class EvaluatorKind(NamedTuple):
-    """What a plan may know of an evaluator."""
+    """What a plan knows of an evaluator, without importing it."""
 
     open: str
-    """`module:attribute` of what makes an `Evaluator` (see harness/contracts.py)."""
+    """`module:attribute` of the `Evaluator`'s class (see harness/contracts.py)."""
     needs: Callable[[Task], Ability]
-    """What a candidate is asked for."""
+    """The ability that a candidate needs for the task."""
     form: str = ""
-    """What is looked at, on the task's page; lm-eval's tasks have several."""
+    """How the task is scored, for its page; empty for lm-eval, whose tasks differ."""
     optional: bool = False
-    """A candidate without that ability is not asked at all; else its cell is refused, and the
-    reason recorded."""
+    """A candidate without the ability gets no cell; if False, a refused cell with the reason."""
     metrics: tuple[str, ...] = ()
-    """A task's primary metric is one of them; empty where tasks name their own."""
+    """A task's primary metric must be one of these; empty: any."""
     scores: bool = True
-    """Its primary metric says how good a candidate is; else reports rank nobody by it."""
+    """Whether its primary metric measures quality, so that reports rank candidates by it."""
     repeatable: bool = False
-    """A run's check of itself can ask plain transformers the same."""
+    """Whether a run's check can ask plain transformers the same."""
 
 
 TaskEntries = Mapping[str, tuple[Task, Sequence[Any]]]
-"""Name -> task, and what its evaluator reads it from."""
+"""Name -> task, and the sources that its evaluator reads."""
 
 
 def by_evaluator(names: Iterable[str], entries: TaskEntries) -> dict[str, list[str]]:
-    """The named tasks, by what puts them."""
+    """The named tasks by evaluator."""
     found: dict[str, list[str]] = {}
     for name in names:
         found.setdefault(entries[name][0].evaluator, []).append(name)
@@ -43,12 +42,12 @@ def by_evaluator(names: Iterable[str], entries: TaskEntries) -> dict[str, list[s
 
 
 def is_scored(task: Task) -> bool:
-    """Also of an evaluator that a later version knows."""
+    """Whether reports rank by it; True for an evaluator of a later version, unknown here."""
     return task.evaluator not in EVALUATORS or EVALUATORS[task.evaluator].scores
 
 
 def repeatable(entries: TaskEntries) -> TaskEntries:
-    """Those of lm-eval's, whose requests are a model's alone."""
+    """Those that a run's check can repeat."""
     return {
         name: entry for name, entry in entries.items() if EVALUATORS[entry[0].evaluator].repeatable
     }

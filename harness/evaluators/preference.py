@@ -19,7 +19,7 @@ SIDES = ("chosen", "rejected")
 
 
 class Preference:
-    """Rows have `prompt`, `chosen` and `rejected`: a reward is of the prompt with an answer."""
+    """Rows have `prompt`, `chosen` and `rejected`. The prompt with an answer is rewarded."""
 
     def __init__(
         self,
@@ -64,6 +64,6 @@ class Preference:
 
 
 def read_rows(sources: Sequence[Any]) -> list[dict[str, str]]:
-    """Of the test files that the sources name."""
+    """The rows of the test files that the sources name."""
     files = (Path(one["dataset_kwargs"]["data_files"]["test"]) for one in sources)
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]

@@ -1,4 +1,4 @@
-"""How a mixture routes: which experts the tokens of a domain choose, and how often twice in a row.
+"""How a mixture routes: which experts a domain's tokens choose, and how often the previous one's.
 
 Jiang et al. 2024, https://arxiv.org/abs/2401.04088, section 5. L layers, T tokens, K experts each.
 """
@@ -23,8 +23,8 @@ Floats = NDArray[np.float64]
 
 
 class Routing:
-    """Rows have `prompt` and `answer`; a domain is a file of them. Values are of a document each,
-    so that intervals count documents: tokens of one are not independent."""
+    """Rows have `prompt` and `answer`; each file is a domain. There is a value per document, so
+    that intervals count documents: the tokens of one are not independent."""
 
     def __init__(
         self,
@@ -83,15 +83,15 @@ def document_values(domain: str, route: Route) -> Iterator[tuple[str, float]]:
 
 
 def expert_shares(route: Route) -> Floats:
-    """[L, E]: of a layer's choices, those of each expert; they add up to 1."""
+    """[L, E]: each expert's share of a layer's choices; a layer's shares sum to 1."""
     chosen_LN = route.chosen_LTK.reshape(len(route.chosen_LTK), -1)
     counts = [np.bincount(chosen_N, minlength=route.num_experts) for chosen_N in chosen_LN]
     return np.array(counts) / chosen_LN.shape[1]
 
 
 def repetition(route: Route) -> tuple[Floats, Floats]:
-    """[L] and [L]: of consecutive tokens, the share with the same first choice, and the share with
-    any choice in common."""
+    """[L] and [L]: the shares of consecutive tokens with the same first choice, and with any choice
+    in common."""
     before_LTK, after_LTK = route.chosen_LTK[:, :-1], route.chosen_LTK[:, 1:]
     first_LT = before_LTK[..., 0] == after_LTK[..., 0]
     common_LT = (before_LTK[..., :, None] == after_LTK[..., None, :]).any(axis=(-1, -2))
@@ -99,5 +99,5 @@ def repetition(route: Route) -> tuple[Floats, Floats]:
 
 
 def chance_of_any(num_experts: int, num_chosen: int) -> float:
-    """That two random choices of so many experts have one in common."""
+    """Probability that two random choices of `num_chosen` experts have one in common."""
     return 1 - comb(num_experts - num_chosen, num_chosen) / comb(num_experts, num_chosen)

@@ -1,4 +1,4 @@
-"""Which checkpoints tokenize alike."""
+"""Identity of tokenizers: which checkpoints tokenize alike."""
 
 import hashlib
 import json
@@ -10,10 +10,10 @@ SLOW_FILES = ("tokenizer.model", "vocab.json", "vocab.txt", "merges.txt", "added
 
 
 def tokenizer_key(path: Path) -> str:
-    """Of the tokenizer as it is loaded: equal where its requests are.
+    """Hash of the tokenizer as it is loaded: equal if its requests are.
 
-    Equal files do not suffice: which class reads them hangs on config.json too, and classes split
-    text in ways of their own.
+    Equal files do not suffice: config.json decides which class reads them, and classes differ in
+    how they split text.
     """
     tokenizer = AutoTokenizer.from_pretrained(path)
     content = [
@@ -27,7 +27,7 @@ def tokenizer_key(path: Path) -> str:
 
 
 def _model(tokenizer: PreTrainedTokenizerBase, path: Path) -> str:
-    """All that turns text into tokens and back."""
+    """Everything that turns text into tokens and back."""
     if (backend := getattr(tokenizer, "backend_tokenizer", None)) is not None:
         return str(backend.to_str())
     files = [(path / name).read_bytes() for name in SLOW_FILES if (path / name).is_file()]

@@ -1,4 +1,4 @@
-"""What an executor is asked for, and what it answers. Plain data: it crosses processes."""
+"""Jobs for executors, and their replies. Plain data that crosses processes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -10,12 +10,12 @@ from melange.harness.samples import TaskResult
 
 
 class TaskSet(NamedTuple):
-    """The tasks that candidates may be put to; a worker is told once."""
+    """The tasks that candidates may be evaluated on; sent to a worker once."""
 
     entries: Mapping[str, tuple[Task, Sequence[Any]]]
     """Name -> (entry, sources for lm-eval)."""
     limit: int | None
-    """Examples of each; all of them if None."""
+    """Examples per task; None: all."""
     seed: int
 
 
@@ -23,7 +23,7 @@ NO_TASKS = TaskSet({}, None, 0)
 
 
 class Start(NamedTuple):
-    """Nothing but the engine, so that several start side by side before one is timed."""
+    """Start the engine and do nothing else, so that several start side by side before timing."""
 
     load: Load
     shape: EngineShape
@@ -37,8 +37,8 @@ class Evaluate(NamedTuple):
 
 
 class Time(NamedTuple):
-    """One round of every workload; an engine's first is preceded by a short one that does not
-    count."""
+    """One round of every workload. An engine's first round follows a warm-up round, which is not
+    recorded."""
 
     load: Load
     shape: EngineShape
@@ -50,13 +50,13 @@ Job = Start | Evaluate | Time
 
 
 class Took(NamedTuple):
-    """What a job took, in its worker."""
+    """How long a job took, in its worker."""
 
     sec: float = 0.0
     start_sec: float = 0.0
-    """Of them, until engines had started."""
+    """Part of them: starting engines."""
     is_first: bool = False
-    """It is its worker's first, for which that imports lm-eval and reads the tasks."""
+    """Its worker's first job, which includes importing lm-eval and reading the tasks."""
 
 
 class Ready(NamedTuple):
@@ -66,7 +66,7 @@ class Ready(NamedTuple):
 class Evaluated(NamedTuple):
     results: Sequence[TaskResult]
     engine_sec: float
-    """Seconds inside the engine; the rest of the job is the harness's own."""
+    """Seconds inside the engine; the rest is the harness's."""
     took: Took = Took()
 
 
@@ -79,12 +79,12 @@ class Timed(NamedTuple):
 
 
 Stage = Literal["start", "load", "tasks", "work"]
-"""Of a job: the engine starts, it takes the candidate's weights; we read tasks or score answers,
-the engine answers requests."""
+"""What a job is doing: starting the engine, loading weights, reading tasks or scoring answers,
+waiting for the engine's answers."""
 
 
 class Sign(NamedTuple):
-    """Of life: the worker has got on with its job."""
+    """A sign of life: the worker makes progress."""
 
     stage: Stage
 
@@ -94,7 +94,7 @@ class Failed(NamedTuple):
 
     reason: str
     engine: Literal["well", "broken", "dead"] = "well"
-    """`broken`: a step raised, and its requests are still in it. `dead`: the process has ended.
+    """`broken`: a step raised, and left its requests in the engine. `dead`: the process has ended.
     After either, the next job gets a new worker."""
     stage: Stage = "work"
     """Where it broke."""

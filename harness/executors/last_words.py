@@ -1,7 +1,6 @@
-"""What a process that died had written into its log: the line that says why, and where it was.
+"""Finds in the log why a process died, and where it was.
 
-Workers write one log side by side: what is read begins where it ended as the job began, and of
-several the last counts.
+Workers share a log: it is read from where it ended when the job began, and the last match counts.
 """
 
 from collections.abc import Sequence
@@ -12,19 +11,19 @@ FATAL = "Fatal Python error"
 
 
 def of_signal(log: Path, since: int) -> str:
-    """What faulthandler said of a deadly signal, in one line; empty where it said nothing."""
+    """faulthandler's report of a fatal signal, in one line; empty if there is none."""
     lines = _lines(log, since)
     fatal = _last(lines, FATAL)
     if fatal is None:
         return ""
     parts = [lines[fatal], innermost(lines[fatal:])]
-    said = _last(lines[:fatal], "what():")  # of an exception in C++ that nobody caught
+    said = _last(lines[:fatal], "what():")  # of an uncaught C++ exception
     parts += [] if said is None else [lines[said].strip()]
     return ", ".join(filter(None, parts))[:MAX_CHARS]
 
 
 def of_exception(log: Path, since: int, process: str) -> str:
-    """The message of an exception that nobody caught, in one line; empty where there is none.
+    """The message of an uncaught exception, in one line; empty if there is none.
 
     `process`: the name under which multiprocessing reports it.
     """
@@ -34,15 +33,15 @@ def of_exception(log: Path, since: int, process: str) -> str:
 
 
 def place(log: Path, since: int) -> str:
-    """The innermost line at which a signal found the process; empty where nobody wrote it down."""
+    """The innermost line that a signal interrupted; empty if the log does not have it."""
     lines = _lines(log, since)
     fatal = _last(lines, FATAL)
     return "" if fatal is None else innermost(lines[fatal:])
 
 
 def innermost(lines: Sequence[str]) -> str:
-    """Of the thread that the signal came to; of the main thread, the last one that faulthandler
-    writes, where it came to one that knows no Python."""
+    """The innermost frame of the interrupted thread; if that runs no Python, of the main thread,
+    which faulthandler writes last."""
     starts = [at for at, line in enumerate(lines) if "(most recent call first)" in line]
     current = [at for at in starts if lines[at].startswith("Current thread")]
     for at in (current or starts)[-1:]:
@@ -51,7 +50,7 @@ def innermost(lines: Sequence[str]) -> str:
 
 
 def _message(lines: Sequence[str]) -> str:
-    """The message under a traceback's last frame, which may have several lines."""
+    """The message, of one or more lines, below a traceback's last frame."""
     frames = [at for at, line in enumerate(lines) if line.startswith("  File ")]
     below = lines[frames[-1] + 1 :] if frames else lines[1:]
     first = next((at for at, line in enumerate(below) if line[:1].strip()), len(below))

@@ -1,4 +1,4 @@
-"""Jobs on this machine: processes with an engine each, a slot of the cores a process."""
+"""Runs jobs on this machine, in processes with an engine and a share of the cores each."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ from melange.harness.records import EngineShape
 def connect(log: Path, device: str) -> OpenExecutor:
     """
     Raises:
-        HarnessError: MELANGE_SILENCE_SEC is no number of seconds.
+        HarnessError: MELANGE_SILENCE_SEC is not a number of seconds.
     """
     silence_limit(0)
     if device == "cpu":
@@ -34,14 +34,14 @@ class Slot(NamedTuple):
     """A share of the cores."""
 
     thread: ThreadPoolExecutor
-    """Its only one, in which its jobs are asked one after the other."""
+    """A pool of one thread, which runs the slot's jobs in turn."""
     process: EngineProcess
-    """What jobs are submitted to. It outlives the engines in it, with the tasks' requests."""
+    """Runs submitted jobs. It keeps the tasks' requests when its engine is replaced."""
 
 
 class LocalExecutor:
-    """Submitted jobs go to the slots' processes, and what runs alone to one a shape, without the
-    tasks' requests: memory is the candidate's."""
+    """Submitted jobs run in the slots' processes. A job that runs alone has a process per engine
+    shape, without the tasks' requests, so that its memory is the candidate's."""
 
     def __init__(self, log: Path, device: str, members: Sequence[Prepared], tasks: TaskSet) -> None:
         self.num_slots = num_slots(members, device)
@@ -50,13 +50,13 @@ class LocalExecutor:
         largest = {shape: max(map(weights_bytes, group)) for shape, group in groups.items()}
         self._silence_sec = {shape: silence_limit(bytes_) for shape, bytes_ in largest.items()}
         self._fits_all = device == "cpu" and _fit_all(largest, self.num_slots)
-        """On a GPU, one engine claims the memory."""
+        """Never on a GPU, where one engine claims the memory."""
         self._slots = [
             Slot(ThreadPoolExecutor(1), EngineProcess(log, tasks, self._cores(number)))
             for number in range(self.num_slots)
         ]
         self._homes: dict[EngineShape, tuple[Slot, EngineProcess]] = {}
-        """Where a shape's jobs run alone."""
+        """By shape, the process for jobs that run alone."""
         self._queue = Queue[Waiting]()
 
     def submit(self, jobs: Sequence[Job]) -> list[Future[Reply]]:
@@ -91,7 +91,7 @@ class LocalExecutor:
             process.close()
 
     def _work(self, number: int) -> None:
-        """What the queue has for this slot, until it has nothing more."""
+        """Run jobs from the queue until it has none for this slot."""
         while (one := self._queue.next(number)) is not None:
             self._answer(one, self._slots[number].process)
 
@@ -99,14 +99,14 @@ class LocalExecutor:
         if one.future.set_running_or_notify_cancel():
             try:
                 one.future.set_result(self._ask(process, one.job))
-            except BaseException as error:  # ours: the run ends with it
+            except BaseException as error:  # our own error: it ends the run
                 one.future.set_exception(error)
 
     def _ask(self, process: EngineProcess, job: Job) -> Reply:
         return process.ask(job, self._silence_sec[job.shape])
 
     def _home(self, shape: EngineShape) -> tuple[Slot, EngineProcess]:
-        """The shape's only process, in a slot that it keeps; the shapes share out the slots."""
+        """The shape's process and its slot. Shapes are spread over the slots."""
         if shape not in self._homes:
             if not self._fits_all:
                 for _, process in self._homes.values():
@@ -128,6 +128,6 @@ class LocalExecutor:
 
 
 def _fit_all(weights_bytes: Mapping[EngineShape, int], num_slots: int) -> bool:
-    """All shapes' engines, and another one a slot, can be alive at once."""
+    """Whether memory suffices for engines of all shapes, and one more per slot, at once."""
     sizes = [engine_bytes(shape, largest) for shape, largest in weights_bytes.items()]
     return sum(sizes) + num_slots * max(sizes, default=0) < psutil.virtual_memory().total

@@ -1,4 +1,4 @@
-"""A worker process seen from the runner."""
+"""The runner's side of a worker process."""
 
 import contextlib
 import multiprocessing
@@ -18,30 +18,30 @@ from melange.harness.records import EngineShape
 
 STOP_SEC = 10
 ABORT_SEC = 5
-"""In which a hung process writes down where it is."""
+"""How long a hung process has to write a traceback."""
 TICK_SEC = 1.0
 PRELOADED = ["melange.harness.engines.preload", "melange.harness.evaluators.lm_eval"]
 
 
 def preload() -> None:
-    """Begin to import what CPU engines need, in the background, once for all workers."""
+    """Start importing what CPU engines need, in the background, once for all workers."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    # Ctrl-C is for the run, which ends its workers: theirs would be a traceback in its terminal.
+    # Ctrl-C ends the run, which ends its workers; they would print tracebacks to its terminal.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     forkserver.ensure_running()
     signal.signal(signal.SIGINT, before)
 
 
 class EngineProcess:
-    """Starts a worker, and starts it again when it has died, hung, or broken in a step.
+    """Starts a worker, and restarts it after it died or hung, or a step failed.
 
-    On a CPU it is forked from a process that has only imported, which saves 20 s of imports an
-    engine. CUDA's state does not survive a fork: there a worker is a new process.
+    On a CPU it is forked from a process that has done the imports, which saves 20 s per engine.
+    CUDA's state does not survive a fork, so on a GPU a worker is a new process.
     """
 
     def __init__(self, log: Path, tasks: TaskSet = NO_TASKS, cores: tuple[int, ...] = ()) -> None:
-        """`cores`: where the worker may run; everywhere if empty."""
+        """`cores`: those that the worker may use; all if empty."""
         self._log, self._tasks, self._cores = log, tasks, cores
         self._process: BaseProcess | None = None
         self._interrupted = False
@@ -52,13 +52,13 @@ class EngineProcess:
         self._silence_sec = FLOOR_SEC
 
     def ask(self, job: Job, silence_sec: float | None = None) -> Reply:
-        """The worker's answer, `Failed` also where it died or hung while at it.
+        """The worker's reply; `Failed` also if it died or hung.
 
-        `silence_sec`: a worker whose engine finishes no step for so long is ended; see silence.py.
+        `silence_sec`: a worker is ended if its engine finishes no step for so long; see silence.py.
         """
         self._silence_sec = silence_limit(0) if silence_sec is None else silence_sec
         if job.shape.device == "cuda" and job.shape != self._shape:
-            self.close()  # only that surely frees a GPU's memory
+            self.close()  # the only sure way to free a GPU's memory
         self._shape, self._stage, self.is_busy = job.shape, "load", True
         began = time.perf_counter()
         if self._process is None or not self._process.is_alive():
@@ -74,14 +74,13 @@ class EngineProcess:
         return self._process.pid if self._process else None
 
     def interrupt(self) -> None:
-        """End the worker in the middle of its job, for good; whoever waits for its answer gets
-        `Failed`."""
+        """End the worker for good, even during a job; who waits for its reply gets `Failed`."""
         self._interrupted = True
         if self._process is not None:
             self._process.kill()
 
     def close(self) -> None:
-        """Let the worker end, at once where it is at a job: nobody waits for the answer."""
+        """End the worker, at once if it is at a job: nobody waits for the reply."""
         if self._process is None:
             return
         if self.is_busy:
@@ -100,7 +99,7 @@ class EngineProcess:
         self._process, self._stage = process, "start"
         if self._interrupted:  # while it started
             process.kill()
-        with contextlib.suppress(ConnectionError):  # of one that is dead, the next to ask tells
+        with contextlib.suppress(ConnectionError):  # if it is dead, the next job finds out
             self._connection.send(self._tasks)
 
     def _exchange(self, job: Job) -> Reply:
@@ -118,10 +117,10 @@ class EngineProcess:
         return reply
 
     def _listen(self) -> Reply | None:
-        """The worker's answer; None once it has been silent for too long.
+        """The worker's reply; None once it has been silent for too long.
 
-        Silence is counted in ticks, not read off a clock: a machine that was suspended, or a run
-        that was stopped and goes on, has not waited.
+        Silence is counted in ticks, not read off a clock: the time in which the machine was
+        suspended, or the run stopped, does not count.
         """
         silent_sec = 0.0
         tick_sec = min(TICK_SEC, self._limit_sec / 10)
@@ -148,14 +147,14 @@ class EngineProcess:
         words = ""
         if code > 0:
             words = last_words.of_exception(self._log, written, process.name)
-        elif code != -signal.SIGKILL:  # of which nobody hears
+        elif code != -signal.SIGKILL:  # which leaves no trace
             words = last_words.of_signal(self._log, written)
         cause = "; ".join(filter(None, (_cause(code), words)))
         return self._dead(f"the engine process died ({cause})")
 
     def _hung(self, written: int) -> Failed:
-        """The signal makes faulthandler write down where it is, and ends it; a process that
-        does not take it is killed."""
+        """SIGABRT makes faulthandler write a traceback and ends the process; if it does not, the
+        process is killed."""
         assert self._process is not None
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._process.pid or 0, signal.SIGABRT)
@@ -179,7 +178,7 @@ class EngineProcess:
 
 def _cause(code: int) -> str:
     if code == -signal.SIGKILL:
-        return "killed, most likely for memory"
+        return "killed, most likely out of memory"
     if code < 0:
         return f"signal {-code}, {signal.Signals(-code).name}"
     return f"exit code {code}"

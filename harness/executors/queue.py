@@ -1,4 +1,4 @@
-"""Which job runs next in which slot."""
+"""Decides which job runs next in which slot."""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
@@ -10,7 +10,7 @@ from melange.harness.loads import Load
 from melange.harness.records import EngineShape
 
 WORTH_AN_ENGINE = 4
-"""Fewer jobs than this finish sooner in the running engine than a second one starts."""
+"""Fewer jobs than this are done in the running engine sooner than a second one starts."""
 
 
 class Shaped(Protocol):
@@ -38,12 +38,12 @@ Member = TypeVar("Member", bound=Shaped)
 
 
 class Queue(Generic[Member]):
-    """Hands out jobs so that engines are started as rarely as possible. Thread-safe."""
+    """Hands out jobs so that few engines are started. Thread-safe."""
 
     def __init__(self, members: Iterable[Member] = ()) -> None:
         self._waiting = list(members)
         self._served: dict[int, Member] = {}
-        """Each slot's last, while it finds more."""
+        """By slot, its last job; removed when it finds no more."""
         self._lock = Lock()
 
     def put(self, members: Iterable[Member]) -> None:
@@ -51,8 +51,8 @@ class Queue(Generic[Member]):
             self._waiting.extend(members)
 
     def next(self, slot: int) -> Member | None:
-        """One of the candidate that the slot has loaded; else of the slot's shape; else of a shape
-        that nobody serves; else help another slot."""
+        """A job of the candidate that the slot has loaded; else of its shape; else of a shape that
+        no slot serves; else one that another slot would do later."""
         with self._lock:
             mine = self._served.get(slot)
             others = {one.shape for owner, one in self._served.items() if owner != slot}
@@ -70,7 +70,7 @@ class Queue(Generic[Member]):
             return chosen
 
     def close(self) -> list[Member]:
-        """Hand out no more; returns what waits."""
+        """Hand out no more jobs; return those that wait."""
         with self._lock:
             rest, self._waiting = self._waiting, []
             return rest

@@ -1,7 +1,7 @@
-"""How long an engine may finish no step before the run takes it for hung.
+"""How long an engine may go without finishing a step before the run considers it hung.
 
-Work has no limit, silence has: a cell may take hours, as long as its engine finishes step after
-step. docs/decisions/a-worker-that-says-nothing.md has the reasons and the figures.
+A cell may take hours as long as its engine keeps finishing steps. For reasons and figures see
+docs/decisions/a-worker-that-says-nothing.md.
 """
 
 import math
@@ -10,20 +10,20 @@ import os
 from melange.harness.errors import HarnessError
 
 ELSEWHERE = 4
-"""So many times as long a worker may be silent outside of steps: while it starts an engine, loads
-weights, or reads a task that it may have to fetch."""
+"""Factor of the limit outside of steps: starting an engine, loading weights, reading or fetching a
+task take longer."""
 VARIABLE = "MELANGE_SILENCE_SEC"
 FLOOR_SEC = 300.0
 SEC_PER_GIB = 300.0
 """A full step of 4,096 tokens through 1 GiB of bfloat16 weights is 4.4 Tflop: 15 Gflop/s finish it
-in this time, which is less than one busy core does. To read 1 GiB in it takes 3.6 MB/s."""
+in this time, less than one busy core does. Reading 1 GiB in this time takes 3.6 MB/s."""
 
 
 def silence_limit(weights_bytes: int) -> float:
-    """Seconds, for an engine that holds so many bytes of weights; $MELANGE_SILENCE_SEC if set.
+    """Seconds for an engine with so many bytes of weights; $MELANGE_SILENCE_SEC if set.
 
     Raises:
-        HarnessError: the variable is no number of seconds.
+        HarnessError: the variable is not a number of seconds.
     """
     asked = os.environ.get(VARIABLE)
     if not asked:
@@ -33,5 +33,7 @@ def silence_limit(weights_bytes: int) -> float:
     except ValueError:
         seconds = math.nan
     if not 0 < seconds < math.inf:
-        raise HarnessError(f"{VARIABLE}={asked!r} is no number of seconds above 0; unset it")
+        raise HarnessError(
+            f"{VARIABLE}={asked!r} is not a number of seconds above 0; correct or unset it"
+        )
     return seconds

@@ -1,7 +1,4 @@
-"""What holds an engine, and main() of the process that it is alone in.
-
-The process may die: whoever started it starts another.
-"""
+"""The worker, which runs jobs in engines, and main() of its process."""
 
 import contextlib
 import faulthandler
@@ -47,24 +44,24 @@ from melange.harness.requests import Completion, Generation, Request, Route, Sco
 from melange.harness.samples import TaskResult
 
 if TYPE_CHECKING:
-    from melange.harness.engines.session import Session
+    from melange.harness.engines.session import EngineSession
 
 REASON_CHARS = 500
 SIGN_SEC = 1.0
-"""Signs of life are as far apart at least."""
+"""Least time between two signs of life."""
 _KEPT: list["Worker"] = []
-"""Its engine is not freed object by object as `main` returns, which takes a second: a forked
-process ends without that."""
+"""Keeps the worker alive as `main` returns: freeing its engine object by object takes a second, and
+a forked process ends without it."""
 WARM_UP_TOKENS = 32
-"""A request's output before the first round: kernels are prepared for each size of batch when it
-first comes, and longer outputs bring no other sizes."""
+"""Output tokens of warm-up requests: kernels are prepared for each batch size when it first occurs,
+and longer outputs bring no other sizes."""
 
 
 def main(connection: Connection, log: Path, cores: tuple[int, ...]) -> None:
-    """Take a TaskSet, then jobs until told None. What libraries print goes to `log`. `cores`: where
-    the process may run; everywhere if empty."""
+    """Receive a TaskSet, then jobs until None. What libraries print goes to `log`. `cores`: those
+    that the process may use; all if empty."""
     redirect_output(log)
-    faulthandler.enable()  # into the log: where it was when a signal ended it
+    faulthandler.enable()  # writes a traceback to the log on a fatal signal
     # The default takes semaphores, of which Python complains at the run's end if this is killed.
     tqdm.set_lock(RLock())
     _take_cores(cores)
@@ -76,22 +73,22 @@ def main(connection: Connection, log: Path, cores: tuple[int, ...]) -> None:
 
 
 class Worker:
-    """The far end of an executor: engines and the tasks' requests, ready for one job after the
-    other. It starts the engine that a job needs where it does not run, in place of another.
+    """Runs an executor's jobs, one at a time. If the engine that a job needs is not running, it
+    replaces the one that is.
 
-    The requests depend on the tokenizer alone, so that engines of several shapes share them.
+    The tasks' requests depend only on the tokenizer, so they are kept across engines.
     """
 
     def __init__(
         self, tasks: TaskSet = NO_TASKS, send: Callable[[Sign], None] = lambda sign: None
     ) -> None:
-        """`send` takes the signs of life that it gives while it is at a job."""
+        """`send` receives signs of life during jobs."""
         self._tasks = tasks
         self._send = send
         self._stage: Stage = "start"
         self._last_sign = 0.0
-        self._sessions: dict[EngineShape, Session] = {}
-        """One, or those of a panel's parts."""
+        self._sessions: dict[EngineShape, EngineSession] = {}
+        """One, or one for each part of a panel."""
         self._evaluators: dict[str, Evaluator] = {}
         self._tokenizer_key = ""
         """Of the evaluators."""
@@ -101,10 +98,7 @@ class Worker:
         self._broken = False
 
     def do(self, job: Job) -> Reply:
-        """The answer; `Failed` where the job broke. A process that was killed gives none.
-
-        A worker whose engine broke is of no more use to anybody.
-        """
+        """The reply, `Failed` if the job broke. A worker whose engine broke must be replaced."""
         start, self._start_sec = time.perf_counter(), 0.0
         self._enter("load")
         reply = self._try(job)
@@ -129,12 +123,12 @@ class Worker:
             return Failed(_reason(error), "broken" if self._broken else "well", self._stage)
 
     def leave(self) -> None:
-        """Before the process ends, which frees the rest."""
+        """Called before the process ends, which frees the rest."""
         for session in self._sessions.values():
             session.leave()
 
     def alive(self) -> None:
-        """It gets on."""
+        """Send a sign of life, unless one was sent just now."""
         now = time.monotonic()
         if now - self._last_sign >= SIGN_SEC:
             self._last_sign = now
@@ -148,8 +142,8 @@ class Worker:
         self._broken = True
 
     def _keep(self, wanted: Set[EngineShape]) -> None:
-        """Close all engines where one is not wanted: one that ends takes the others' process groups
-        with it."""
+        """Close all engines if one of them is not wanted: closing one destroys the others' process
+        groups."""
         if self._sessions.keys() - wanted:
             self._warm = False
             while self._sessions:
@@ -165,7 +159,7 @@ class Worker:
         return Evaluated(results, clocked.busy_sec)
 
     def _evaluator(self, name: str, tokenizer: Path) -> Evaluator:
-        """Opened once a tokenizer."""
+        """The evaluator of this name, opened once per tokenizer."""
         from melange.harness.evaluators.tokenizers import tokenizer_key
 
         key = tokenizer_key(tokenizer)
@@ -188,15 +182,15 @@ class Worker:
             self._warm = True
         return Timed(*watched_round(session, job.shape.device, job.workloads, seed=job.seed))
 
-    def _load(self, load: Load, shape: EngineShape) -> "Session | Panel":
-        """What answers for the candidate."""
+    def _load(self, load: Load, shape: EngineShape) -> "EngineSession | Panel":
+        """The session that answers for the candidate."""
         self._keep({seat.shape for seat in load.seats} or {shape})
         if load.panel is not None:
             return Panel(load, self._serve)
         return self._serve(load, shape)
 
-    def _serve(self, load: Load, shape: EngineShape) -> "Session":
-        """An engine with these weights, which are built where they are not there yet."""
+    def _serve(self, load: Load, shape: EngineShape) -> "EngineSession":
+        """An engine with these weights, which are built first if they do not exist."""
         if shape not in self._sessions:
             self._start(load, shape)
         session = self._sessions[shape]
@@ -208,20 +202,20 @@ class Worker:
         except HarnessError:
             raise
         except Exception:
-            self._break()  # half of the weights may be another candidate's
+            self._break()  # some weights may still be the previous candidate's
             raise
         return session
 
     def _start(self, load: Load, shape: EngineShape) -> None:
-        """With the candidate's own weights: others may be broken."""
-        from melange.harness.engines.session import Session
+        """Started with the candidate's own weights: others may be broken."""
+        from melange.harness.engines.session import EngineSession
         from melange.harness.engines.steps import watch_steps
 
         self._enter("start")
         watch_steps(done=self.alive, failed=self._break)
         start = time.perf_counter()
         try:
-            self._sessions[shape] = Session(load.start, shape)
+            self._sessions[shape] = EngineSession(load.start, shape)
         except Exception:
             self._break()
             raise
@@ -229,10 +223,10 @@ class Worker:
 
 
 class ClockedSession:
-    """A session that adds up the seconds spent inside the engine."""
+    """A session that sums the seconds inside the engine."""
 
     def __init__(
-        self, session: "Session | Panel", enter: Callable[[Stage], None] = lambda stage: None
+        self, session: "EngineSession | Panel", enter: Callable[[Stage], None] = lambda stage: None
     ) -> None:
         self._session = session
         self._enter = enter

@@ -1,4 +1,4 @@
-"""All collectors, and a round under their eyes."""
+"""All collectors, and a round that they watch."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -10,7 +10,7 @@ from melange.harness.measure.speed import Reading, Round, fresh_requests, time_w
 from melange.harness.records import Workload
 
 NAMES = ("calibration", "memory", "throughput", "latency", "energy")
-"""Modules with `COLLECTOR`, in the order in which they wrap the work: the last is nearest."""
+"""Modules with a `COLLECTOR`, from the outermost around the work to the innermost."""
 COLLECTORS: tuple[Collector, ...] = tuple(
     import_module(f"melange.harness.measure.{name}").COLLECTOR for name in NAMES
 )

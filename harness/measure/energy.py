@@ -12,13 +12,13 @@ JOULES_PER_TOKEN = Metric(
     meaning="of the device, for each token that was generated",
 )  # fmt: skip
 JOULES = "energy_joules"
-"""Of the whole device in one round, idle draw included; what reading the prompts took is in it."""
+"""Of the whole device in one round, with idle draw and prefill."""
 
 
 @contextmanager
 def watch(watched: Watched) -> Iterator[None]:
-    """The driver renews the counter some ten times a second: what took less than that may not
-    show, and then there is no reading."""
+    """The driver updates the counter about ten times a second: shorter work may not show, and then
+    there is no reading."""
     if watched.device == "cpu":
         yield
         return

@@ -1,4 +1,4 @@
-"""How long requests wait; each reading has a value a request."""
+"""Latencies; each reading has one value per request."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

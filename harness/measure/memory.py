@@ -24,18 +24,18 @@ from melange.harness.measure.nvml import first_gpu
 STATUS = Path("/proc/self/status")
 CLEAR_REFS = Path("/proc/self/clear_refs")
 RESET_PEAK = "5"
-"""What clear_refs takes to forget the process's peak (man 5 proc)."""
+"""Written to clear_refs, it resets the process's peak (man 5 proc)."""
 
 
 PEAK_TOLERANCE = 1.1
-"""A process that is handed its memory in another order keeps a few per cent more of it."""
+"""If memory is allocated in another order, a process keeps a few per cent more of it."""
 PEAK = Metric(
     name="peak_memory_bytes", unit="bytes", label="Peak memory", group="memory", scope="serving",
     summary="max", headline=True, tolerance=PEAK_TOLERANCE, tracked=True, bound="Peak memory",
     axis="Accuracy against peak memory", meaning="highest use while serving",
 )  # fmt: skip
-# In use on the first GPU, by every process, as NVML says: what must be free, and not what a
-# candidate needs, since vLLM preallocates its KV pool.
+# In use on the first GPU by all processes, by NVML: what must be free, not what a candidate needs,
+# since vLLM preallocates its KV pool.
 DEVICE = Metric(
     name="device_memory_bytes", unit="bytes", label="Device memory", group="memory",
     scope="serving", summary="max", tolerance=PEAK_TOLERANCE, tracked=True,
@@ -45,9 +45,9 @@ KV_POOL = Metric(
     name="kv_pool_bytes", unit="bytes", label="KV pool", group="memory", scope="serving",
     summary="max", meaning="what the engine set aside for keys and values",
 )  # fmt: skip
-# How far the peak is above what stood when the round began: weights, pool, libraries. The keys and
-# values of members that a logits processor runs are among them. What an engine makes in its first
-# rounds and keeps is no activation, so the lowest counts.
+# The peak above what was in use when the round began (weights, pool, libraries), with the keys and
+# values of members that a logits processor runs. The minimum over rounds, since what an engine
+# allocates in its first rounds and keeps is not an activation.
 ACTIVATIONS = Metric(
     name="activation_bytes", unit="bytes", label="Activations", group="memory", scope="serving",
     summary="min", meaning="highest use beside weights and KV pool",
@@ -58,7 +58,7 @@ SERVED_IN_TURN = "its parts are served in turn: no process holds all of them"
 
 @contextmanager
 def watch(watched: Watched) -> Iterator[None]:
-    """From a new peak, so that an earlier candidate's does not count."""
+    """Resets the peak first, so that an earlier candidate's does not count."""
     standing = _forget_peak(watched.device)
     yield
     pool = watched.session.kv_pool_bytes
@@ -78,12 +78,12 @@ COLLECTOR = Collector(metrics=(PEAK, DEVICE, KV_POOL, ACTIVATIONS), watch=watch)
 
 
 def total_bytes(device: str) -> int:
-    """All that the device has: the first GPU's memory, or the machine's."""
+    """Total memory of the first GPU, or of the machine."""
     return int(_gpu_memory().total if device == "cuda" else psutil.virtual_memory().total)
 
 
 def _peak(device: str) -> int | None:
-    """Bytes; None where the system does not tell."""
+    """In bytes; None if the system does not tell."""
     if device == "cuda":
         import torch
 
@@ -92,16 +92,19 @@ def _peak(device: str) -> int | None:
 
 
 def _forget_peak(device: str) -> int | None:
-    """Bytes that stand now; None in a container that does not let us forget the peak.
+    """Reset the peak; returns the bytes in use, None in a container that does not allow it.
 
-    What earlier rounds freed goes back to the system first: it would hide as much of this one's.
+    Memory that earlier rounds freed is returned to the system first: it would hide as much of this
+    round's.
     """
     if device == "cuda":
         import torch
 
         torch.cuda.reset_peak_memory_stats()
         return torch.cuda.memory_allocated()
-    with contextlib.suppress(AttributeError):  # only glibc keeps it, and has this function
+    with contextlib.suppress(
+        AttributeError
+    ):  # only glibc retains freed memory, and has this function
         ctypes.CDLL(None).malloc_trim(0)
     try:
         CLEAR_REFS.write_text(RESET_PEAK)

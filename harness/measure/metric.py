@@ -1,4 +1,4 @@
-"""What a metric is, and what measures it."""
+"""Metrics, and the collectors that measure them."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -9,14 +9,14 @@ from melange.harness.contracts import TimedSession
 from melange.harness.measure.speed import Reading, Round
 
 Group = Literal["speed", "latency", "energy", "memory", "size", "build", "machine"]
-"""In the order of pages."""
+"""In the order in which pages show them."""
 Scope = Literal["workload", "serving", "checkpoints"]
 Summary = Literal["mean", "percentiles", "ratio", "median", "max", "min", "once"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """Declared once, beside what measures it."""
+    """Declared once, in the module that measures it."""
 
     name: str
     unit: str
@@ -27,41 +27,41 @@ class Metric:
     scope: Scope
     """A workload, all workloads of a process together, or the checkpoints alone."""
     summary: Summary
-    """What is said of several rounds: see harness.measure.summaries."""
+    """How rounds are summarized: see harness.measure.summaries."""
     higher_is_better: bool = False
     headline: bool = False
-    """The one of its group that boards, fronts and summaries show."""
+    """Whether boards, fronts and summaries show it for its group."""
     tolerance: float | None = None
-    """A comparison calls it worse where it has grown by more than this factor; None: it judges
-    the metric by its rounds, or not at all."""
+    """A comparison calls it worse if it has grown by more than this factor; None: judged by its
+    rounds, or not at all."""
     tracked: bool = False
-    """Over nights."""
+    """Whether trends follow it over nights."""
     bound: str = ""
-    """What the chooser calls it; empty where it offers no bound on it."""
+    """The chooser's name for a bound on it; empty if it offers none."""
     axis: str = ""
-    """Title of its plot against accuracy; empty where there is none."""
+    """Title of its plot against accuracy; empty if there is none."""
     absent: str = ""
-    """Why a candidate may lack it with nothing wrong."""
+    """Why it may be missing although nothing is wrong."""
 
 
 @dataclass(slots=True)
 class Watched:
-    """A workload, or all workloads of a round one after the other."""
+    """A workload, or all workloads of a round, while they are watched."""
 
     session: TimedSession
     device: str
     rounds: list[Round] = field(default_factory=list)
     """Of the workloads that have run."""
     readings: dict[str, Reading] = field(default_factory=dict)
-    """What collectors leave, by metric; of one that does not apply, nothing."""
+    """By metric; a metric that does not apply has none."""
 
 
 class Collector(NamedTuple):
-    """Measures something beside a workload, or beside all of a round, as the scope of its metrics
-    says: "workload" or "serving"."""
+    """Measures something during each workload ("workload"), or during all workloads of a round
+    ("serving"), by the scope of its metrics."""
 
     metrics: Sequence[Metric]
     """All of one scope."""
     watch: Callable[[Watched], AbstractContextManager[None]]
-    """Entered before the work and left after it, in the worker. It may leave readings of its
-    metrics, and others."""
+    """Entered before the work and left after it, in the worker. Adds readings of its metrics, and
+    possibly others."""

@@ -13,10 +13,10 @@ def quality_records(
     clusters: Sequence[str],
     note: str = "",
 ) -> list[Measurement]:
-    """A record per metric, the task's primary metric first; each bears the note.
+    """A record per metric, the task's primary metric first; `note` is added to each.
 
-    `clusters` names what each example of the primary metric shares with others, "" if nothing.
-    They hold for every other metric that has a value for the same examples.
+    `clusters`: the cluster of each example of the primary metric, "" for none. They are used for
+    other metrics too, if these have as many values.
     """
     metrics = sorted(values, key=lambda metric: (metric != task.primary_metric, metric))
     records = [_record(candidate, task, metric, values[metric], clusters) for metric in metrics]

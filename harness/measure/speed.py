@@ -13,7 +13,7 @@ FIRST_ORDINARY_TOKEN = 5
 """Ids below are special tokens in most vocabularies."""
 
 Reading = float | Sequence[float] | str
-"""A number; one a request; or why there is none."""
+"""A number, a number per request, or the reason why there is none."""
 
 
 class Round(NamedTuple):
@@ -31,10 +31,10 @@ class Round(NamedTuple):
 
 
 def requests_of(workload: Workload, *, vocabulary: int, seed: int) -> list[Generation]:
-    """Prompts of random tokens; outputs have the asked length whatever the model says.
+    """Prompts of random tokens; outputs have the given length whatever the model generates.
 
-    The seed decides the tokens. Mixed lengths are the same for every seed, so that rounds differ in
-    noise alone.
+    The seed determines the tokens. Mixed lengths are the same for every seed, so that rounds
+    differ only by noise.
     """
     rng, lengths = random.Random(seed), random.Random(workload.name)
     generations = []

@@ -1,4 +1,4 @@
-"""What is said of a metric's readings in several rounds."""
+"""Summaries of a metric's readings over rounds."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -21,11 +21,11 @@ class Summed(NamedTuple):
     low: float | None = None
     high: float | None = None
     suffix: str = ""
-    """Of the metric's name."""
+    """Appended to the metric's name."""
 
 
 def mean(values: Sequence[float]) -> list[Summed]:
-    """With the 95 % interval over rounds; of few, it is wide."""
+    """With the 95 % interval over rounds, which is wide for few."""
     low, high = mean_interval(values)
     low = None if low is None else max(0.0, low)
     return [Summed(statistics.fmean(values), len(values), low, high)]
@@ -44,7 +44,7 @@ def percentiles(values: Sequence[Sequence[float]]) -> list[Summed]:
 
 
 def ratio(values: Sequence[tuple[float, float]]) -> list[Summed]:
-    """To the reference in the same rounds, so that a drift of the machine cancels."""
+    """Ratio to the reference in the same rounds, so that the machine's drift cancels."""
     value, low, high = ratio_interval(values)
     return [Summed(value, len(values), low, high)]
 
@@ -61,7 +61,7 @@ SUMMARIES: Mapping[str, Callable[[Any], list[Summed]]] = {
 
 
 class Told(NamedTuple):
-    """What the records are about."""
+    """Fields that the records have in common."""
 
     candidate: str
     family: str
@@ -71,7 +71,7 @@ class Told(NamedTuple):
 def summarize(
     told: Told, metrics: Sequence[Metric], readings: Sequence[Mapping[str, Reading]]
 ) -> list[Measurement]:
-    """Records of each metric that has readings; where none is a number, one that says why.
+    """Records of each metric that has readings; if none is a number, a skipped one with the reason.
 
     `readings`: by round.
     """

@@ -50,7 +50,7 @@ def watch(watched: Watched) -> Iterator[None]:
 
 
 def decode_tokens_per_sec(done: Round) -> Reading | None:
-    """Tokens after each request's first, over the time in which they came; None of one token."""
+    """Tokens after each request's first over the time in which they came; None without any."""
     after_first = done.output_tokens - len(done.timings)
     start = min(timing.first_token_sec for timing in done.timings)
     span = max(timing.last_token_sec for timing in done.timings) - start
@@ -60,4 +60,4 @@ def decode_tokens_per_sec(done: Round) -> Reading | None:
 
 
 COLLECTOR = Collector(metrics=(PREFILL, DECODE, TOTAL, REQUESTS, RELATIVE), watch=watch)
-"""RELATIVE is read off the reference's rounds, by who has both."""
+"""RELATIVE needs the reference's rounds: harness/costs.py adds it."""

@@ -1,4 +1,4 @@
-"""Recipes whose parts are recipes: what several candidates answer becomes one answer."""
+"""Recipes whose parts are recipes: several candidates' answers become one."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ Part = Annotated[SerializeAsAny[Recipe], BeforeValidator(known_recipe)]
 
 
 class Composite(Recipe):
-    """A subclass combines its parts' answers."""
+    """A subclass says how its parts' answers are combined."""
 
     parts: tuple[Part, ...] = Field(min_length=1)
     """In the order in which they are asked; the first one's tokenizer encodes prompts."""
@@ -40,15 +40,15 @@ class Composite(Recipe):
         return any(part.own_prompts for part in self.parts)
 
     def generate(self, panel: "Panel", batch: Sequence[Generation]) -> list[Completion]:
-        """One answer to each prompt."""
+        """One completion for each request."""
         raise NotImplementedError
 
     def score(self, panel: "Panel", batch: Sequence[Request]) -> list[Score]:
-        """Of each continuation."""
+        """One score for each request."""
         raise NotImplementedError
 
     def abilities_of(self, checkpoints: Checkpoints) -> frozenset[Ability]:
-        """What it makes of its parts' answers, where all of them give such."""
+        """The kind's abilities that all parts have."""
         return self.abilities.intersection(*(part.abilities_of(checkpoints) for part in self.parts))
 
     def check(self, checkpoints: Checkpoints) -> None:
@@ -92,15 +92,15 @@ class Composite(Recipe):
 
 
 def _tokenizer(folder: Path) -> object:
-    """Equal vocabularies may be split into by different classes."""
+    """Tokenizers of equal vocabularies may differ in class, and so in how they split text."""
     settings = folder / "tokenizer_config.json"
     named = read_json(settings).get("tokenizer_class") if settings.is_file() else None
     return inspect(folder).tokenizer, named
 
 
 def sampled(batch: Sequence[Generation], temperature: float, draw: int) -> list[Generation]:
-    """The batch with the seeds of this draw, which hang on the prompt alone; as it is where nothing
-    is sampled."""
+    """The batch with seeds for this draw, which depend only on the prompt; unchanged if nothing is
+    sampled."""
     if not temperature:
         return list(batch)
     return [one._replace(temperature=temperature, seed=_seed(one, draw)) for one in batch]

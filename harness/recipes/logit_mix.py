@@ -1,4 +1,4 @@
-"""Several models that choose every token together."""
+"""Mixes of several models' next-token distributions."""
 
 import hashlib
 import json
@@ -32,10 +32,10 @@ class Member(Record):
 
     role: str
     adapter: str = ""
-    """A PEFT adapter over `role`, a role or an absolute folder; empty where there is none."""
+    """A PEFT adapter over `role`: a role or an absolute folder; empty: none."""
     coefficient: float = Field(allow_inf_nan=False)
     own_prompt: bool = False
-    """It sees each prompt as a user's message in its own chat template, the base as it is."""
+    """It sees each prompt as a user's message in its own chat template; the base sees it as is."""
 
     @property
     def tuned(self) -> str:
@@ -56,7 +56,7 @@ class LogitMix(Recipe):
     kind: Literal["logit_mix"] = "logit_mix"
     method: str
     members: tuple[Member, ...] = Field(min_length=2)
-    """The base first: prompts are encoded with its tokenizer, its vocabulary is the mix's."""
+    """The base first: its tokenizer encodes prompts, its vocabulary is the mix's."""
     combine: Literal["logits", "probabilities"] = "logits"
 
     @property
@@ -74,7 +74,7 @@ class LogitMix(Recipe):
 
     @property
     def fusible(self) -> bool:
-        """One engine can run all members as one model: they see the same tokens."""
+        """Whether one engine can run all members as one model: all see the same tokens."""
         return not self.own_prompts
 
     @property
@@ -128,7 +128,7 @@ class LogitMix(Recipe):
         return sum(sizes)
 
     def prepare(self, name: str, checkpoints: Checkpoints) -> Served:
-        """One fused model where all members see the same tokens, else a logits processor."""
+        """As one fused model if all members see the same tokens, else by a logits processor."""
         from melange.harness.engines.fused.folder import write_folder
 
         folders = self._folders(checkpoints)
@@ -159,8 +159,8 @@ class LogitMix(Recipe):
         )
 
     def export(self, name: str, checkpoints: Checkpoints, out: Path) -> None:
-        """The folder names its members' folders, which must stay where they are; it is served
-        where this package is installed: its plugin tells vLLM how."""
+        """The folder names its members' folders, which must not move. To serve it, vLLM needs this
+        package's plugin."""
         from melange.harness.engines.fused.folder import write_folder
 
         if self.own_prompts:

@@ -1,4 +1,4 @@
-"""One checkpoint: of the zoo, or made from several of them."""
+"""A single checkpoint: the zoo's, or built from several."""
 
 import json
 import shutil
@@ -29,7 +29,7 @@ class Weights(Recipe):
         return self.inputs[0] if len(self.inputs) == 1 and not self.options else ""
 
     def abilities_of(self, checkpoints: Checkpoints) -> frozenset[Ability]:
-        """A reward model is no kind of recipe: its checkpoints' architecture says what it is."""
+        """From the architecture: a reward model is not a kind of recipe of its own."""
         architecture = checkpoints.architecture(self)
         if architecture.endswith(REWARD_MODEL):
             return frozenset({Ability.REWARD})
@@ -42,8 +42,8 @@ class Weights(Recipe):
         return [checkpoints.like(self) or self.inputs[0]]
 
     def prepare(self, name: str, checkpoints: Checkpoints) -> Served:
-        """What has an input's shapes is built by the worker that first loads it; the engine can
-        be chosen before. The rest is built here."""
+        """If the result has an input's shapes, the engine is known without it, and the worker that
+        first loads it builds it. Otherwise it is built here."""
         made = checkpoints.made(name, self)
         if made.build is None:
             return Served(Load(made.path), [made.path])

@@ -1,6 +1,6 @@
-"""Which run to compare with: a folder, or the newest earlier run that asked the same.
+"""Finds the run to compare with: a folder, or the newest earlier run of the same study.
 
-What is wrong with it is said before anything is measured.
+Its problems are reported before anything is measured.
 """
 
 import json
@@ -30,9 +30,9 @@ class Wanted:
 
 
 def find_baseline(ref: str, wanted: Wanted) -> StoredRun | None:
-    """The run that REF names: its path, a folder's name beside the run's own, or `previous`.
+    """The run that `ref` names: a path, the name of a sibling folder, or `previous`.
 
-    None where `previous` finds none, as on the first night.
+    None if `previous` finds none, as on the first night.
 
     Raises:
         HarnessError: the folder does not exist, is the run itself, holds no results, or has a
@@ -53,7 +53,7 @@ def find_baseline(ref: str, wanted: Wanted) -> StoredRun | None:
 def check_alike(baseline: StoredRun, wanted: Wanted) -> None:
     """
     Raises:
-        HarnessError: no accuracy of the two could be compared, so that a gate would be blind.
+        HarnessError: their accuracies cannot be compared, so the gate could not find regressions.
     """
     for name, old, new in (
         ("seed", baseline.manifest.seed, wanted.seed),
@@ -72,7 +72,7 @@ def _said(value: int | None) -> str:
 
 
 def read_baseline(folder: Path) -> StoredRun:
-    """A run with results, all of which can be read.
+    """Read a run, which must have results and be intact.
 
     Raises:
         HarnessError: see `find_baseline`.
@@ -95,7 +95,7 @@ def read_baseline(folder: Path) -> StoredRun:
 
 
 def _earlier_runs(wanted: Wanted) -> Iterator[StoredRun]:
-    """The newest first. One that cannot be read, or stopped half way, is passed over."""
+    """The newest first, without those that cannot be read or were interrupted."""
     started = _manifest(wanted.folder).get("started")
     found = []
     for folder in _siblings(wanted.folder):
@@ -113,7 +113,7 @@ def _earlier_runs(wanted: Wanted) -> Iterator[StoredRun]:
 
 
 def is_finished(run: StoredRun) -> bool:
-    """Every planned cell has come to an end, if only a failure's."""
+    """Whether every planned cell has ended, be it by failing."""
     ended = {(one.candidate, one.task) for one in run.measurements}
     return all((cell.candidate, cell.task) in ended for cell in run.manifest.cells)
 
@@ -127,7 +127,7 @@ def _siblings(folder: Path) -> list[Path]:
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    """Empty where there is none that can be read."""
+    """Empty if there is none, or it cannot be read."""
     try:
         content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -136,7 +136,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
 
 
 def _about(manifest: dict[str, Any]) -> tuple[Any, ...]:
-    """What decides whether two runs have asked the same."""
+    """What two runs must have in common to be the same study."""
     names = (one.get("name") if isinstance(one, dict) else None for one in
              (manifest.get("suite"), manifest.get("zoo")))  # fmt: skip
     return (*names, manifest.get("seed"), manifest.get("limit"))

@@ -1,4 +1,4 @@
-"""Which records hold: lines are added and never changed, so a later one replaces an earlier."""
+"""Which records are current: lines are only ever added, and a later one supersedes an earlier."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -9,13 +9,13 @@ from melange.harness.verdicts import Check
 SPEED_FAILURE = "throughput"
 MEMORY_FAILURE = "memory"
 MEMORY_METRICS = {MEMORY_FAILURE, *(one.name for one in of_group("memory"))} - {"weights_bytes"}
-"""What a failure to measure memory stands for; weights are known before."""
+"""The metrics that a failure to measure memory stands for; weights are known without measuring."""
 Key = tuple[str, str | None, str | None, str]
 """Candidate, task, workload, metric."""
 CellKey = tuple[str, str | None]
 """Candidate and task; None for its speed and memory."""
 Scope = tuple[str | None, ...]
-"""What a failure stands for; a completed line of the same scope makes it good."""
+"""What a failure stands for; a later completed line of the same scope supersedes it."""
 
 
 def key_of(line: Measurement) -> Key:
@@ -23,8 +23,8 @@ def key_of(line: Measurement) -> Key:
 
 
 def current(lines: Iterable[Measurement]) -> tuple[Measurement, ...]:
-    """The last line of each key, less failures that a later line made good; in the order in which
-    they were written."""
+    """The last line of each key, without failures that a later line superseded; in the order in
+    which they were written."""
     last: dict[Key, Measurement] = {}
     failures: dict[Scope, set[Key]] = {}
     for line in lines:
@@ -32,7 +32,7 @@ def current(lines: Iterable[Measurement]) -> tuple[Measurement, ...]:
         if line.outcome is not Outcome.COMPLETED:
             failures.setdefault(_scope(line), set()).add(key)
         elif failures:
-            for stale in _made_good(_scope(line), failures):
+            for stale in _superseded(_scope(line), failures):
                 last.pop(stale, None)
         last.pop(key, None)
         last[key] = line
@@ -40,7 +40,7 @@ def current(lines: Iterable[Measurement]) -> tuple[Measurement, ...]:
 
 
 def completed(held: Iterable[Measurement]) -> set[CellKey]:
-    """Cells of which all was written: their last line is a result, and says that it ends them.
+    """Cells whose last line is a result and is marked as the cell's last.
 
     `held` are the current lines.
     """
@@ -55,8 +55,7 @@ def completed(held: Iterable[Measurement]) -> set[CellKey]:
 def current_rounds(lines: Iterable[RoundLine]) -> list[RoundLine]:
     """By candidate and workload, in the order in which they were timed.
 
-    A candidate that was timed again begins with round 0: that replaces its earlier rounds of the
-    workload.
+    Timing a candidate again starts at round 0, which supersedes its earlier rounds of the workload.
     """
     held: dict[tuple[str, str], dict[int, RoundLine]] = {}
     for one in lines:
@@ -68,10 +67,10 @@ def current_rounds(lines: Iterable[RoundLine]) -> list[RoundLine]:
 
 
 def current_checks(lines: Iterable[Check], hash_of: Callable[[str, str], str]) -> Iterator[Check]:
-    """The last of each example, without those of samples that have been measured again, and
-    without reasons that were overcome.
+    """The last check of each example, if its samples are still the same. A line that says why
+    nothing could be checked is dropped if something was checked after all.
 
-    `hash_of`: candidate and task -> the hash of the samples that are there now.
+    `hash_of`: candidate and task -> the hash of the current samples.
     """
     last = {(one.candidate, one.kind, one.task, one.example): one for one in lines}
     answered = {(one.candidate, one.kind) for one in last.values() if one.task is not None}
@@ -87,9 +86,9 @@ def current_checks(lines: Iterable[Check], hash_of: Callable[[str, str], str]) -
             yield one
 
 
-def _made_good(scope: Scope, failures: dict[Scope, set[Key]]) -> set[Key]:
-    """Keys of failures that end with a completed line of this scope."""
-    # A failure of all workloads (workload None) is made good by any workload that completes.
+def _superseded(scope: Scope, failures: dict[Scope, set[Key]]) -> set[Key]:
+    """Keys of failures that a completed line of this scope supersedes."""
+    # Any workload that completes supersedes a failure of all workloads (workload None).
     whole: Scope = (*scope[:2], None) if scope[1] == "workload" else scope
     return failures.pop(scope, set()) | failures.pop(whole, set())
 

@@ -1,6 +1,6 @@
-"""A folder of runs, one beside the other: what each measured, when and with what.
+"""A folder of runs: what each measured, when and with what.
 
-Only what trends draw is kept of a run, so that a year of nightly runs fits in memory.
+Keeps only what trends draw, so that a year of nightly runs fits in memory.
 """
 
 import hashlib
@@ -32,13 +32,13 @@ TRACKED = frozenset((*SPEEDS, *COSTS))
 
 
 class Key(NamedTuple):
-    """What is followed from night to night."""
+    """Identifies a series of values over nights."""
 
     metric: str
     """`ACCURACY` is each task's primary metric."""
     candidate: str
     subject: str
-    """A task or a workload; empty for what a candidate costs."""
+    """A task or a workload; empty for other costs."""
 
 
 class Point(NamedTuple):
@@ -51,7 +51,7 @@ class Point(NamedTuple):
 
 
 class Series(NamedTuple):
-    """Runs that can be compared; those of another series have a page of their own."""
+    """What runs must have in common to be compared; each series has a page of its own."""
 
     suite: str
     zoo: str
@@ -62,7 +62,7 @@ class Series(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Night:
-    """One run, as far as trends need it."""
+    """What trends need of one run."""
 
     folder: Path
     manifest: Manifest
@@ -70,7 +70,7 @@ class Night:
     points: Mapping[Key, Point]
     num_failed: int
     num_unmeasured: int
-    """Cells that have come to no end: the run goes on, or stopped half way."""
+    """Cells without a result: the run is going on, or was interrupted."""
     note: str
     calibration_sec: float | None
     """Median time of fixed work outside the engine; None where the run has none."""
@@ -99,7 +99,7 @@ class Night:
 
     @cached_property
     def environment(self) -> dict[str, str]:
-        """What a change of numbers may come from."""
+        """Versions and hardware that may explain a change."""
         one = self.manifest
         told = {REVISION: one.git_revision, **one.versions, **one.hardware}
         return {name: str(value) for name, value in told.items() if value is not None}
@@ -127,7 +127,7 @@ class Night:
         return found | {one.name: _digest(one.model_dump()) for one in self.manifest.workloads}
 
     def refused(self, candidate: str) -> frozenset[str | None]:
-        """Tasks that the plan kept the candidate from."""
+        """Tasks that the plan refused the candidate."""
         return self._refusals.get(candidate, frozenset())
 
     @cached_property
@@ -139,7 +139,7 @@ class Night:
         return {candidate: frozenset(tasks) for candidate, tasks in found.items()}
 
     def era(self, key: Key) -> str:
-        """Runs in which it differs measured something else under the same name."""
+        """Changes when a run measures something else under the same name."""
         own = self.recipes.get(key.candidate, "")
         return f"{own} {self.definitions.get(key.subject, '')}" if key.subject else own
 
@@ -165,7 +165,7 @@ class History:
 
 
 def read_history(root: Path) -> History:
-    """All runs whose folders lie in `root`, and every other folder with the reason.
+    """All runs in `root`, and the other folders with the reason why they are none.
 
     Raises:
         HarnessError: there is no such folder.
@@ -182,15 +182,15 @@ def read_history(root: Path) -> History:
 
 
 def folders(root: Path) -> list[Path]:
-    """What may be runs: folders and links, not files, not the trend pages.
+    """Folders and links in `root` that may be runs: not files, not the trend pages.
 
     Raises:
         HarnessError: there is no such folder.
     """
     if not root.is_dir():
-        raise HarnessError(f"{root} is no folder; name the one in which runs lie side by side")
+        raise HarnessError(f"{root} is not a folder; name the folder that holds the runs")
     if (root / MANIFEST).exists():
-        raise HarnessError(f"{root} is a run itself; name the folder around it")
+        raise HarnessError(f"{root} is itself a run; name the folder that holds it")
     found = (path for path in root.iterdir() if path.is_dir() or path.is_symlink())
     return sorted(path for path in found if path.name != TRENDS and not path.name.startswith("."))
 
@@ -198,10 +198,10 @@ def folders(root: Path) -> list[Path]:
 def read_night(folder: Path) -> Night:
     """
     Raises:
-        HarnessError: it is no run, cannot be read, or does not say when it was.
+        HarnessError: it is not a run, cannot be read, or does not say when it started.
     """
     if folder.is_symlink():
-        raise HarnessError("a link: only folders count, so that no run counts twice")
+        raise HarnessError("a link: only folders are read, so that no run counts twice")
     if not (folder / MANIFEST).is_file():
         raise HarnessError(f"no {MANIFEST}: not a run, or one that stopped before it measured")
     try:
@@ -239,7 +239,7 @@ def _calibration_sec(lines: Iterable[Measurement]) -> float | None:
 
 
 def _points(manifest: Manifest, lines: Iterable[Measurement]) -> Iterator[tuple[Key, Point]]:
-    """Of current lines; one without a value leaves a gap."""
+    """From current lines; a line without a value leaves a gap."""
     primary = {task.name: task.primary_metric for task in manifest.tasks}
     for one in lines:
         accuracy = one.task is not None and primary.get(one.task) == one.metric

@@ -1,10 +1,9 @@
-"""What a run's folder holds of a cell, and whether that is still the cell.
+"""Whether a run's folder still holds the cells of a plan.
 
-A cell is its recipe, the checkpoints in it, the options of its engine, and what it is asked: the
-task's definition and its documents, or the workloads and the candidate that speed refers to. What a
-folder has one of for all its cells may not change in it (`check_resumable`); a cell whose own part
-has changed is measured again (`changed_cells`), and what it had loses its value first
-(`withdrawn`).
+A cell's identity is its recipe, the checkpoints in it, its engine's options, and what is measured:
+the task's definition and documents, or the workloads and the reference candidate. What all cells of
+a folder share may not change (`check_resumable`). A cell whose own part has changed is measured
+again (`changed_cells`), after its old values have been withdrawn (`withdrawn`).
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ GONE = "the suite has no such workload any more"
 
 
 def changed_cells(manifest: Manifest, plan: Plan) -> dict[CellKey, str]:
-    """Those that the folder holds as something else, and why."""
+    """Cells whose identity has changed, and why."""
     tasks = [one.name for one in manifest.tasks]
     found: dict[CellKey, str] = {}
     if reason := _changed_workloads(manifest, plan):
@@ -35,7 +34,7 @@ def changed_cells(manifest: Manifest, plan: Plan) -> dict[CellKey, str]:
 
 
 def to_do_again(plan: Plan, changed: Collection[CellKey]) -> Plan:
-    """The plan, in which these cells are not done."""
+    """The plan, with these cells not done."""
     cells = (
         one.model_copy(update={"done": one.done and (one.candidate, one.task) not in changed})
         for one in plan.cells
@@ -69,7 +68,7 @@ def _changed_candidates(manifest: Manifest, plan: Plan) -> Iterator[tuple[str, s
 def withdrawn(
     lines: Sequence[Measurement], cells: Mapping[CellKey, str], workloads: Collection[str]
 ) -> list[Measurement]:
-    """In place of the lines of these cells: the same without a value, and why.
+    """Lines that supersede those of these cells: the same without a value, with the reason.
 
     `workloads` are those that the suite has now.
     """
@@ -85,11 +84,11 @@ def withdrawn(
 
 
 def check_resumable(manifest: Manifest, plan: Plan, now: Inputs, folder: Path) -> None:
-    """A folder holds one run: the same suite, zoo, checkpoints, tasks and documents, limit, seed,
-    device and engine options throughout. What is not known of either side is not compared.
+    """Check that the folder holds the same run: suite, zoo, checkpoints, tasks and documents,
+    limit, seed, device and engine options. What is unknown on one side is not compared.
 
     Raises:
-        HarnessError: the folder's records would not be comparable with the new ones.
+        HarnessError: it holds another run, whose records are not comparable with new ones.
     """
     reason = _other_run(manifest, plan) or _other_inputs(manifest, now)
     if reason:

@@ -1,4 +1,4 @@
-"""What lies in a run's folder, and beside it."""
+"""Names of the files in a run's folder, and beside it."""
 
 from pathlib import Path
 

@@ -1,7 +1,6 @@
-"""The lock by which a reader knows that a run is going on.
+"""The lock that tells readers that a run is going on.
 
-It is the system's own, on the file of measurements: it goes when the process that holds it ends,
-however it ends.
+It is an flock on the measurements file, which the system releases however its holder ends.
 """
 
 import contextlib
@@ -26,7 +25,7 @@ def locked(path: Path) -> Iterator[None]:
                 f"{path.parent}: another process is measuring into it; wait for it, or pass "
                 "another --out"
             ) from None
-        except OSError:  # a file system without locks: readers will take the run for stopped
+        except OSError:  # a file system without locks: readers will consider the run stopped
             pass
         yield
 

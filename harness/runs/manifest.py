@@ -1,4 +1,4 @@
-"""How a run was made: everything that a reader needs to show it, and to make it again."""
+"""A run's manifest: everything that is needed to show the run, and to repeat it."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ from melange.harness.verdicts import Check, by_candidate, tally
 
 
 class Described(BaseModel):
-    """What a recipe says of itself; its kind need not be known to whoever reads this."""
+    """A recipe's description, which can be read without knowing its kind."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -41,13 +41,13 @@ class Described(BaseModel):
     inputs: tuple[str, ...] = ()
     """Roles of the zoo, or absolute folders."""
     base: str = ""
-    """The role that it starts from; empty where there is none."""
+    """The role that it starts from; empty if there is none."""
     experts: tuple[str, ...] = ()
     """Tuned roles, or adapters, that steer the base."""
     antiexperts: tuple[str, ...] = ()
-    """What the experts were tuned from, where their difference to it is what steers."""
+    """What the experts were tuned from, if the base is steered by their difference."""
     plain_role: str = ""
-    """The role that it is, and nothing more; empty for anything else."""
+    """The role, if the recipe is one role unchanged; else empty."""
 
 
 def described(recipe: Recipe, roles: Roles) -> Described:
@@ -66,36 +66,35 @@ class Manifest(BaseModel):
     suite: Suite | None = None
     zoo: dict[str, Any] = {}
     roles: tuple[Role, ...] = ()
-    """The zoo's; none in runs of older versions."""
+    """The zoo's roles; empty in runs of older versions."""
     notes: tuple[str, ...] = ()
     """What the zoo lacked for the suite."""
     references: tuple[Reference, ...] = ()
-    """What papers report of the zoo's checkpoints."""
+    """Papers' figures of the zoo's checkpoints."""
     seed: int | None = None
     limit: int | None = None
     device: str = ""
     engine: dict[str, Any] = {}
-    """Options that were asked of every engine."""
+    """Options for every engine."""
     engines: dict[str, dict[str, Any]] = {}
-    """By candidate, how it was computed: dtype, context and so on, by vLLM's names."""
+    """By candidate, how it was computed: dtype, context length and so on, by vLLM's names."""
     engine_options: dict[str, dict[str, Any]] = {}
-    """By candidate, what was asked of its engine; nothing is known of one that is not there."""
+    """By candidate, the options for its engine; missing if unknown."""
     command: str | list[str] = ""
     candidates: tuple[Candidate, ...] = ()
     descriptions: dict[str, Described] = {}
     """By candidate."""
     metrics: tuple[dict[str, Any], ...] = ()
-    """What the version that measured declares of each: see harness.metrics.Metric."""
+    """Declarations of the version that measured; see harness.measure.metric.Metric."""
     tasks: tuple[Task, ...] = ()
     task_definitions: dict[str, str] = {}
-    """By task, a hash that changes when it would ask or score otherwise."""
+    """By task, a hash that changes with its prompts or its scoring."""
     task_rows: dict[str, str] = {}
-    """By task, a hash of the documents that it asks about; nothing is known of one that is not
-    there."""
+    """By task, a hash of its documents; missing if unknown."""
     workloads: tuple[Workload, ...] = ()
     cells: tuple[Cell, ...] = ()
     checks: dict[str, Any] = {}
-    """How many examples of each kind were to be checked; empty in runs of older versions."""
+    """Number of examples of each kind to check, and results; empty in runs of older versions."""
     versions: dict[str, Any] = {}
     hardware: dict[str, Any] = {}
     git_revision: str | None = None
@@ -113,13 +112,13 @@ class Manifest(BaseModel):
 def read_manifest(path: Path) -> Manifest:
     """
     Raises:
-        HarnessError: there is none, or it is malformed or of a newer schema.
+        HarnessError: it is missing, malformed, or of a newer schema.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise HarnessError(
-            f"{path} does not exist, so {path.parent} is no run's folder; see --out"
+            f"{path} does not exist, so {path.parent} is not a run's folder; see --out"
         ) from None
     except OSError as error:
         raise HarnessError(f"{path} cannot be read: {error.strerror}; pass another --out") from None
@@ -137,19 +136,19 @@ def first_problem(error: ValidationError) -> str:
 
 
 class Inputs(NamedTuple):
-    """Hashes of what a plan's cells are about."""
+    """Hashes of the inputs of a plan's cells."""
 
     fingerprints: Mapping[str, str]
     """Of the zoo's checkpoints, by role."""
     definitions: Mapping[str, str]
     """Of the tasks, by name."""
     rows: Mapping[str, str]
-    """Of the tasks' documents, where they are known before lm-eval loads them."""
+    """Of the tasks' documents, if known before lm-eval loads them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunState:
-    """What a manifest says beside the plan."""
+    """What a manifest says in addition to the plan."""
 
     command: Sequence[str]
     inputs: Inputs
@@ -160,17 +159,17 @@ class RunState:
     engines: Mapping[str, EngineShape]
     """By candidate."""
     num_checks: int = 0
-    """Examples of each kind that were asked of transformers too; 0: none, as was told."""
+    """Examples of each kind that are checked against transformers; 0: the check is off."""
     checks: Sequence[Check] = ()
     references: Sequence[Reference] = ()
-    """What papers report of the zoo's checkpoints."""
+    """Papers' figures of the zoo's checkpoints."""
 
 
 def make_manifest(plan: Plan, before: Manifest | None, state: RunState) -> dict[str, Any]:
     """Plain data, ready for JSON.
 
-    `before` is the manifest of the run that this one resumes: what it names stays named, since
-    `--only` and `--tasks` narrow a plan but not what the folder holds.
+    `before`: the manifest of the run that this one resumes. Its candidates and tasks are kept,
+    since `--only` and `--tasks` narrow the plan but not the folder's content.
     """
     before = before or Manifest(schema_version=SCHEMA_VERSION)
     return {
@@ -236,7 +235,7 @@ def _checked(state: RunState) -> dict[str, Any]:
 
 
 def _added(before: Mapping[str, float], now: Mapping[str, float]) -> dict[str, float]:
-    """Seconds by phase, of all sittings."""
+    """Seconds by phase, summed over the first run and all resumptions."""
     return {name: round(seconds + before.get(name, 0.0), 3) for name, seconds in now.items()}
 
 
@@ -253,7 +252,7 @@ def _computing(shape: EngineShape) -> dict[str, Any]:
 
 
 def _union(before: Sequence[Record], now: Sequence[Record], *keys: str) -> list[dict[str, Any]]:
-    """What was there and what is new, without doubles; the new comes first and wins."""
+    """New records, then earlier ones with other keys."""
     known: dict[tuple[Any, ...], dict[str, Any]] = {}
     for one in (*now, *before):
         fields = one.model_dump(mode="json", exclude={"done"})

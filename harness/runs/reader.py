@@ -1,5 +1,5 @@
-"""A run's folder, read and checked. A line that is no JSON was cut by a crash: it is left out and
-noted; one that is JSON and no record is refused."""
+"""Reads and checks a run's folder. A line that is not JSON was cut by a crash: it is skipped and
+noted. A line that is JSON but not a record is an error."""
 
 import json
 import math
@@ -26,22 +26,22 @@ Line = TypeVar("Line", bound=Record)
 
 @dataclass(frozen=True)
 class StoredRun:
-    """What a folder holds; samples are read on demand."""
+    """The content of a run's folder; samples are read on demand."""
 
     folder: Path
     manifest: Manifest
     measurements: tuple[Measurement, ...]
-    """Current ones only: superseded lines are gone."""
+    """Only current ones, without superseded lines."""
     checks: tuple[Check, ...] = ()
-    """Examples that transformers answered once more."""
+    """Examples that transformers answered too."""
     notes: tuple[str, ...] = ()
-    """What a reader of the report must know about its files."""
+    """Problems of the files that a reader of the report should know."""
     going_on: bool = False
     """A process was measuring into the folder when it was read."""
 
     def samples_path(self, candidate: str, task: str) -> Path | None:
-        """The cell's file; None where there is none, where it is of something that does not hold
-        any more, or where a name leads out of samples/."""
+        """The cell's file; None if there is none, it is out of date, or a name leads out of
+        samples/."""
         path = path_of_samples(self.folder, candidate, task)
         root = (self.folder / SAMPLES).resolve()
         if (candidate, task) in self._without_result or not path.resolve().is_relative_to(root):
@@ -50,7 +50,7 @@ class StoredRun:
 
     @cached_property
     def _without_result(self) -> frozenset[CellKey]:
-        """Refused, failed, or taken back since another recipe has the name."""
+        """Cells that were refused, failed, or withdrawn."""
         ended = {(one.candidate, one.task) for one in self.measurements}
         scored = (Outcome.COMPLETED, Outcome.DISPUTED)
         return frozenset(
@@ -72,15 +72,15 @@ def read_run(folder: Path) -> StoredRun:
         manifest=manifest,
         measurements=current(lines),
         checks=tuple(read_checks(folder)),
-        # A line that is just being written looks cut; the next page has it.
+        # A line that is being written looks cut; the next report will have it.
         notes=() if going_on else tuple(notes),
         going_on=going_on,
     )
 
 
 def read_measurements(path: Path) -> tuple[list[Measurement], list[str]]:
-    """All lines in the order in which they were written, superseded ones included, and what a
-    reader of the report must know about them.
+    """All lines in the order in which they were written, superseded ones included, and notes about
+    problems.
 
     Raises:
         HarnessError: a line is JSON but no measurement, or of a newer schema.
@@ -92,7 +92,7 @@ def read_measurements(path: Path) -> tuple[list[Measurement], list[str]]:
 
 
 def read_rounds(path: Path) -> list[RoundLine]:
-    """The rounds that hold. Empty where there is no file: not every run has timed something.
+    """The current rounds; empty if there is no file, as in a run that has timed nothing.
 
     Raises:
         HarnessError: a line is JSON but no round, or of a newer schema.
@@ -101,7 +101,7 @@ def read_rounds(path: Path) -> list[RoundLine]:
 
 
 def read_checks(folder: Path) -> list[Check]:
-    """The lines that hold of a run's folder, for samples as they are now.
+    """The folder's current checks, those of its current samples.
 
     Raises:
         HarnessError: a line is JSON but no check, or of a newer schema.
@@ -114,17 +114,17 @@ def read_checks(folder: Path) -> list[Check]:
 
 
 def _read_lines(path: Path, kind: type[Line]) -> tuple[list[Line], list[int]]:
-    """The records, and the numbers of lines that are no JSON."""
+    """The records, and the numbers of lines that are not JSON."""
     content = path.read_bytes()
     found = _at_once(content, kind)
     return (found, []) if found is not None else _one_by_one(path, content, kind)
 
 
 def _at_once(content: bytes, kind: type[Line]) -> list[Line] | None:
-    """As one by one, several times as fast; None where a line has to be looked at."""
+    """As `_one_by_one`, but several times as fast; None if a line needs a closer look."""
     lines = content.splitlines()
     try:
-        # A string cannot go on past the end of its line: that is no JSON.
+        # A JSON string cannot contain a line break, so lines cannot merge.
         found = _array_of(kind).validate_json(b"[" + b",\n".join(lines) + b"]")
     except ValidationError:
         return None
@@ -164,7 +164,7 @@ def _torn_note(path: Path, torn: list[int]) -> list[str]:
 
 
 def _finite(line: Measurement) -> Measurement:
-    """NaN and infinity are no results: the value becomes a failure, a bound is dropped."""
+    """NaN and infinity are not results: such a value becomes a failure, such a bound is dropped."""
     changes: dict[str, Any] = {
         name: None for name in ("value", "ci_low", "ci_high") if not _is_finite(getattr(line, name))
     }

@@ -1,6 +1,6 @@
-"""Deleting the oldest runs of a folder, and only those: `run_all.py prune DIR --keep N`.
+"""Deletes the oldest runs of a folder: `run_all.py prune DIR --keep N`.
 
-What stays and why is decided first, from what is there; deleting then follows no link.
+What is kept, and why, is decided before anything is deleted. Links are not followed.
 """
 
 import json
@@ -15,7 +15,7 @@ from melange.harness.runs.history import Night, folders, read_night
 from melange.harness.runs.layout import COMPARISON, ENGINE_LOG, KEEP, MANIFEST, MEASUREMENTS
 
 STILL_SEC = 24 * 3600.0
-"""An unfinished run that has written nothing for as long has stopped half way."""
+"""An unfinished run that has written nothing for so long was interrupted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,11 +26,11 @@ class Pruning:
     """Oldest first."""
     num_runs: int
     kept: tuple[tuple[Path, str], ...]
-    """Past the newest N, and kept all the same: with the reason."""
+    """Older than the newest N but kept, with the reason."""
 
 
 def plan_pruning(root: Path, *, keep: int) -> Pruning:
-    """All runs but the newest `keep` go, except those that there is a reason to keep.
+    """Delete all runs but the newest `keep`, and those that there is a reason to keep.
 
     Raises:
         HarnessError: there is no such folder.
@@ -53,7 +53,7 @@ def plan_pruning(root: Path, *, keep: int) -> Pruning:
 def _our_run(folder: Path) -> Night:
     """
     Raises:
-        HarnessError: nothing proves that this program wrote it.
+        HarnessError: it cannot be shown that this program wrote it.
     """
     night = read_night(folder)
     if (folder / MANIFEST).is_symlink():
@@ -64,7 +64,7 @@ def _our_run(folder: Path) -> Night:
 
 
 def _reasons(nights: Sequence[Night], keep: int) -> Iterator[tuple[Night, str]]:
-    """Why runs may not go; the newest `keep` need no reason."""
+    """Why runs are kept; the newest `keep` need no reason."""
     stay = set(nights[-keep:])
     newest = {
         (night.series.suite, night.series.zoo): night for night in nights if night.is_finished
@@ -94,7 +94,7 @@ def _has_stopped(night: Night) -> bool:
 
 
 def _baseline(night: Night) -> Path | None:
-    """The run that this one was compared with; None where it was with none, or nobody can tell."""
+    """The run that this one was compared with; None if there is none, or it is unknown."""
     try:
         content = json.loads((night.folder / COMPARISON).read_text(encoding="utf-8"))
         return (night.folder.parent / Path(content["baseline"]).name).resolve()
@@ -103,7 +103,7 @@ def _baseline(night: Night) -> Path | None:
 
 
 def note_baseline(run: Path, baseline: Path) -> None:
-    """Remember what a run was compared with, so that its report can be made again."""
+    """Store what a run was compared with, so that its report can be rendered again."""
     text = json.dumps({"baseline": str(baseline)}) + "\n"
     (run / COMPARISON).write_text(text, encoding="utf-8")
 
@@ -112,7 +112,7 @@ def delete(pruning: Pruning) -> None:
     """Delete the runs, the oldest first.
 
     Raises:
-        HarnessError: a file cannot be deleted; what came before it is gone, the rest is there.
+        HarnessError: a file cannot be deleted; earlier ones are deleted, later ones are not.
     """
     for night in pruning.to_delete:
         try:
@@ -125,7 +125,7 @@ def delete(pruning: Pruning) -> None:
 
 
 def _delete_run(folder: Path) -> None:
-    """The manifest last: a folder that is half deleted is still a run, so that it can be pruned."""
+    """The manifest goes last: a half-deleted folder is still a run, and can be pruned again."""
     for path in folder.iterdir():
         if path.name == MANIFEST:
             continue
@@ -138,11 +138,11 @@ def _delete_run(folder: Path) -> None:
 
 
 def mark(folder: Path) -> None:
-    """Make a run a reference run: pruning leaves it alone.
+    """Mark a run as a reference run, which pruning keeps.
 
     Raises:
-        HarnessError: it is no run.
+        HarnessError: it is not a run.
     """
     if not (folder / MANIFEST).is_file():
-        raise HarnessError(f"{folder} is no run's folder: it has no {MANIFEST}")
+        raise HarnessError(f"{folder} is not a run: it has no {MANIFEST}; name a run's folder")
     (folder / KEEP).touch()

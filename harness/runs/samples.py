@@ -1,4 +1,4 @@
-"""The scored examples of a cell as a parquet file: the one writer and the one reader."""
+"""Writes and reads the scored examples of a cell, a parquet file."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -12,17 +12,17 @@ from melange.harness.errors import HarnessError
 from melange.harness.runs.layout import samples_path
 from melange.harness.samples import SampleColumns
 
-if TYPE_CHECKING:  # it takes a tenth of a second to import, and plans need none of it
+if TYPE_CHECKING:  # the import takes a tenth of a second, and plans do not need it
     import pyarrow as pa
 
 OPTIONAL = ("logprobs", "cluster", "answer")
-"""Columns that some version did not write."""
+"""Columns that earlier versions did not write."""
 
 
 def encode_samples(
     samples: SampleColumns, columns: Mapping[str, Sequence[float]] = MappingProxyType({})
 ) -> bytes:
-    """As a file, with the columns of `Sample`."""
+    """The file's bytes: the samples' columns and these."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -34,7 +34,7 @@ def encode_samples(
 
 
 def read_samples(path: Path, columns: Sequence[str]) -> "pa.Table":
-    """These columns, less optional ones that the file has not, by example number ascending.
+    """These columns, sorted by example; without optional columns that the file lacks.
 
     Raises:
         HarnessError: the file cannot be read, or lacks a column that every run writes.
@@ -60,7 +60,7 @@ def read_samples(path: Path, columns: Sequence[str]) -> "pa.Table":
 
 
 def samples_hash(folder: Path, candidate: str, task: str) -> str:
-    """Of a cell's samples; empty where there are none."""
+    """Hash of a cell's samples; empty if there are none."""
     path = samples_path(folder, candidate, task)
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.is_file() else ""
 

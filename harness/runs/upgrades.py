@@ -1,6 +1,6 @@
-"""What earlier versions wrote -> what this one reads: functions over the dicts of JSON files.
+"""Upgrades what earlier versions wrote: functions over the dicts of JSON files.
 
-A rule is frozen: it says what a version meant, whatever recipes and metrics are called since.
+The rules are frozen: they say what a version meant, whatever names recipes and metrics have now.
 """
 
 import json
@@ -15,8 +15,8 @@ from melange.harness.records import SCHEMA_VERSION
 
 Content = dict[str, Any]
 SAME_LINES = frozenset({1, SCHEMA_VERSION})
-"""Versions whose lines are read as they are. Of 1, every line ends its cell, which is the default:
-a cell was done where its last line was a result."""
+"""Versions whose lines are read as they are. In version 1 every line ends its cell, which is the
+default: a cell was done if its last line was a result."""
 
 SUITE_KEYS = {"settle": "target_relative_error"}
 """Old name -> new name."""
@@ -25,7 +25,7 @@ SUITE_KEYS = {"settle": "target_relative_error"}
 def upgraded_line(path: Path, number: int, content: Any) -> Content:
     """
     Raises:
-        HarnessError: it is no object, or of a newer schema.
+        HarnessError: it is not an object, or of a newer schema.
     """
     return _checked(path, f" line {number}", content)
 
@@ -59,7 +59,7 @@ def _checked(path: Path, where: str, content: Any) -> Content:
 
 
 def _manifest_of_1(content: Content) -> Content:
-    """Version 1 left it to reports what a recipe is and what a metric is called."""
+    """Version 1 did not store descriptions of recipes and declarations of metrics."""
     candidates = content.get("candidates")
     known = candidates if isinstance(candidates, list) else []
     return content | {
@@ -74,7 +74,7 @@ def _named(candidate: Any) -> bool:
 
 
 def _described(recipe: Any) -> Content:
-    """By the kinds of version 1; of another one, that it is not known."""
+    """For the kinds of version 1; any other kind is described as unknown."""
     try:
         if recipe["kind"] == "weights":
             return _weights(recipe)

@@ -1,4 +1,4 @@
-"""A run's folder: append-only records, samples as parquet, a manifest replaced in one step."""
+"""Writes a run's folder: append-only records, parquet samples, an atomically replaced manifest."""
 
 import contextlib
 import errno
@@ -30,9 +30,9 @@ from melange.harness.verdicts import Check
 
 
 class RunFolder:
-    """Writes one run, and reads what it holds already.
+    """Writes one run, and reads what it already holds.
 
-    A record once written is never changed: which one holds, `current` says.
+    Records are never changed; `current` says which one holds.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,7 +43,7 @@ class RunFolder:
         return self.path / REPORT / "index.html"
 
     def report_is_current(self) -> bool:
-        """The report was rendered after the last record was written."""
+        """Whether the report was rendered after the last record was written."""
         if not (self.report.exists() and self._measurements.exists()):
             return False
         return self.report.stat().st_mtime >= self._measurements.stat().st_mtime
@@ -52,7 +52,7 @@ class RunFolder:
         """Create the folder and check that it can be written.
 
         Raises:
-            HarnessError: it cannot, or another process measures into it; nothing was touched.
+            HarnessError: it cannot, or another process measures into it; nothing has changed.
         """
         with _writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
@@ -63,13 +63,15 @@ class RunFolder:
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:
-        """Hold the lock by which a reader knows that the run is going on; mend what was cut.
+        """Hold the lock that tells readers that the run is going on; repair cut lines.
 
         Raises:
             HarnessError: another process holds it.
         """
         with _writing(self.path):
-            if not self._measurements.exists():  # its time says whether the report is current
+            if (
+                not self._measurements.exists()
+            ):  # touching a file that exists would make the report look stale
                 self._measurements.touch()
         with locked(self._measurements):
             for name in (MEASUREMENTS, ROUNDS, CHECKS):
@@ -77,7 +79,7 @@ class RunFolder:
             yield
 
     def manifest(self) -> Manifest | None:
-        """None where nothing has been measured yet.
+        """None if nothing has been measured yet.
 
         Raises:
             HarnessError: it cannot be read, is malformed, or of a newer schema.
@@ -91,8 +93,8 @@ class RunFolder:
     def append(self, measurements: Iterable[Measurement]) -> None:
         """Add the records to measurements.jsonl and force them to disk.
 
-        They are all that there is to say of their cells: the last of each ends it, so that a cell
-        of which a part was written, when the disk filled up, is measured again.
+        They are all records of their cells. The last of each cell is marked: a cell without it, as
+        when the disk filled up, is measured again.
         """
         lines = list(measurements)
         last = {(one.candidate, one.task): at for at, one in enumerate(lines)}
@@ -124,9 +126,9 @@ class RunFolder:
         return completed(current(self.measurements()))
 
     def withdraw(self, cells: Mapping[CellKey, str], workloads: Collection[str]) -> None:
-        """Take back what is stored of these cells, with the reason: it is of something else.
+        """Withdraw what is stored of these cells, with the reason: they have changed.
 
-        `workloads` are those that the suite has now.
+        `workloads`: names of those that the suite has now.
         """
         if cells:
             self.append(withdrawn(self.measurements(), cells, workloads))
@@ -138,7 +140,7 @@ class RunFolder:
         samples: SampleColumns,
         columns: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
-        """`columns` are beside the samples' own."""
+        """`columns`: written in addition to the samples' own."""
         encoded = encode_samples(samples, columns or {})
         self._replace(samples_path(self.path, candidate, task), encoded)
 
@@ -147,7 +149,7 @@ class RunFolder:
         return self.path / MEASUREMENTS
 
     def _append(self, name: str, records: Iterable[Record]) -> None:
-        """A record that an earlier version wrote and this one adds again is of this version."""
+        """All records get this version's schema, also those that were read from an earlier one."""
         version = {"schema_version": SCHEMA_VERSION}
         lines = "".join(
             one.model_copy(update=version).model_dump_json() + "\n" for one in records
@@ -158,9 +160,9 @@ class RunFolder:
             os.fsync(file.fileno())
 
     def _mend(self, name: str) -> None:
-        """Let the next record start on its own line: a last line that was cut short goes.
+        """Make the file end with a complete line; a last line that was cut is removed.
 
-        In place: a file that is replaced leaves its lock behind.
+        In place, since replacing the file would lose its lock.
         """
         path = self.path / name
         content = path.read_bytes() if path.exists() else b""
@@ -175,7 +177,7 @@ class RunFolder:
                 os.truncate(path, start)
 
     def _replace(self, target: Path, content: bytes) -> None:
-        """Write a file whole or not at all."""
+        """Write a file atomically."""
         with _writing(self.path):
             target.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=target.parent)
@@ -198,7 +200,7 @@ def _is_json(line: bytes) -> bool:
 
 @contextlib.contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    """Turn the operating system's refusals into one line each."""
+    """Turn errors of the operating system into one line each."""
     try:
         yield
     except OSError as error:

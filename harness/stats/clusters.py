@@ -47,7 +47,8 @@ class Clustered:
         """Of the means: the jackknife's, which leaves out one cluster at a time.
 
         For clusters of one size it is the sandwich estimator with its usual correction, G/(G - 1).
-        A single cluster does not tell how clusters differ: then as much as scores in [0, 1] can.
+        A single cluster does not show how clusters differ: the variance is then the largest that
+        scores in [0, 1] can have.
 
         Source: Bell & McCaffrey 2002, Survey Methodology 28, 169-181 (there CR3), for a mean.
         """

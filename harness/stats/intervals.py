@@ -14,7 +14,7 @@ Z95 = 1.959963984540054
 DOUBT = 0.1
 """Prior weight, in variances of a 0/1 score, of the belief that scores vary like 0/1 scores.
 
-A handful of small fractions near 0 or 1 would else pass for certainty.
+Without it, a few fractions close to 0 or 1 would look certain.
 """
 
 

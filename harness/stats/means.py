@@ -15,7 +15,8 @@ from melange.harness.stats.intervals import Z95, Interval, mean_bounds, score_bo
 from melange.harness.stats.paired import PSEUDO, Paired, holm
 
 DOUBT_OF_MEANS = 0.5
-"""As `DOUBT` of intervals.py: tasks near 0 beside tasks near 1 hide how much each may vary."""
+"""Like `DOUBT` of intervals.py, but larger: tasks near 0 beside tasks near 1 hide how much each may
+vary."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,8 +150,8 @@ def aggregate(tasks: Sequence[TaskScores]) -> Means:
 def combine(tasks: Sequence[Means]) -> Means:
     """The mean over tasks of means over their examples.
 
-    The tasks are these and no others: only examples are a sample of something larger. A cluster
-    that several tasks share is one draw: its influences are added up before they are squared.
+    Tasks are fixed: only examples are a sample of a larger population. A cluster that several
+    tasks share is one draw: its influences are added up before they are squared.
     """
     if len(tasks) == 1:
         return tasks[0]

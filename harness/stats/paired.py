@@ -12,10 +12,10 @@ GRID = 16_384
 """Steps into which the sum of all totals is cut for the exact test of fractions."""
 
 MANY = 500
-"""Totals from which the normal distribution takes the place of counting."""
+"""From so many totals on, the normal distribution replaces counting."""
 
 PSEUDO = 0.25
-"""Wins that each side gets on top of its own, so that an interval has a width without any."""
+"""Wins added to each side, so that an interval has a width even without differences."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ def _step_K(sums: Clustered) -> np.ndarray:
 
 
 def sign_flip_p(totals: Sequence[float] | np.ndarray) -> float:
-    """Two-sided p-value of the sum, were the sign of every total a toss of a coin.
+    """Two-sided p-value of the sum if the sign of every total were random.
 
     Exact for whole numbers. Up to `MANY` fractions are rounded to a fine grid, and the test is
     exact for the rounded ones. For more, their sum is normal, which is cautious in the tails.

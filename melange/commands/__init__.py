@@ -1,1 +1,1 @@
-"""What the command line can do: a module a command; melange/cli.py says which there are."""
+"""The commands, a module each; melange/cli.py lists them."""

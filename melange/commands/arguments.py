@@ -11,33 +11,33 @@ ENGINE_OPTIONS = {
     "quantization": "vLLM's name of the method",
     "gpu_memory_utilization": "share of a GPU's memory",
 }
-"""By vLLM's names; a suite, a zoo and its roles may have them below `engine`."""
+"""By vLLM's names; suites, zoos and roles may set them under `engine`."""
 
 
 def positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
-        raise ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+        raise ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
 def natural(text: str) -> int:
     if not text.isdigit():
-        raise ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+        raise ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
     return int(text)
 
 
 def add_study(parser: ArgumentParser) -> None:
-    """What is measured, how, and in which folder."""
+    """Arguments that say what is measured, how, and in which folder."""
     what = parser.add_argument_group("what")
     what.add_argument("--suite", default="jan2024", metavar="NAME",
                       help="a suite by name, or a YAML file (jan2024)")  # fmt: skip
     what.add_argument("--zoo", default="auto", metavar="NAME",
-                      help="which checkpoints play the roles")  # fmt: skip
+                      help="a zoo of checkpoints by name, or a YAML file")  # fmt: skip
     what.add_argument("--only", action="append", default=[], metavar="GLOB",
                       help="candidates or families")  # fmt: skip
     what.add_argument("--tasks", action="append", default=[], metavar="GLOB", help="tasks")
     what.add_argument("--limit", type=positive, metavar="N", help="examples per task")
-    what.add_argument("--seed", type=natural, metavar="N", help="of all that is drawn")
+    what.add_argument("--seed", type=natural, metavar="N", help="seed of everything random")
     where = parser.add_argument_group("where")
     where.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (runs/SUITE-ZOO)")
     where.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
@@ -51,4 +51,4 @@ def add_comparison(parser: ArgumentParser) -> None:
     against = parser.add_argument_group("against another run")
     against.add_argument("--compare", metavar="REF", help="its folder, or `previous`")
     against.add_argument("--fail-on-regression", action="store_true",
-                         help="exit 1 if this one is significantly worse")  # fmt: skip
+                         help="exit 1 if this run is significantly worse")  # fmt: skip

@@ -1,4 +1,4 @@
-"""`compare`: models that are named one by one, without a zoo file."""
+"""`compare`: models named on the command line, without a zoo file."""
 
 import os
 from argparse import ArgumentParser, Namespace
@@ -15,14 +15,14 @@ from melange.commands import run
 from melange.harness.errors import HarnessError, unknown
 
 NAME = "compare"
-HELP = "measure these models and what can be made of them: how they are related is inferred"
+HELP = "measure these models and their combinations; how they are related is inferred"
 EXAMPLE = "models/base models/base-math models/base-code --limit 200"
 ZOO_FILE = "zoo.yaml"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("models", nargs="+", metavar="MODEL", help="a folder, or a name on the hub")
-    parser.add_argument("--base", metavar="MODEL", help="which of them the others were made from")
+    parser.add_argument("--base", metavar="MODEL", help="the model that the others were made from")
     run.add_arguments(parser)
 
 
@@ -34,18 +34,18 @@ def execute(options: Namespace) -> int:
 
 
 def write_zoo(options: Namespace) -> Path:
-    """The zoo of these models, in the run's folder; one that is there stays, for it may be edited.
+    """Write a zoo file of these models to the run's folder; keep one that exists, it may be edited.
 
     Raises:
-        HarnessError: a model is not there, or two are one.
+        HarnessError: a model does not exist, or is given twice.
     """
     roles = role_names([_absolute(one) for one in dict.fromkeys(options.models)])
     if len(roles) < 2:
-        raise HarnessError("give two models or more")
+        raise HarnessError("compare needs at least two different models")
     options.out = options.out or Path("runs") / f"compare-{'-'.join(roles)}"[:100]
     path = options.out / ZOO_FILE
     if path.is_file() and set(read_zoo(path)[1]) == set(roles):
-        print(f"roles as {path} has them")
+        print(f"roles as in {path}")
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
 
@@ -64,12 +64,12 @@ def write_zoo(options: Namespace) -> Path:
     write(content)
     for name, parent in found.items():
         print(f"{name}: {f'made from {parent}' if parent else 'a base'}")
-    print(f"edit {path} where that is wrong")
+    print(f"edit {path} if that is wrong")
     return path
 
 
 def _absolute(model: str) -> str:
-    """Folders as they are from anywhere; names on the hub as they are."""
+    """The absolute path of a folder; a hub name unchanged."""
     folder = Path(model).expanduser()
     return os.path.normpath(folder.absolute()) if folder.is_dir() else model
 

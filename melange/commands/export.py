@@ -1,4 +1,4 @@
-"""`export`: a candidate as a folder that plain vLLM serves."""
+"""`export`: write a candidate as a folder that plain vLLM serves."""
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A run against another run, and the report that shows it."""
+"""Comparison with another run, and the report that shows it."""
 
 from argparse import Namespace
 from collections.abc import Callable
@@ -22,12 +22,12 @@ class Gate(NamedTuple):
 
 
 def open_gate(options: Namespace, study: Study, *, stored: bool) -> Gate:
-    """Find the run to compare with, and say which it is, before anything is measured.
+    """Find the run to compare with, and print it, before anything is measured.
 
-    `stored`: this run is as its folder has it, whatever the options say of seed and limit.
+    `stored`: take seed and limit from the run's folder rather than from the options.
     """
     if options.fail_on_regression and not options.compare:
-        options.usage_error("--fail-on-regression: against what? add --compare REF")
+        options.usage_error("--fail-on-regression needs a run to compare with; add --compare REF")
     if not options.compare:
         return Gate(baseline=None, binding=False)
     from melange.harness.runs.baseline import Wanted, check_alike, find_baseline
@@ -47,8 +47,8 @@ def open_gate(options: Namespace, study: Study, *, stored: bool) -> Gate:
     print(
         f"comparing with {baseline.folder}"
         if baseline
-        else f"nothing to compare with: no finished run of {wanted.suite} on {wanted.zoo} with "
-        f"this seed and limit is beside {wanted.folder} and older than it"
+        else f"nothing to compare with: beside {wanted.folder} there is no earlier finished run of "
+        f"{wanted.suite} on {wanted.zoo} with this seed and limit"
     )
     return Gate(
         baseline=of_stored(baseline) if baseline else None, binding=options.fail_on_regression
@@ -56,7 +56,7 @@ def open_gate(options: Namespace, study: Study, *, stored: bool) -> Gate:
 
 
 def render(folder: RunFolder, gate: Gate, say: Callable[[str], None] = print) -> int:
-    """Render the report, and say what the comparison came to."""
+    """Render the report, and print the result of the comparison."""
     from melange.harness.runs.retention import note_baseline
     from melange.reports.analysis.run import load_run
     from melange.reports.render import render_report
@@ -75,7 +75,8 @@ def render(folder: RunFolder, gate: Gate, say: Callable[[str], None] = print) ->
 
 
 def verdict(comparison: "Comparison", gate: Gate) -> int:
-    """A cell that the baseline has and that failed here is no pass; nor is one with no numbers."""
+    """The exit code. A cell that the baseline has and that failed here, or has no numbers, does not
+    pass."""
     if not gate.binding:
         return ALL_DONE
     if comparison.regressions:

@@ -1,4 +1,4 @@
-"""`keep`: a run that `prune` leaves alone."""
+"""`keep`: mark a run that `prune` must not delete."""
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from melange.commands.exits import ALL_DONE
 
 NAME = "keep"
-HELP = "make a run a reference run, which `prune` leaves alone"
+HELP = "make a run a reference run, which `prune` does not delete"
 EXAMPLE = "runs/nightly/2026-11-24"
 
 
@@ -18,5 +18,5 @@ def execute(options: Namespace) -> int:
     from melange.harness.runs.retention import mark
 
     mark(options.run)
-    print(f"{options.run}: a reference run, which `prune` leaves alone")
+    print(f"{options.run}: a reference run, which `prune` does not delete")
     return ALL_DONE

@@ -14,13 +14,13 @@ EXAMPLE = "runs/nightly --keep 30"
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("folder", metavar="DIR", type=Path, help="of runs")
     parser.add_argument(
-        "--keep", type=positive, metavar="N", required=True, help="the newest runs, which stay"
+        "--keep", type=positive, metavar="N", required=True, help="number of newest runs to keep"
     )
-    parser.add_argument("--dry-run", action="store_true", help="only say what would go")
+    parser.add_argument("--dry-run", action="store_true", help="only print what would be deleted")
 
 
 def execute(options: Namespace) -> int:
-    """Say what goes, then delete it; with --dry-run, only say so."""
+    """Print what is deleted, then delete it; with --dry-run, only print it."""
     from melange.harness.runs.retention import delete, plan_pruning
 
     pruning = plan_pruning(options.folder, keep=options.keep)

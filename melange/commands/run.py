@@ -43,14 +43,14 @@ INSTEAD = {"list": listing, "plan": plan, "report_only": report}
 
 
 class Extent(NamedTuple):
-    """What a run has beside its study and its plan."""
+    """What a run needs in addition to its study and its plan."""
 
     before: Manifest | None
     """The manifest of the run that is resumed."""
     num_checks: int
-    """Examples of each kind of request that are asked of transformers too."""
+    """Examples of each kind of request that transformers answers too."""
     unchecked: Collection[str]
-    """Candidates that have results, while nothing says what transformers answers."""
+    """Candidates that have results, but were not checked against transformers."""
     connect: ConnectExecutor
     """To where jobs run."""
 
@@ -64,7 +64,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     checks = parser.add_argument_group("the run's check of itself").add_argument
     asked = "examples of each kind, for each candidate, that transformers answers too (8)"
     checks("--check", type=positive, default=8, metavar="N", help=asked)
-    checks("--no-check", dest="check", action="store_const", const=0, help="leave that out")
+    checks("--no-check", dest="check", action="store_const", const=0, help="skip this check")
     add_comparison(parser)
     instead = parser.add_argument_group("instead of a run").add_mutually_exclusive_group()
     for option, command in INSTEAD.items():
@@ -148,7 +148,7 @@ def measure(study: Study, planned: Planned, progress: Progress, extent: Extent, 
         folder.write_manifest(make_manifest(plan, extent.before, state))
 
     with folder.claimed(), deleted_at_the_end(folder.path), closing(live_report):
-        # Before the manifest names what they are now.
+        # Before the manifest describes their new state.
         folder.withdraw(planned.changed, [one.name for one in plan.suite.workloads])
         write_manifest()
         try:
@@ -161,6 +161,6 @@ def measure(study: Study, planned: Planned, progress: Progress, extent: Extent, 
 
 
 def _as_typed(prog: str) -> list[str]:
-    """For a reader who would run it again."""
+    """The command line, for whoever wants to repeat the run."""
     start = [prog] if prog == "melange" else ["python", sys.argv[0]]
     return [*start, *sys.argv[1:]]

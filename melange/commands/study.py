@@ -1,4 +1,4 @@
-"""A suite on a zoo, as the command line names them, and its plan."""
+"""A suite on a zoo, from the command line's options, and its plan."""
 
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -50,7 +50,7 @@ class Planned(NamedTuple):
     plan: Plan
     lengths: PromptLengths
     changed: Mapping[CellKey, str]
-    """What the folder holds as something else, and why."""
+    """Cells whose stored results are of something else, and why."""
 
 
 def open_study(options: Namespace) -> Study:
@@ -103,7 +103,7 @@ def make_study_plan(study: Study, options: Namespace) -> Planned:
 
 
 def with_reference(suite: Suite, candidates: Sequence[Candidate], roles: Roles) -> Suite:
-    """The suite with a candidate that speeds refer to: its own, or the largest base."""
+    """The suite with a reference candidate for speeds: its own, or the largest base."""
     if suite.reference:
         return suite
     plain = {one.recipe.plain_role: one.name for one in candidates if one.recipe.plain_role}
@@ -127,14 +127,14 @@ def check_folder(study: Study, plan: Plan) -> Manifest | None:
 def engine_options(options: Namespace) -> EngineOptions:
     """
     Raises:
-        HarnessError: a value is none of the option's.
+        HarnessError: a value is not valid for its option.
     """
     given = {name: value for name in ENGINE_OPTIONS if (value := getattr(options, name))}
     return read_entry(EngineOptions, given, "engine options")
 
 
 def choose_device(asked: str) -> Device:
-    """`auto` is cuda where the NVIDIA driver is loaded."""
+    """`auto` is cuda if the NVIDIA driver is loaded."""
     has_gpu = Path("/proc/driver/nvidia/version").exists()
     if asked == "cuda" and not has_gpu:
         raise HarnessError("--device cuda: no NVIDIA driver is loaded here; use --device cpu")
@@ -142,7 +142,7 @@ def choose_device(asked: str) -> Device:
 
 
 def choose_zoo(asked: str, suite: Suite, device: Device) -> str:
-    """`auto` is the suite's own zoo; where that is `auto` too, one that fits the machine."""
+    """`auto` is the suite's own zoo; if that is `auto` too, one that fits the machine."""
     name = suite.zoo if asked == "auto" else asked
     if name != "auto":
         return name
@@ -156,7 +156,7 @@ def availability(task: Any) -> str:
 
 
 def task_entries(tasks: Sequence[Task], zoo: Zoo) -> TaskEntries:
-    """The tasks, and what lm-eval loads each of them from."""
+    """By name, the tasks and the sources that lm-eval loads them from."""
     seed = zoo.world_seed
     data = None if seed is None else pocket_data(seed, cache_dir())
     sources = task_sources(tasks, data)
@@ -164,7 +164,7 @@ def task_entries(tasks: Sequence[Task], zoo: Zoo) -> TaskEntries:
 
 
 def inputs(plan: Plan, zoo: Zoo) -> Inputs:
-    """What the plan is about, as it is now."""
+    """Hashes of the plan's inputs, as they are now."""
     asked = {cell.task for cell in plan.cells if not cell.refused}
     entries = task_entries([task for task in plan.tasks if task.name in asked], zoo)
     rows = {name: rows_hash(task, sources) for name, (task, sources) in entries.items()}
@@ -176,11 +176,11 @@ def inputs(plan: Plan, zoo: Zoo) -> Inputs:
 
 
 def fingerprints(plan: Plan, zoo: Zoo) -> dict[str, str]:
-    """Of the checkpoints that are there; one that the hub has yet to send has no revision."""
+    """Of the checkpoints that exist; one that has yet to be downloaded has no revision."""
     roles = [role for role in needed_roles(plan.candidates) if role in zoo.roles]
     return {role: zoo.fingerprint(role) for role in roles if zoo.folder(role) is not None}
 
 
 def definitions(plan: Plan) -> dict[str, str]:
-    """By task; another one is another task, whatever its name."""
+    """By task; with another hash it is another task, whatever its name."""
     return {task.name: definition_hash(task) for task in plan.tasks}

@@ -183,7 +183,7 @@ def test_a_wrong_entry_is_told_in_one_line(entry, says):
 
 
 def test_two_candidates_with_one_name_are_refused():
-    with pytest.raises(HarnessError, match="'ties' is there already"):
+    with pytest.raises(HarnessError, match="there is already a candidate 'ties'"):
         candidates_of([{"mergekit": "ties"}, {"mergekit": "t*"}], ROLES, where=WHERE)
 
 
@@ -201,8 +201,8 @@ def test_a_recipe_beside_the_suite_is_a_candidate_without_code(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("a: [", "is no YAML"),
-        ("a: 1", "is no mergekit recipe"),
+        ("a: [", "is not YAML"),
+        ("a: 1", "is not a mergekit recipe"),
         ("{merge_method: linear, models: []}", "names no models"),
     ],
 )

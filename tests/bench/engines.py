@@ -21,10 +21,10 @@ Entries = Mapping[str, tuple[Task, Sequence[Any]]]
 @cache
 def open_session(folder: Path) -> Any:
     """A session that serves the folder, with the options of a run."""
-    from melange.harness.engines.session import Session
+    from melange.harness.engines.session import EngineSession
 
     members = read_folder(folder).members if is_fused(folder) else [folder]
-    return Session(folder, shape_of([inspect(one) for one in members], folder, "cpu"))
+    return EngineSession(folder, shape_of([inspect(one) for one in members], folder, "cpu"))
 
 
 @cache

@@ -29,7 +29,7 @@ def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None
         (["--zoo", "poket"], ["zoo 'poket'", "did you mean pocket"]),
         (["--only", "large_bse"], ["candidate 'large_bse'", "large_base"]),
         (["--tasks", "pocket_knowlege"], ["task 'pocket_knowlege'", "pocket_knowledge"]),
-        (["--limit", "0"], ["--limit", "'0'", "from 1 on"]),
+        (["--limit", "0"], ["--limit", "'0'", "at least 1"]),
         (["--limit", "ten"], ["--limit", "'ten'"]),
         (["--seed", "-1"], ["--seed"]),
         (["--device", "tpu"], ["--device", "cpu"]),

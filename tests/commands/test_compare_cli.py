@@ -199,7 +199,7 @@ def test_the_first_night_has_nothing_to_compare_with_and_passes(pair):
     (pair[0] / "manifest.json").unlink()
     done = gate(pair[1], "previous")
     assert done.returncode == 0
-    assert done.stdout.startswith("nothing to compare with: no finished run of smoke")
+    assert done.stdout.startswith("nothing to compare with: beside ")
     assert not (pair[1] / "report" / "compare.html").exists()
 
 

@@ -105,7 +105,7 @@ def test_what_does_not_fit_loses_its_beginning_as_with_lm_eval_and_is_counted(
 def test_new_tokens_that_leave_nothing_of_a_prompt_are_an_error_with_the_numbers(
     tokenizer: Path, tmp_path: Path
 ) -> None:
-    said = "free: 64 new tokens leave nothing of a prompt of 41 in a context of 64; lower"
+    said = "free: 64 new tokens leave no room for a prompt of 41 in a context of 64; lower"
     with pytest.raises(HarnessError, match=said):
         examine(tokenizer, tmp_path, Echo(), **new_tokens(WINDOW))
 
@@ -139,7 +139,7 @@ def test_contexts_of_choices_are_cut_and_counted_by_example(
 def test_a_choice_that_leaves_nothing_of_its_context_is_an_error(
     tokenizer: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(HarnessError, match="an answer of 63 tokens leaves nothing of its prompt"):
+    with pytest.raises(HarnessError, match="an answer of 63 tokens leaves no room for its prompt"):
         examine(tokenizer, tmp_path, Echo(), doc_to_choice=["w9 " * 63, "w10"], **CHOICES)
 
 

@@ -148,7 +148,7 @@ def test_the_pocket_zoo_is_served_whole_with_the_least_cache(
         ({"max_model_len": 512}, "max_model_len=512: .* at most 256 tokens"),
         ({"kv_cache_memory_bytes": 1000}, "kv_cache_memory_bytes=1000: one request takes .* bytes"),
         ({"gpu_memory_utilization": 0.5}, "says nothing on a CPU"),
-        ({"quantization": "gptq"}, "is not quantized, and a CPU quantizes nothing"),
+        ({"quantization": "gptq"}, "is not quantized, and vLLM does not quantize on a CPU"),
     ],
 )
 def test_what_an_engine_cannot_be_is_told_with_the_numbers(

@@ -227,5 +227,5 @@ def test_a_damaged_or_foreign_checkpoint_costs_its_own_candidates(
     cut, encoder, labels, other = refusals(folders, *entries)
     assert "truncated" in cut
     assert "an encoder and a decoder" in encoder
-    assert "continues no text" in labels
+    assert "does not generate text" in labels
     assert "mlp.gate_proj.weight is [96, 64], its config.json promises [128, 64]" in other

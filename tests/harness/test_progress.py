@@ -58,10 +58,10 @@ def test_a_rendering_ends_with_its_run(tmp_path: Path) -> None:
     assert not folder.report.exists()
 
 
-def test_the_time_left_is_the_work_to_come_at_the_pace_of_the_work_done() -> None:
+def test_the_time_left_is_the_remaining_work_at_the_speed_of_the_work_done() -> None:
     left = time_left(small_plan())
     assert left.seconds is None
-    left.visits.pieces.clear()
+    left.visits.units.clear()
     left.tasks.finish("small_base", 3, 30.0)
     # Three tasks of a checkpoint are to come, and three of a mix, which count for more.
     assert left.seconds == pytest.approx(30.0 + 30.0 * MIX_FACTOR)
@@ -71,13 +71,13 @@ def test_the_time_left_is_the_work_to_come_at_the_pace_of_the_work_done() -> Non
 
 def test_speeds_are_as_far_off_the_plan_as_tasks_until_some_are_timed() -> None:
     left = time_left(small_plan())
-    for name in list(left.tasks.pieces):
+    for name in list(left.tasks.units):
         left.tasks.finish(name, 3, 3 * 10 * left.tasks.weights[name])
-    assert left.seconds == pytest.approx(10 * left.visits.to_come)
-    for name in left.visits.pieces:
+    assert left.seconds == pytest.approx(10 * left.visits.remaining_sec)
+    for name in left.visits.units:
         left.visits.finish(name, 2, 2 * 7 * left.visits.weights[name])
-    assert left.seconds == pytest.approx(7 * left.visits.to_come)
-    for name in list(left.visits.pieces):
+    assert left.seconds == pytest.approx(7 * left.visits.remaining_sec)
+    for name in list(left.visits.units):
         left.visits.drop(name)
     assert left.seconds == 0
 

@@ -11,7 +11,7 @@ from melange.harness.requests import Request
 
 
 def main(folder: Path) -> None:
-    from melange.harness.engines.session import Session
+    from melange.harness.engines.session import EngineSession
 
     info, rng = inspect(folder), random.Random(0)
     requests = [
@@ -22,7 +22,7 @@ def main(folder: Path) -> None:
         for length in (5, 40, 110)
     ]
     shape = EngineShape(signature="x", max_model_len=info.context_length, dtype=info.dtype)
-    session = Session(folder, shape)
+    session = EngineSession(folder, shape)
     scores = session.score(requests)
     print(json.dumps([[one, score.logprob] for one, score in zip(requests, scores, strict=True)]))
     sys.stdout.flush()

@@ -56,9 +56,9 @@ class SessionProcess:
 
 
 def _open(folder: Path, shape: EngineShape) -> None:
-    from melange.harness.engines.session import Session
+    from melange.harness.engines.session import EngineSession
 
-    _opened.append(Session(folder, shape))
+    _opened.append(EngineSession(folder, shape))
 
 
 def _reopen(folder: Path, shape: EngineShape) -> None:

@@ -2,7 +2,7 @@
 imports lm_eval.
 
 Requests are built and tokenized once per tokenizer and scored for every candidate that uses it,
-for all tasks in one batch. What a response is worth is decided by the lm-eval task alone.
+for all tasks in one batch. Responses are scored by the lm-eval task alone.
 """
 
 from melange.harness.evaluators.lm_eval.evaluator import LmEvalEvaluator

@@ -1,4 +1,4 @@
-"""The tasks of a run, put to one candidate after the other."""
+"""Evaluates candidates, one after the other, on lm-eval's tasks."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ from melange.harness.samples import TaskResult
 
 
 class LmEvalEvaluator:
-    """The tasks of a run with their requests, for every candidate of one tokenizer."""
+    """A run's tasks with their requests, for all candidates with one tokenizer."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class LmEvalEvaluator:
     ) -> None:
         """`tasks`: name -> (our entry, its sources: task names, or configurations by path).
 
-        `alive` is called now and then where the engine is not at work.
+        `alive` is called now and then while the engine is idle.
         """
         self._alive = alive
         self._tokenizer = AutoTokenizer.from_pretrained(tokenizer_path)
@@ -71,7 +71,7 @@ class LmEvalEvaluator:
 
 
 class NoEngine:
-    """Stands in while requests are built, before any engine is there."""
+    """A stand-in while requests are built, before there is an engine."""
 
     max_model_len = 1 << 31
 

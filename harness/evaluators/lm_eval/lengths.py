@@ -1,4 +1,4 @@
-"""How long a task's requests are, before any engine is there."""
+"""Lengths of tasks' requests, computed without an engine."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ def longest_requests(
     limit: int | None,
     seed: int,
 ) -> dict[str, Length]:
-    """By task. A task that breaks on this tokenizer is left out: its cell will say why."""
+    """By task. A task that fails with this tokenizer is left out: its cell will have the reason."""
     lm = SessionLM(NoEngine(), AutoTokenizer.from_pretrained(tokenizer_path), seed)
     found = {}
     for name, (task, sources) in tasks.items():

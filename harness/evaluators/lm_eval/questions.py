@@ -1,4 +1,4 @@
-"""A task's requests as texts, made anew with a tokenizer of the caller's choice."""
+"""A task's requests as texts, built with the caller's tokenizer."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,21 +12,21 @@ from melange.harness.evaluators.lm_eval.scored_task import by_doc
 from melange.harness.records import Task
 
 NOT_NAMED = 0
-"""New tokens, where the task leaves their number open."""
+"""Stands for the number of new tokens if the task does not set it."""
 
 
 class Question(NamedTuple):
-    """An example as lm-eval puts it to a model."""
+    """An example as lm-eval asks it."""
 
     prompt: str
     pairs: Sequence[tuple[str, str]] = ()
-    """Context and continuation of each choice; none where text is asked for."""
+    """Context and continuation of each choice; empty for generation."""
     settings: Mapping[str, Any] = {}
     """How text is to be generated, by lm-eval's names."""
 
 
 class Questions:
-    """Of the tasks of a run; a task is built when it is first asked for."""
+    """The questions of a run's tasks; a task is built when it is first needed."""
 
     def __init__(
         self, tasks: Mapping[str, tuple[Task, Sequence[Any]]], *, limit: int | None, seed: int
@@ -45,7 +45,7 @@ class Questions:
     def of(self, task: str, tokenizer: PreTrainedTokenizerBase) -> Sequence[Question]:
         """All examples of the task, in the order of its samples."""
         entry, sources = self._tasks[task]
-        # Nothing else of a tokenizer shows in a text that its template makes.
+        # A rendered text depends on nothing else of a tokenizer.
         seen = (str(tokenizer.chat_template), str(tokenizer.special_tokens_map))
         key = (task, *(seen if entry.chat else ()))
         if key not in self._known:
@@ -65,7 +65,7 @@ class Renderer:
     """What lm-eval asks of a model while it builds requests."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase | None) -> None:
-        """None where no prompt is a conversation."""
+        """None if no prompt is a conversation."""
         self._tokenizer = tokenizer
 
     @property

@@ -1,4 +1,4 @@
-"""What lm-eval makes of a candidate's responses to a task."""
+"""Scores a candidate's responses to a task, by lm-eval."""
 
 import functools
 from collections import Counter, defaultdict
@@ -15,7 +15,7 @@ from melange.harness.samples import SampleColumns, TaskResult
 
 
 class _Example(NamedTuple):
-    """What of an example is the same for every candidate."""
+    """The part of an example that is the same for every candidate."""
 
     doc: dict[str, Any]
     instances: Sequence[Instance]
@@ -27,7 +27,7 @@ class _Example(NamedTuple):
 
 
 class ScoredTask:
-    """An entry of the registry over its parts in lm-eval, with the responses of one candidate."""
+    """A registry entry with its lm-eval tasks and the responses of one candidate."""
 
     def __init__(self, entry: Task, parts: Sequence[LmEvalTask]) -> None:
         self.entry = entry
@@ -39,7 +39,7 @@ class ScoredTask:
         cut: Collection[int],
         ballots: Mapping[int, Sequence[str]] = MappingProxyType({}),
     ) -> TaskResult:
-        """What lm-eval makes of the responses.
+        """Score the responses.
 
         `alive` is called after each example: scoring may run what a model wrote. `cut`: ids of the
         instances whose prompt lost its beginning. `ballots`: by instance, what was voted on.
@@ -98,8 +98,8 @@ class ScoredTask:
 
 
 def apply_filters(part: LmEvalTask, ballots: Mapping[int, Sequence[str]]) -> None:
-    """What the task extracts from each response; of those that were voted on, what most voters'
-    responses come to: chains of thought are seldom alike, their answers are."""
+    """Extract each response's answer. Where responses were voted on, the majority of the extracted
+    answers counts: chains of thought rarely agree, their answers do."""
     voted = [one for one in part.instances if id(one) in ballots and len(one.resps) == 1]
     counts: dict[int, dict[str, Counter[str]]] = {id(one): defaultdict(Counter) for one in voted}
     first: dict[tuple[int, str, str], tuple[Any, str]] = {}
@@ -121,7 +121,7 @@ def apply_filters(part: LmEvalTask, ballots: Mapping[int, Sequence[str]]) -> Non
 
 
 def _cluster(task: Task, doc: Mapping[str, Any]) -> str:
-    """What the example shares with others that are not independent of it.
+    """The cluster of examples that are not independent of this one.
 
     Raises:
         HarnessError: the examples have no such column.

@@ -1,4 +1,4 @@
-"""An engine session as lm-eval sees a model."""
+"""Adapts a session to lm-eval's model interface."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from melange.harness.errors import HarnessError
 from melange.harness.requests import Generation, Length, Request
 
 DEFAULT_MAX_NEW_TOKENS = 256
-"""lm-eval's own, for tasks that do not say; half of a context that is no longer than this."""
+"""lm-eval's default for tasks that set no number; half of the context if that is no longer."""
 SAMPLING: dict[str, tuple[str, type]] = {
     "temperature": ("temperature", float),
     "top_p": ("top_p", float),
@@ -32,7 +32,7 @@ SAMPLING: dict[str, tuple[str, type]] = {
 """generation_kwargs of a task -> field of `Generation`."""
 HANDLED = frozenset({"until", "do_sample", "max_gen_toks"})
 NEUTRAL = {"num_beams": 1, "num_return_sequences": 1, "use_cache": True, "n": 1}
-"""Settings of transformers that tasks carry along, where they ask for nothing."""
+"""Settings of transformers, with the values at which they have no effect."""
 
 
 class SessionLM(TemplateLM):
@@ -49,7 +49,7 @@ class SessionLM(TemplateLM):
         self.cut: set[int] = set()
         """Ids of the instances whose prompt lost its beginning, since this was last cleared."""
         self.ballots: dict[int, list[str]] = {}
-        """By the instance's id: what was voted on, where an answer was elected."""
+        """By the instance's id: the answers that were voted on."""
 
     @property
     def eot_token_id(self) -> int:
@@ -92,7 +92,7 @@ class SessionLM(TemplateLM):
         return not (bos and string.startswith(bos))
 
     def _remember(self, strings: Iterable[str]) -> None:
-        """Tokenize what is new in one go: string by string takes many times as long."""
+        """Tokenize new strings in one batch, which is many times as fast as one by one."""
         keys = {(string, self._adds_special_tokens(string)) for string in strings if string}
         for special in (True, False):
             new = [key for key in keys if key[1] == special and key not in self._token_ids]
@@ -140,7 +140,7 @@ class SessionLM(TemplateLM):
             return request
         if room < 1:
             raise HarnessError(
-                f"{instance.task_name}: an answer of {len(continuation)} tokens leaves nothing of "
+                f"{instance.task_name}: an answer of {len(continuation)} tokens leaves no room for "
                 f"its prompt in a context of {self.engine.max_model_len}; leave the task out"
             )
         self.cut.add(id(instance))
@@ -217,7 +217,7 @@ class SessionLM(TemplateLM):
             return tuple(tokens)
         if room < 1:
             raise HarnessError(
-                f"{instance.task_name}: {max_tokens} new tokens leave nothing of a prompt of "
+                f"{instance.task_name}: {max_tokens} new tokens leave no room for a prompt of "
                 f"{len(tokens)} in a context of {self.engine.max_model_len}; lower the task's "
                 "max_gen_toks, or leave it out"
             )

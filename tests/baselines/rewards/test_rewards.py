@@ -185,7 +185,7 @@ def test_a_classifier_of_several_labels_is_refused(folders: Sequence[Path], tmp_
     config["id2label"] = {"0": "bad", "1": "good"}
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "model.safetensors").symlink_to(folders[0] / "model.safetensors")
-    with pytest.raises(HarnessError, match="continues no text"):
+    with pytest.raises(HarnessError, match="does not generate text"):
         check_servable(inspect(tmp_path))
 
 
@@ -194,9 +194,9 @@ def test_a_classifier_of_several_labels_is_refused(folders: Sequence[Path], tmp_
 
 @pytest.fixture(scope="module")
 def session(folders: Sequence[Path]) -> Iterator[Any]:
-    from melange.harness.engines.session import Session
+    from melange.harness.engines.session import EngineSession
 
-    session = Session(folders[0], shape_of([inspect(folders[0])], folders[0], "cpu"))
+    session = EngineSession(folders[0], shape_of([inspect(folders[0])], folders[0], "cpu"))
     yield session
     session.close()
 

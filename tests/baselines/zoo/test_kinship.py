@@ -64,14 +64,14 @@ def test_compare_plans_what_can_be_made_of_the_models_and_keeps_an_edited_zoo(
     content["roles"]["large_knowledge"].pop("of")
     file.write_text(yaml.safe_dump(content))
     again = run_here(*command)
-    assert f"roles as {file} has them" in again.stdout
+    assert f"roles as in {file}" in again.stdout
     assert "  ties: " not in again.stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([POCKET / "large_base"], "two models or more"),
+        ([POCKET / "large_base"], "at least two different models"),
         ([POCKET / "large_base", "/no/such/folder"], "no folder /no/such/folder"),
         ([POCKET / "large_base", POCKET / "small_base", "--base", "big"], "base 'big' is unknown"),
         ([POCKET / "large_base", POCKET / "small_base", "--zoo", "pocket"], "leave --zoo out"),

@@ -102,7 +102,7 @@ def test_a_missing_config_is_told(own):
 @pytest.mark.parametrize("text", ["{", "[]", ""])
 def test_a_damaged_config_is_told(own, text):
     (own / "config.json").write_text(text)
-    assert "is no JSON object" in refused(inspect, own)
+    assert "is not a JSON object" in refused(inspect, own)
 
 
 def test_missing_weights_are_told(own):

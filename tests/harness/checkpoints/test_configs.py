@@ -102,12 +102,12 @@ def test_a_type_that_nobody_knows_has_no_names() -> None:
 @pytest.mark.parametrize(
     ("config", "says"),
     [
-        ({"architectures": ["BertForMaskedLM"]}, "continues no text"),
+        ({"architectures": ["BertForMaskedLM"]}, "does not generate text"),
         ({"architectures": ["Phi3SmallForCausalLM"]}, "the installed vLLM, which had it up to 0.9"),
-        ({"architectures": ["GPTNeoForCausalLM"], "model_type": "gpt_neo"}, "is not in vLLM, nor"),
+        ({"architectures": ["GPTNeoForCausalLM"], "model_type": "gpt_neo"}, "neither in vLLM nor"),
         ({"architectures": ["SmolLM3ForCausalLM"], "model_type": "smollm3"}, ""),
         ({"architectures": ["OwnForCausalLM"], "model_type": "own", "auto_map": {"A": "b"}}, ""),
-        (GEMMA3, "sees pictures, and vLLM opens it with torchvision alone"),
+        (GEMMA3, "takes images, for which vLLM needs torchvision"),
         ({"architectures": ["GPT2LMHeadModel"]}, ""),
         ({"architectures": ["LlamaForCausalLM"]}, ""),
     ],

@@ -58,10 +58,10 @@ def test_what_the_kernels_cannot_take_is_left_to_torch(ops) -> None:
 def test_an_engine_runs_on_them(zoo_folders: Mapping[str, Path]) -> None:
     from melange.harness.checkpoints.info import inspect
     from melange.harness.engine_shapes import shape_of
-    from melange.harness.engines.session import Session
+    from melange.harness.engines.session import EngineSession
 
     folder = zoo_folders["small_base"]
-    session = Session(folder, shape_of([inspect(folder)], folder, "cpu"))
+    session = EngineSession(folder, shape_of([inspect(folder)], folder, "cpu"))
     from vllm import ir
 
     model = session._llm.apply_model(lambda model: [type(one).__name__ for one in model.modules()])

@@ -32,10 +32,12 @@ MIX = proxy(1.0)
 
 
 def open_session(folder: Path) -> Any:
-    from melange.harness.engines.session import Session
+    from melange.harness.engines.session import EngineSession
 
     info = inspect(folder)
-    return Session(folder, EngineShape(signature=folder.name, max_model_len=info.context_length))
+    return EngineSession(
+        folder, EngineShape(signature=folder.name, max_model_len=info.context_length)
+    )
 
 
 def num_group_threads() -> int:

@@ -196,9 +196,9 @@ def test_model_runner_v2_serves_what_the_loop_says(
 def answer_in_a_session(
     mix: LogitMix, members: list[Path], requests: list[Request], asked: Generation
 ) -> tuple[list[Score], Completion]:
-    from melange.harness.engines.session import Session
+    from melange.harness.engines.session import EngineSession
 
-    session = Session(members[0], EngineShape(signature="v2", max_model_len=CONTEXT))
+    session = EngineSession(members[0], EngineShape(signature="v2", max_model_len=CONTEXT))
     session.load(members[0], mix, members)
     scores, (said,) = session.score(requests), session.generate([asked])
     session.close()

@@ -77,9 +77,9 @@ def three(out: Path, config: PreTrainedConfig) -> list[Path]:
 
 
 def open_session(folder: Path) -> Any:
-    from melange.harness.engines.session import Session
+    from melange.harness.engines.session import EngineSession
 
-    return Session(folder, shape_of([inspect(folder)], folder, "cpu"))
+    return EngineSession(folder, shape_of([inspect(folder)], folder, "cpu"))
 
 
 def assert_serves(session: Any, expected: list[float], requests: list[Request]) -> None:

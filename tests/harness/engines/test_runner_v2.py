@@ -94,7 +94,7 @@ def test_every_task_of_the_pocket_zoo_is_answered_alike(
     pocket_rows: Path,
     tmp_path: Path,
 ) -> None:
-    from melange.harness.engines.session import Session
+    from melange.harness.engines.session import EngineSession
     from melange.harness.evaluators.lm_eval import LmEvalEvaluator
 
     members = [zoo_folders[role] for role in ROLES[kind]]
@@ -102,7 +102,7 @@ def test_every_task_of_the_pocket_zoo_is_answered_alike(
     folder = write_folder(tmp_path, members, COEFFICIENTS).path if fused else members[0]
     shape = shape_of([inspect(one) for one in members], folder, "cpu")
     v2.reopen(folder, shape)
-    v1 = Session(folder, shape)
+    v1 = EngineSession(folder, shape)
     both = BothRunners(v1, v2)
     sources = task_sources(TASKS.values(), pocket_rows)
     entries = {name: (task, sources[name]) for name, task in TASKS.items()}

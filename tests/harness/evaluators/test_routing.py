@@ -68,10 +68,10 @@ def test_only_mixtures_are_asked(zoo_folders: Mapping[str, Path]) -> None:
 
 @pytest.fixture(scope="module")
 def session(zoo_folders: Mapping[str, Path]) -> Iterator[Any]:
-    from melange.harness.engines.session import Session
+    from melange.harness.engines.session import EngineSession
 
     folder = zoo_folders["mixture_base"]
-    session = Session(folder, shape_of([inspect(folder)], folder, "cpu"))
+    session = EngineSession(folder, shape_of([inspect(folder)], folder, "cpu"))
     yield session
     session.close()
 
@@ -119,10 +119,10 @@ def test_choices_are_those_of_transformers_also_behind_a_cached_prefix(
 
 @pytest.mark.slow
 def test_a_dense_model_tells_no_choices(zoo_folders: Mapping[str, Path]) -> None:
-    from melange.harness.engines.session import Session
+    from melange.harness.engines.session import EngineSession
 
     folder = zoo_folders["small_base"]
-    session = Session(folder, shape_of([inspect(folder)], folder, "cpu"))
+    session = EngineSession(folder, shape_of([inspect(folder)], folder, "cpu"))
     with pytest.raises(HarnessError, match="no gate"):
         session.route([(1, 2, 3)])
     session.close()

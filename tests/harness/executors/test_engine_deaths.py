@@ -49,7 +49,7 @@ def test_silence_is_limited_by_the_weights_or_as_the_user_says(
     assert silence_limit(13 * 2**30) == 7.5
     for wrong in ("0", "-1", "nan", "inf", "5 min"):
         monkeypatch.setenv(VARIABLE, wrong)
-        with pytest.raises(HarnessError, match="is no number of seconds above 0; unset it"):
+        with pytest.raises(HarnessError, match="not a number of seconds above 0; correct or unset"):
             silence_limit(0)
 
 

@@ -26,11 +26,11 @@ def examine(
     folder: Path, tasks: Mapping[str, Task], rows: Path, limit: int
 ) -> dict[str, Sequence[Sample]]:
     """Samples by task, from the engine."""
-    from melange.harness.engines.session import Session
+    from melange.harness.engines.session import EngineSession
     from melange.harness.evaluators.lm_eval import LmEvalEvaluator
 
     shape = EngineShape(signature="bridge", max_model_len=inspect(folder).context_length)
-    session = Session(folder, shape)
+    session = EngineSession(folder, shape)
     sources = task_sources(tasks.values(), rows)
     entries = {name: (task, sources[name]) for name, task in tasks.items()}
     results = LmEvalEvaluator(entries, folder, limit=limit, seed=0).evaluate(session, list(tasks))

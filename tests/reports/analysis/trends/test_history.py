@@ -116,7 +116,7 @@ def test_a_run_that_stopped_half_way_says_how_much_is_missing(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("make", "words"),
-    [(lambda root: None, "no folder"), (lambda root: write_night(root, NIGHTS, 0), "a run itself")],
+    [(lambda root: None, "not a folder"), (lambda root: write_night(root, NIGHTS, 0), "a run;")],
 )
 def test_what_is_no_folder_of_runs_is_refused_in_one_line(
     make: Callable[[Path], Any], words: str, tmp_path: Path
