@@ -1,4 +1,4 @@
-"""A run's check of itself, seen from the runner: processes that check, and what follows from it."""
+"""The runner's side of the check against transformers: its processes, and disputes."""
 
 import multiprocessing
 import os
@@ -21,19 +21,19 @@ from melange.harness.runs.writer import RunFolder
 from melange.harness.verdicts import Check, Kind, Verdict, by_candidate
 
 LIMIT_SEC = 1800
-"""For one candidate; a model of transformers that takes longer is none that checks anything."""
+"""Time limit for one candidate."""
 CLOSE_SEC = 5
 KINDS: tuple[Kind, ...] = ("likelihood", "generation")
 
 
 class Checker:
-    """A process that checks, started again where it has died."""
+    """A process that checks; restarted if it has died."""
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
         self._process: BaseProcess | None = None
         self._idle = False
-        """It has answered, and waits for what is next."""
+        """Whether it waits for the next subject."""
 
     def start(self) -> None:
         context = multiprocessing.get_context("spawn")
@@ -67,7 +67,7 @@ class Checker:
         ]  # fmt: skip
 
     def close(self) -> None:
-        """Let it end; one that is at work is killed, also beside a thread that waits for it."""
+        """Let an idle process end, kill a busy one, even while a thread waits for it."""
         if self._process is not None:
             if self._idle:
                 self._connection.close()
@@ -79,7 +79,7 @@ class Checker:
 
 @dataclass(slots=True)
 class Checking:
-    """Whether what the engines said is what plain transformers says, example by example."""
+    """Checks engines' answers against plain transformers', example by example."""
 
     plan: Plan
     folder: RunFolder
@@ -87,15 +87,15 @@ class Checking:
     progress: Progress
     entries: TaskEntries
     number: int
-    """Examples of each kind of request, for each candidate; 0 leaves the check out."""
+    """Examples of each kind of request, for each candidate; 0: no check."""
     unchecked: Collection[str] = ()
-    """Candidates that were measured before, and not checked."""
+    """Candidates that were measured but not checked."""
     elapsed_sec: float = 0.0
     _checkers: list[Checker] = field(default_factory=list)
     _stopped: bool = False
 
     def begin(self, num_slots: int) -> None:
-        """Start the processes, which read the tasks while the engines work."""
+        """Start the processes, which read the tasks while engines work."""
         if not self.number or not (self.unchecked or self._tasks_pending):
             return
         entries = repeatable(self.entries)
@@ -109,8 +109,8 @@ class Checking:
             self._checkers[-1].start()
 
     def run(self, prepared: Sequence[Prepared], paths: Mapping[str, Path]) -> bool:
-        """Check what the candidates have answered since the last time; what disagrees loses its
-        place in the ranks. Whether there was anything to check."""
+        """Check what the candidates have answered since the last check, and record disputes.
+        Returns whether anything was checked."""
         if not self._checkers:
             return False
         start = time.perf_counter()
@@ -153,7 +153,7 @@ class Checking:
     def _subjects(
         self, prepared: Sequence[Prepared], paths: Mapping[str, Path]
     ) -> Iterator[Subject]:
-        """Mixes first: they take longest."""
+        """Mixes first, as they take longest."""
         completed, known = self.folder.completed(), by_candidate(self.folder.checks())
         ordered = sorted(prepared, key=lambda one: -one.candidate.recipe.num_models)
         for one in ordered:
@@ -171,7 +171,7 @@ class Checking:
                 )
 
     def _dispute(self) -> None:
-        """Each cell once, with its first example that disagrees."""
+        """Record a dispute for each cell, with its first example that disagrees."""
         completed = self.folder.completed()
         first: dict[tuple[str, str | None], Check] = {}
         for one in self.folder.checks():

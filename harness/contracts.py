@@ -227,5 +227,5 @@ class ConnectExecutor(Protocol):
         `log`: where workers' output goes.
 
         Raises:
-            HarnessError: the environment asks for something that cannot be.
+            HarnessError: an environment variable is invalid.
         """

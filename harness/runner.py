@@ -1,4 +1,4 @@
-"""Plan -> records, over an executor that it is handed."""
+"""Runs a plan: its pending cells become records, by an executor that is passed in."""
 
 import time
 from collections.abc import Collection, Sequence
@@ -46,11 +46,11 @@ class Runner:
     progress: Progress
     live_report: LiveReport
     connect: ConnectExecutor
-    """To where jobs run."""
+    """Connects to where jobs run."""
     num_checks: int = 0
-    """Examples of each kind of request that a candidate is checked on; 0 leaves the check out."""
+    """Examples of each kind of request that each candidate is checked on; 0: no check."""
     unchecked: Collection[str] = ()
-    """Candidates that are measured, and were not checked yet."""
+    """Candidates that were measured but not checked."""
     recorder: Recorder = field(init=False)
     lost: LostCauses = field(default_factory=LostCauses)
     checking: Checking = field(init=False)
@@ -67,12 +67,12 @@ class Runner:
         )  # fmt: skip
 
     def run(self) -> None:
-        """Measure every pending cell. A candidate that breaks costs its own cells only.
+        """Measure every pending cell. A candidate that breaks costs only its own cells.
 
         Raises:
-            HarnessError: the environment asks for something that cannot be.
+            HarnessError: an environment variable is invalid.
         """
-        # Before anything is built: what it asks of the environment may not be.
+        # Before anything is built, since it may fail.
         if any(cell.pending for cell in self.plan.cells):
             self._open = self.connect(self.folder.path / "engine.log", self.plan.device)
         self.recorder.refusals()
@@ -106,7 +106,7 @@ class Runner:
             try:
                 asked = self.plan.engines[candidate.name]
                 one = prepare(candidate, self.checkpoints, asked, self.engines.shape)
-            except Exception as error:  # this candidate's failure; the others go on
+            except Exception as error:  # one candidate's failure; the others go on
                 self._drop(candidate, f"building failed: {' '.join(str(error).split())}")
                 continue
             if one.shape.device == "cpu" and (lacks := lacks_for(one.shape.dtype)):
@@ -117,12 +117,12 @@ class Runner:
         return prepared
 
     def _drop(self, candidate: Candidate, reason: str) -> None:
-        """It comes to no engine."""
+        """Record that the candidate failed before it reached an engine."""
         self.recorder.fail(candidate, reason)
         self.progress.dropped(candidate.name, len(self.plan.pending(candidate.name)))
 
     def _reference_candidate(self, running: Sequence[Candidate]) -> list[Candidate]:
-        """The reference is timed in every round, also where its own cells are done."""
+        """The reference is timed in every round, even if its own cells are done."""
         timed = any(cell.task is None for one in running for cell in self.plan.pending(one.name))
         return [
             one
@@ -150,8 +150,7 @@ class Runner:
         self.timings.evaluate_sec += time.perf_counter() - start
 
     def _time_all(self, prepared: Sequence[Prepared]) -> None:
-        """The workers are new ones, without the tasks' requests, so that memory is the
-        candidate's."""
+        """In new workers, without the tasks' requests, so that their memory is the candidate's."""
         start = time.perf_counter()
         with closing(self._open(prepared, NO_TASKS)) as executor:
             rounds = SpeedRounds(

@@ -1,5 +1,5 @@
-"""A run that checks itself: some examples answered once more, by plain transformers.
+"""Checks a run: plain transformers answers some of its examples too.
 
-Nothing of the engines is used here: not their requests, their weights in memory, their arithmetic.
-What this and the run have in common is lm-eval, which makes the prompts of a task.
+Independent of the engines: of their requests, weights in memory and arithmetic. The check and the
+run share only lm-eval, which builds the tasks' prompts.
 """

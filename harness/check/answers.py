@@ -1,4 +1,4 @@
-"""What a run answered, as its samples keep it."""
+"""A run's answers, from its samples."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,8 +22,8 @@ class Kept(NamedTuple):
 
 
 def prompt_lengths(folder: Path, candidate: str, task: str) -> list[int]:
-    """Characters of each example's prompt; none where there are no samples of the kind that keeps
-    answers whole."""
+    """Characters of each example's prompt; empty if there are no samples, or they lack whole
+    answers."""
     path = samples_path(folder, candidate, task)
     if not path.is_file():
         return []
@@ -35,7 +35,7 @@ def prompt_lengths(folder: Path, candidate: str, task: str) -> list[int]:
 
 
 def kept_answers(folder: Path, candidate: str, task: str, examples: Sequence[int]) -> list[Kept]:
-    """Of these examples, by their place."""
+    """The answers of these examples."""
     table = read_samples(samples_path(folder, candidate, task), ("example", *Kept._fields))
     rows = table.take(pa.array(examples, pa.int64())).to_pylist()
     return [

@@ -1,4 +1,4 @@
-"""Averages and mixtures from their formulas, over whole models of transformers.
+"""Averages and mixtures by their formulas, over whole models of transformers.
 
 Shape letters: E experts, F the feed-forward block's width, D the model's width.
 """
@@ -25,17 +25,17 @@ def uniform(recipe: "Weights", subject: Subject, scratch: Path, device: str) -> 
 
 
 def exponential(recipe: "Weights", subject: Subject, scratch: Path, device: str) -> Made:
-    """decay^(n-1) of the first, (1 - decay) * decay^(n-i) of the i-th."""
+    """Weights: decay^(n-1) for the first, (1 - decay) * decay^(n-i) for the i-th."""
     decay, count = float(recipe.options["decay"]), len(recipe.inputs)
     later = [(1 - decay) * decay ** (count - i) for i in range(2, count + 1)]
     return _average(recipe, subject, device, [decay ** (count - 1), *later])
 
 
 def mixture(recipe: "Weights", subject: Subject, scratch: Path, device: str) -> Made:
-    """A Mixtral whose experts, and all that they share, are its inputs' own; the configuration
-    and the router are those of the folder that was built."""
+    """A Mixtral with the inputs' own experts and shared parts, and the config and router of the
+    folder that was built."""
     if subject.built is None:
-        raise UncheckableError("no folder was built for it, which alone has its router")
+        raise UncheckableError("no folder was built for it, and only that has its router")
     options = recipe.options
     experts = [subject.folder(one["role"]) for one in options["experts"]]
     of_base = options["shared"] == "base"
@@ -80,7 +80,7 @@ def mean(folders: Sequence[Path], weights: Sequence[float], device: str) -> Valu
 
 
 def _fill(model: Model, value_of: Callable[[str], Tensor | None], dtype: torch.dtype) -> None:
-    """Replace the parameters by values that are rounded to the type that the model computes in."""
+    """Replace the parameters by values rounded to the dtype that the model computes in."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if (value := value_of(name)) is not None:

@@ -1,7 +1,7 @@
-"""Greedy decoding that takes the run's answer for a draft.
+"""Greedy decoding with the run's answer as a draft.
 
-Each pass over a prompt tells the most likely token after every token of the draft at once, so that
-an answer that is right costs one pass, and the result is what decoding token by token gives.
+One pass over prompt and draft gives the most likely token after every token of the draft. So a
+correct answer costs one pass, with the same result as decoding token by token.
 """
 
 from collections import Counter
@@ -15,20 +15,20 @@ from torch import Tensor
 from melange.harness.check.reference import Reference, Row
 
 PAST = 16
-"""Tokens that are decoded past the place where the two answers part."""
+"""Tokens that are decoded after the two answers diverge."""
 USUAL_TOKENS = 256
-"""New tokens that lm-eval asks for where a task names no number."""
+"""New tokens by default, as in lm-eval, if a task sets no number."""
 PARTIAL = "\N{REPLACEMENT CHARACTER}"
-"""What a decoder makes of half a character."""
+"""How incomplete characters are decoded."""
 
 
 class Wanted(NamedTuple):
-    """What is asked for: a prompt, how to continue it, and what the run said."""
+    """A prompt, how to continue it, and the run's answer."""
 
     prompt: str
     draft: str
     max_tokens: int
-    """0: the task names no number."""
+    """0: the task sets no number."""
     stop: tuple[str, ...] = ()
     min_tokens: int = 0
     repetition_penalty: float = 1.0
@@ -37,20 +37,20 @@ class Wanted(NamedTuple):
 
 
 class Said(NamedTuple):
-    """What greedy decoding says."""
+    """The result of greedy decoding."""
 
     text: str
     sure: str
-    """The text before the first near-tie; all of it where there is none."""
+    """The text before the first near-tie; all of it if there is none."""
     num_tokens: int
     num_ties: int
     ended: bool
-    """Not cut short, some tokens past the place where it parts with the draft."""
+    """False if it was cut short some tokens after diverging from the draft."""
 
 
 @dataclass(slots=True, kw_only=True)
 class _Answer:
-    """One that is being decoded."""
+    """An answer that is being decoded."""
 
     wanted: Wanted
     prompt: tuple[int, ...]
@@ -64,8 +64,8 @@ class _Answer:
 
 
 def decode_greedily(reference: Reference, asked: Sequence[Wanted], *, tie: float) -> list[Said]:
-    """`tie`: logits that differ by no more are a near-tie (nats). In one, the draft's token is
-    taken, so that what follows it can be compared too."""
+    """`tie`: logits that differ by at most this are a near-tie (nats). In one, the draft's token
+    is taken, so that what follows can be compared too."""
     answers = [_start(reference, one) for one in asked]
     while active := [one for one in answers if not one.done]:
         drafts = [_draft(reference, one) for one in active]
@@ -89,12 +89,12 @@ def _start(reference: Reference, wanted: Wanted) -> _Answer:
 
 
 def _usual_tokens(limit: int | None) -> int:
-    """New tokens of a task that names no number: lm-eval's own, or half of a short context."""
+    """New tokens of a task that sets no number: lm-eval's default, or half of a short context."""
     return USUAL_TOKENS if limit is None or limit > USUAL_TOKENS else limit // 2
 
 
 def _draft(reference: Reference, one: _Answer) -> list[int]:
-    """Tokens of what the run said after what is decoded; none where the two have parted."""
+    """The rest of the run's answer, as tokens; empty if the two have diverged."""
     said, draft = text_of(reference, one).rstrip(PARTIAL), one.wanted.draft
     if not draft.startswith(said):
         one.past += 1
@@ -111,7 +111,7 @@ def _draft(reference: Reference, one: _Answer) -> list[int]:
 def _advance(
     reference: Reference, one: _Answer, draft: Sequence[int], logits_NV: Tensor, tie: float
 ) -> None:
-    """Take tokens as long as they are the draft's, and the one that is not."""
+    """Accept tokens while they match the draft, then the first one that does not."""
     for guess, logits_V in zip([*draft, None], logits_NV, strict=True):
         scores_V = _penalized(reference, one, logits_V.double())
         (first, second), (best, _) = (part.tolist() for part in scores_V.topk(2))
@@ -148,9 +148,9 @@ def _has_ended(reference: Reference, one: _Answer) -> bool:
 
 
 def text_of(reference: Reference, one: _Answer, num_tokens: int | None = None) -> str:
-    """Of the first tokens that were decoded, up to a stop string.
+    """Text of the first tokens that were decoded, up to a stop string.
 
-    Decoded behind the prompt: alone, some tokenizers drop the space that text begins with.
+    Decoded after the prompt's end: alone, some tokenizers drop a leading space.
     """
     out, before = one.out[:num_tokens], list(one.prompt[-8:])
     decode = reference.tokenizer.decode

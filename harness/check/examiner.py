@@ -1,4 +1,4 @@
-"""One candidate after the other, a few of its answers given once more."""
+"""Checks candidates: transformers answers a few of their examples, and the answers are compared."""
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ OLDER = "its answers were measured by a version that did not keep them whole"
 
 
 class Example(NamedTuple):
-    """One to be answered again."""
+    """An example to check."""
 
     task: str
     place: int
@@ -40,7 +40,7 @@ class Example(NamedTuple):
 
 
 class Examiner:
-    """Holds what the candidates of a run share: lm-eval's tasks."""
+    """Checks one candidate after the other; keeps lm-eval's tasks, which they share."""
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
@@ -51,7 +51,7 @@ class Examiner:
         self._questions.prepare()
 
     def check(self, subject: Subject) -> list[Check]:
-        """What was not checked before, of both kinds of requests."""
+        """Check what was not checked before, for both kinds of requests."""
         wanted = {kind: self._places(subject, kind) for kind in KINDS}
         lacking = [
             unchecked(subject, kind, UncheckableError(OLDER))
@@ -64,7 +64,7 @@ class Examiner:
         with tempfile.TemporaryDirectory(prefix="melange-check-") as scratch:
             try:
                 reference = reference_of(subject, Path(scratch), self._setting.device)
-            except Exception as error:  # whatever transformers or mergekit refuse it for
+            except Exception as error:  # whatever transformers or mergekit raise
                 return [unchecked(subject, kind, error) for kind, new in wanted.items() if new]
             return [
                 check
@@ -80,11 +80,11 @@ class Examiner:
     def _places(self, subject: Subject, kind: Kind) -> list[Place]:
         lengths = self._lengths(subject, kind)
         chosen = choose(lengths, self._setting.number, seed=self._seed(subject, kind))
-        settled = {
+        known = {
             (one.task, one.example) for one in subject.known if one.verdict is not Verdict.DISPUTED
         }
         places = dict.fromkeys([*chosen, *_disputed(subject, kind)])
-        return [place for place in places if place not in settled]
+        return [place for place in places if place not in known]
 
     def _lengths(self, subject: Subject, kind: Kind) -> dict[str, list[int]]:
         tasks = [name for name in subject.tasks if self._kind(name) == kind]
@@ -95,13 +95,13 @@ class Examiner:
         return "likelihood" if self._setting.tasks[task][0].likelihood else "generation"
 
     def _seed(self, subject: Subject, kind: Kind) -> str:
-        """Another one for each candidate: together they look at more examples."""
+        """Differs between candidates, so that together they cover more examples."""
         return f"{self._setting.seed}/{subject.candidate.name}/{kind}"
 
     def _checked(
         self, subject: Subject, reference: Reference, kind: Kind, places: Sequence[Place]
     ) -> list[Check]:
-        """These examples; where one is disputed, one of every other task as well."""
+        """Check these examples; if one is disputed, also one of every other task."""
         try:
             found = list(self._judged(subject, reference, kind, places))
             if any(one.verdict is Verdict.DISPUTED for one in found):
@@ -151,7 +151,7 @@ class Examiner:
 
 
 def _disputed(subject: Subject, kind: Kind) -> list[Place]:
-    """Examples that were disputed, of cells that have been measured again since."""
+    """Disputed examples of cells that have been measured again since."""
     return [
         (one.task, one.example)
         for one in subject.known

@@ -1,4 +1,4 @@
-"""Whether two answers are the same, as far as the engine's dtype lets them be."""
+"""Compares two answers, with a tolerance for the engine's dtype."""
 
 import math
 from collections.abc import Sequence
@@ -9,21 +9,21 @@ from melange.harness.check.reference import Scored
 from melange.harness.verdicts import Verdict
 
 SHOWN = 400
-"""Characters of an answer that a line keeps; of two long ones from shortly before they part."""
+"""Characters of an answer to store; of two long ones, from shortly before they diverge."""
 
 QUOTED = 60
 """Characters of it in a reason."""
 
 
 class Allowance(NamedTuple):
-    """How far apart two right implementations may be, in nats."""
+    """How far apart two correct implementations may be, in nats."""
 
     token: float
-    """Of one token's log-probability; errors of many are of either sign and grow as their root."""
+    """For one token's log-probability; for n tokens it grows with the root of n."""
     share: float
-    """Of a log-probability, on top: unlikely tokens have large logits, which are rounded more."""
+    """Plus this share of a log-probability: unlikely tokens have large logits, rounded more."""
     tie: float
-    """Two logits that are no further apart may change places."""
+    """Two logits at most this far apart may be in either order."""
 
 
 ALLOWANCES = {
@@ -50,7 +50,7 @@ def allowance(dtype: str, spread: float = 1.0) -> Allowance:
 def judge_logprobs(
     ours: Sequence[float], theirs: Sequence[Scored], allowed: Allowance
 ) -> Judgement:
-    """Of every choice of an example."""
+    """Compare the log-probabilities of an example's choices."""
     if len(ours) != len(theirs):
         reason = f"the run has {len(ours)} choices, transformers {len(theirs)}"
         return Judgement(
@@ -78,7 +78,7 @@ def _limit(theirs: Scored, allowed: Allowance) -> float:
 
 
 def _apart(mine: float, theirs: float) -> float:
-    """Infinite where one of them is no number."""
+    """Infinite if one of them is not finite."""
     if mine == theirs:
         return 0.0
     gap = abs(mine - theirs)
@@ -98,14 +98,14 @@ def judge_text(ours: str, said: Said) -> Judgement:
         return Judgement(Verdict.AGREED, _shown(ours), _shown(said.text))
     mine, theirs = _from_parting(ours, said.text + ("" if said.ended else "…"))
     if said.num_ties and ours.startswith(said.sure):
-        reason = "after two tokens that are as good as equally likely the answers part"
+        reason = "the answers diverge at two tokens that are almost equally likely"
         return Judgement(Verdict.NEAR_TIE, mine, theirs, reason=reason)
     reason = "it says {}, transformers {}".format(*_parting(ours, said.text))
     return Judgement(Verdict.DISPUTED, mine, theirs, reason=reason)
 
 
 def judge_prompt(ours: str, theirs: str) -> Judgement | None:
-    """A dispute where the run's prompt is not the one that the candidate's template makes."""
+    """A dispute if the run's prompt differs from the candidate's; else None."""
     if ours == theirs:
         return None
     reason = "another prompt: {}, should be {}".format(*_parting(ours, theirs))
@@ -113,7 +113,7 @@ def judge_prompt(ours: str, theirs: str) -> Judgement | None:
 
 
 def _parting(one: str, other: str) -> tuple[str, str]:
-    """Where two texts part, quoted."""
+    """Excerpts of two texts from where they diverge, quoted."""
     start = max(0, _common(one, other) - 20)
     lead = "…" if start else ""
     return (
@@ -123,7 +123,7 @@ def _parting(one: str, other: str) -> tuple[str, str]:
 
 
 def _common(one: str, other: str) -> int:
-    """Characters that they begin with alike."""
+    """Length of the common prefix."""
     pairs = zip(one, other, strict=False)
     return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 

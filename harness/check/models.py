@@ -1,4 +1,4 @@
-"""Models of transformers as a check needs them: whole, in float32 where that fits, and alone."""
+"""Loads and runs models of transformers for the check, in float32 if that fits."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,13 +17,13 @@ Model = Any
 
 BATCH_TOKENS = 4096
 BATCH_BYTES = 2**29
-"""Of a batch's logits: large vocabularies are what takes memory in one pass over a long prompt."""
+"""Limit of a batch's logits: with a large vocabulary they take most of the memory."""
 ROOM = 0.4
 """Share of the free memory that a model's weights in float32 may take."""
 
 
 class UncheckableError(Exception):
-    """Transformers cannot stand in for this candidate; the message says why."""
+    """Transformers cannot answer for this candidate; the message says why."""
 
 
 class Made(NamedTuple):
@@ -32,25 +32,25 @@ class Made(NamedTuple):
     model: Model
     folder: Path
     how: str
-    """It was made, in a few words."""
+    """How it was made, in a few words."""
 
 
 def load_model(folder: Path, *, device: str) -> Model:
     """The folder's model, in evaluation mode.
 
-    In float32, so that what the engine's dtype costs shows on one side only; as the files have it
-    where that would not fit.
+    In float32 if that fits, so that errors of the engine's dtype are on one side only; else in the
+    files' dtype.
 
     Raises:
         UncheckableError: its weights are random, or lack parameters.
     """
     if read_json(folder / "config.json").get("load_format") == "dummy":
-        raise UncheckableError("its weights are random ones of the engine's own")
+        raise UncheckableError("its weights are random, drawn by the engine")
     model, found = AutoModelForCausalLM.from_pretrained(
         folder, dtype=_dtype(folder, device), local_files_only=True, output_loading_info=True
     )
     if missing := sorted(found["missing_keys"]):
-        # Transformers would draw them at random, with a warning.
+        # Transformers would initialize them at random, with a warning.
         raise UncheckableError(f"transformers does not find {missing[0]} in its files")
     return model.to(device).eval()
 
@@ -63,7 +63,7 @@ def _dtype(folder: Path, device: str) -> torch.dtype | str:
 
 
 def computed_in(folder: Path) -> torch.dtype:
-    """As config.json says, which may be wider than what the files hold; else as they hold it."""
+    """config.json's dtype, which may be wider than the files'; else the files'."""
     config = read_json(folder / "config.json")
     for part in (config, config.get("text_config") or {}):
         named = part.get("dtype") or part.get("torch_dtype")
@@ -73,7 +73,7 @@ def computed_in(folder: Path) -> torch.dtype:
 
 
 def file_dtype(folder: Path) -> torch.dtype:
-    """Of the first floating-point tensor in the folder's files; float32 where there is none."""
+    """Dtype of the first floating-point tensor in the files; float32 if there is none."""
     from safetensors import safe_open
 
     for file in sorted(folder.glob("*.safetensors")):
@@ -86,7 +86,7 @@ def file_dtype(folder: Path) -> torch.dtype:
 
 
 NAMES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16, "F64": torch.float64}
-"""As safetensors files say it."""
+"""By the names in safetensors files."""
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -97,8 +97,8 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def end_tokens(folder: Path, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Where generation ends: as generation_config.json says, else config.json; and at the
-    tokenizer's own end."""
+    """Tokens that end generation: those of generation_config.json, else config.json, and the
+    tokenizer's."""
     config = read_json(folder / "config.json")
     named = _generation(folder).get("eos_token_id")
     if named is None:
@@ -108,7 +108,7 @@ def end_tokens(folder: Path, tokenizer: PreTrainedTokenizerBase) -> frozenset[in
 
 
 def context_length(model: Model) -> int | None:
-    """Tokens that the model was made for; None where its config names no limit."""
+    """The model's context length in tokens; None if its config sets no limit."""
     config = model.config.get_text_config()
     for key in ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"):
         if isinstance(value := getattr(config, key, None), int):
@@ -123,7 +123,7 @@ def last_logits(model: Model, sequences: Sequence[Tokens], keep: Sequence[int]) 
     for batch in _batches(model, sequences):
         rows = [sequences[i] for i in batch]
         width = max(map(len, rows))
-        # Padding on the right: what a causal model computes before it does not depend on it.
+        # Padding on the right does not affect what a causal model computes before it.
         ids = torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=model.device)
         mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
         logits = model(input_ids=ids, attention_mask=mask.to(model.device), use_cache=False).logits
@@ -134,7 +134,7 @@ def last_logits(model: Model, sequences: Sequence[Tokens], keep: Sequence[int]) 
 
 
 def _batches(model: Model, sequences: Sequence[Tokens]) -> Iterator[list[int]]:
-    """Places of sequences that are computed together, of like length."""
+    """Indices of sequences of similar length, to be computed together."""
     vocabulary = model.config.get_text_config().vocab_size
     most = max(1, min(BATCH_TOKENS, BATCH_BYTES // (4 * vocabulary)))
     batch: list[int] = []

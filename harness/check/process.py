@@ -1,4 +1,4 @@
-"""The process that checks: no engine was ever in it, so that no patch of vLLM's reaches it."""
+"""The process that checks. It never holds an engine, so vLLM's patches cannot affect it."""
 
 import faulthandler
 import os
@@ -15,9 +15,9 @@ from melange.harness.check.subject import Setting
 
 
 def main(connection: Connection, log: Path, setting: Setting) -> None:
-    """Check one subject after the other until there is none. What libraries print goes to `log`.
+    """Check subjects until the connection closes. What libraries print goes to `log`.
 
-    The tasks are read before the first subject comes: there is time, while engines work.
+    The tasks are read before the first subject arrives, while engines work.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which ends this
     _redirect_output(log)
@@ -27,7 +27,7 @@ def main(connection: Connection, log: Path, setting: Setting) -> None:
     if setting.cores:
         os.sched_setaffinity(0, setting.cores)
         os.environ["OMP_NUM_THREADS"] = str(len(setting.cores))
-    os.environ["HF_HUB_OFFLINE"] = "1"  # what is not here was not run either
+    os.environ["HF_HUB_OFFLINE"] = "1"  # what is not available locally was not run either
     from melange.harness.check.examiner import KINDS, Examiner, unchecked
 
     examiner = Examiner(setting)
@@ -35,7 +35,7 @@ def main(connection: Connection, log: Path, setting: Setting) -> None:
     while (subject := _next(connection)) is not None:
         try:
             connection.send(examiner.check(subject))
-        except Exception as error:  # a mistake of the check's own; the others go on
+        except Exception as error:  # a bug of the check; the others go on
             traceback.print_exc()
             connection.send([unchecked(subject, kind, error) for kind in KINDS])
 

@@ -1,7 +1,7 @@
-"""A candidate from its recipe, the plain way: each recipe to a folder or a model, alone.
+"""Builds candidates from their recipes independently of the harness.
 
-Averages from their formula over whole models, merges by mergekit into a folder, adapters by peft
-beside the weights. What has no formula here is read from the folder that was built for it.
+Averages by their formula over whole models, merges by mergekit, adapters by peft beside the
+weights. Anything else is read from the folder that was built for it.
 """
 
 import dataclasses
@@ -36,11 +36,11 @@ COMPANIONS = ("tokenizer*", "special_tokens_map.json", "generation_config.json",
 def reference_of(subject: Subject, scratch: Path, device: str) -> Reference:
     """
     Raises:
-        UncheckableError: transformers cannot run it, or nothing here says how it is made.
+        UncheckableError: transformers cannot run it, or nothing here can build it.
     """
     recipe = subject.candidate.recipe
     if recipe.kind not in KINDS:
-        raise UncheckableError(f"nothing here makes a {recipe.kind} another way")
+        raise UncheckableError(f"there is no independent way to build a {recipe.kind}")
     found = KINDS[recipe.kind](recipe, subject, scratch, device)
     return dataclasses.replace(found, context_length=subject.max_model_len or found.context_length)
 
@@ -85,7 +85,7 @@ def _made(recipe: "Weights", subject: Subject, scratch: Path, device: str) -> Ma
     if recipe.method in MAKERS:
         return MAKERS[recipe.method](recipe, subject, scratch, device)
     if subject.built is None:
-        raise UncheckableError(f"there is no other way to make what {recipe.method} makes")
+        raise UncheckableError(f"there is no independent way to build what {recipe.method} builds")
     return Made(load_model(subject.built, device=device), subject.built, "the folder built for it")
 
 
@@ -95,7 +95,7 @@ def _checkpoint(recipe: "Weights", subject: Subject, scratch: Path, device: str)
 
 
 def _merged(recipe: "Weights", subject: Subject, scratch: Path, device: str) -> Made:
-    """mergekit's own output. In float32 with the result in the base's type, unless it says so."""
+    """mergekit's own output: merged in float32, in the base's dtype, unless the recipe sets one."""
     from mergekit.config import MergeConfiguration
     from mergekit.merge import MergeOptions, run_merge
 
@@ -119,7 +119,7 @@ def _merged(recipe: "Weights", subject: Subject, scratch: Path, device: str) -> 
 
 
 def _over_folders(part: Any, subject: Subject) -> Any:
-    """The recipe with the folder of each role; as a mapping, since `@` names a revision."""
+    """The recipe with each role's folder; as a mapping, since in a string `@` marks a revision."""
     if isinstance(part, list):
         return [_over_folders(one, subject) for one in part]
     if not isinstance(part, dict):
@@ -147,7 +147,7 @@ def _with_adapter(recipe: "Weights", subject: Subject, scratch: Path, device: st
 
 
 def _adapted(base: Path, adapter: Path, device: str) -> Model:
-    """The updates are not added to the weights, but computed beside them."""
+    """The low-rank updates are computed beside the weights, not merged into them."""
     from peft import PeftModel
 
     return PeftModel.from_pretrained(load_model(base, device=device), str(adapter)).eval()
@@ -159,7 +159,7 @@ def _small_model(folder: Path, device: str) -> Model:
 
 
 def cached_model(folder: Path, device: str) -> Model:
-    """Of small checkpoints a few stay: a mix's members are those of the next one."""
+    """Caches small checkpoints, as the next mix often has the same members."""
     small = sum(file.stat().st_size for file in folder.glob("*.safetensors")) < SMALL_BYTES
     return _small_model(folder, device) if small else load_model(folder, device=device)
 
@@ -180,4 +180,4 @@ KINDS: Mapping[str, Callable[[Any, Subject, Path, str], Reference]] = {
     "weights": _alone,
     "logit_mix": _mix,
 }
-"""By the recipe's kind: independent of what the recipe itself does."""
+"""By the recipe's kind."""

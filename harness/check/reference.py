@@ -20,25 +20,25 @@ Combine = Literal["logits", "probabilities"]
 
 
 class Voice(NamedTuple):
-    """A model that has a say in every token."""
+    """A model of the mix."""
 
     model: Model
     coefficient: float = 1.0
     own_prompt: PreTrainedTokenizerBase | None = None
-    """It sees the prompt as a user's message in this tokenizer's template."""
+    """If set, it sees the prompt as a user's message in this tokenizer's chat template."""
 
 
 class Row(NamedTuple):
-    """Tokens after a prompt, of which all that come next are asked for."""
+    """A prompt and tokens after it; logits are wanted after the prompt and after each token."""
 
     prompt: tuple[int, ...]
     text: str
-    """The prompt's, for voices that see it in a form of their own."""
+    """The prompt's text, for voices with their own template."""
     given: tuple[int, ...] = ()
 
 
 class Scored(NamedTuple):
-    """Sum of the continuation's log-probabilities (nats), over so many tokens."""
+    """Sum of the continuation's log-probabilities (nats), and its number of tokens."""
 
     logprob: float
     num_tokens: int
@@ -79,7 +79,7 @@ class Reference:
         return [found[row] for row in rows]
 
     def encode(self, text: str) -> list[int]:
-        """With the tokenizer's special tokens, but no second one where the text has its first."""
+        """With special tokens, but without a second BOS if the text begins with one."""
         bos = self.tokenizer.bos_token
         more: dict[str, Any] = {"add_special_tokens": False} if bos and text.startswith(bos) else {}
         return list(self.tokenizer.encode(text, **more))
@@ -101,14 +101,14 @@ class Reference:
         return self._cut([first], "", given)
 
     def _cut(self, prompt: Tokens, text: str, given: Tokens) -> Row:
-        """The last tokens that the model has room for, and one that the engine adds."""
+        """Keep the last tokens that fit, with room for one that the engine adds."""
         too_many = len(prompt) + len(given) - self.room
         kept = prompt[min(too_many, len(prompt) - 1) :] if too_many > 0 else prompt
         return Row(tuple(kept), text, tuple(given))
 
     @property
     def spread(self) -> float:
-        """How much larger the errors of a sum of logits are than those of one model's."""
+        """Factor of the errors of a sum of logits over those of a single model's."""
         if self.combine == "probabilities":
             return 1.0
         return max(1.0, math.sqrt(sum(voice.coefficient**2 for voice in self.voices)))
@@ -119,7 +119,7 @@ class Reference:
 
 
 def combined(parts: Sequence[Tensor], weights: Sequence[float], combine: Combine) -> Tensor:
-    """Of several models' logits; a token that one of them lacks has no probability.
+    """Combine several models' logits; a token that one of them lacks gets probability 0.
 
     logits: sum of weight * logits. probabilities: log of the weighted mean of distributions.
     """

@@ -1,17 +1,17 @@
-"""Which examples of a candidate are answered once more."""
+"""Chooses the examples of a candidate to check."""
 
 import random
 from collections.abc import Collection, Mapping, Sequence
 
 Place = tuple[str, int]
-"""A task, and an example of it."""
+"""A task, and the index of an example."""
 
 
 def choose(lengths: Mapping[str, Sequence[int]], number: int, *, seed: str) -> list[Place]:
     """`number` examples of these tasks, given the length of each one's prompt.
 
-    The longest and the shortest are where contexts are cut and where a prompt is little more than
-    its first token. The others are drawn, from as many tasks as there are.
+    The longest prompt, where contexts are cut; the shortest, which is little more than its first
+    token; the others at random, spread over the tasks.
     """
     places = [(task, at) for task, sizes in lengths.items() for at in range(len(sizes))]
     if not places:
@@ -30,7 +30,7 @@ def one_each(lengths: Mapping[str, Sequence[int]], *, seed: str) -> list[Place]:
 def _drawn(
     lengths: Mapping[str, Sequence[int]], number: int, taken: Collection[Place], seed: str
 ) -> list[Place]:
-    """Task after task, those first of which none is taken."""
+    """One of each task in turn, tasks without a taken example first."""
     rng = random.Random(seed)
     decks = {}
     for task, sizes in lengths.items():

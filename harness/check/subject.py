@@ -1,4 +1,4 @@
-"""What is checked, and against what. Plain data: it crosses processes."""
+"""What is checked, and against what. Plain data that crosses processes."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,21 +9,21 @@ from melange.harness.verdicts import Check
 
 
 class Subject(NamedTuple):
-    """A candidate as its recipe says it, and the run's answers to look at."""
+    """A candidate, and where the run's answers and its checkpoints are."""
 
     candidate: Candidate
     paths: Mapping[str, Path]
     """Folders of the zoo's roles."""
     built: Path | None
-    """The folder that was built for it, where no formula says what it must hold."""
+    """The folder that was built for it, used if there is no formula for its weights."""
     dtype: str
-    """What the engine computes in."""
+    """The engine's dtype."""
     tasks: Sequence[str]
     """Those that it has completed."""
     max_model_len: int | None = None
-    """The context that was asked for; None: the model's own."""
+    """The context length asked for; None: the model's own."""
     known: Sequence[Check] = ()
-    """What was checked before and still holds."""
+    """Earlier checks that are still current."""
 
     def folder(self, role: str) -> Path:
         return Path(role) if Path(role).is_absolute() else Path(self.paths[role])
@@ -42,4 +42,4 @@ class Setting(NamedTuple):
     """Examples of each kind of request."""
     device: str
     cores: tuple[int, ...] = ()
-    """Where the process may run; everywhere if empty."""
+    """Cores that the process may use; all if empty."""

@@ -1,4 +1,4 @@
-"""What vLLM 0.32 computes otherwise than it should, put right before an engine starts."""
+"""Corrects what vLLM 0.32 computes wrongly, before an engine starts."""
 
 from functools import cache
 from pathlib import Path
@@ -16,8 +16,8 @@ def correct(checkpoint: Path, device: str) -> None:
 
 @cache
 def _approximate_gelu() -> None:
-    """BLOOM's GELU is the approximation by tanh. With vLLM's, the exact one, log-probabilities were
-    off by 3e-3 nats after two layers."""
+    """BLOOM uses the tanh approximation of GELU. With vLLM's exact GELU, log-probabilities were off
+    by 3e-3 nats after two layers."""
     from vllm.model_executor.layers.activation import get_act_fn
     from vllm.model_executor.models import bloom
 
@@ -26,8 +26,8 @@ def _approximate_gelu() -> None:
 
 @cache
 def _spare_generators() -> None:
-    """A prompt's token that is sampled before the prompt is complete is thrown away, and the seed's
-    generator put back by its offset, which a CPU's has not. So such rows sample without theirs."""
+    """vLLM discards a token sampled before its prompt is complete, and rewinds the seeded generator
+    by its offset, which a CPU generator lacks. So such rows sample without their generator."""
     from vllm.v1.worker.gpu_model_runner import GPUModelRunner
 
     sample, sync = GPUModelRunner._sample, GPUModelRunner._bookkeeping_sync

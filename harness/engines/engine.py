@@ -1,4 +1,4 @@
-"""vLLM's engine in this process, and whose weights are in it."""
+"""vLLM's engine in this process, and the checkpoint that it serves."""
 
 import gc
 import logging
@@ -14,17 +14,17 @@ LOG = logging.getLogger(__name__)
 
 
 def shut_down(llm: Any) -> None:
-    """Not left to the collector: an engine ends the process's distributed groups with itself.
+    """Shut the engine down explicitly, since that also ends the process's distributed groups.
 
-    vLLM collects garbage twice as it ends, each time half a second over all that is imported;
-    whoever calls this collects it once.
+    vLLM collects garbage twice meanwhile, each time half a second over all imported modules, so
+    that is suppressed; the caller collects once.
     """
     with mock.patch.object(gc, "collect"):
         llm.llm_engine.engine_core.shutdown()
 
 
 class Engine:
-    """Takes other weights in place where vLLM can load all of them so, else starts anew."""
+    """Reloads weights in place if vLLM can load all of them that way, else restarts the engine."""
 
     def __init__(self, start: Callable[[Path], Any], checkpoint: Path) -> None:
         self._start = start
@@ -35,7 +35,7 @@ class Engine:
 
     @property
     def reloads(self) -> bool:
-        """False once a reload has left something out: so would the next one of the same shapes."""
+        """False once a reload was incomplete, as others of the same shapes would be too."""
         return self._reloads
 
     def serve(self, checkpoint: Path) -> None:
@@ -52,10 +52,10 @@ class Engine:
         shut_down(self.llm)
         self.llm = None
         gc.collect()
-        gc.freeze()  # what is imported is left
+        gc.freeze()  # only imported modules are left
 
     def _reload(self, weights: Path | NamedTensors) -> list[str] | None:
-        """None if the engine has taken them whole, else what it is known to have left out."""
+        """None if the engine has loaded all of them, else the tensors known to be missing."""
         whole, self._whole, self._loaded = self._whole, False, None
         if not (whole and self._reloads):
             return []
@@ -66,7 +66,7 @@ class Engine:
     def _replace(self, checkpoint: Path, left_out: list[str]) -> None:
         self.close()
         self._renew(checkpoint)
-        # A weight that is NaN in the checkpoint itself looks as if it had been left out.
+        # A weight that is NaN in the checkpoint itself looks like a missing one.
         own = {name for names in self.llm.apply_model(spoilt) for name in names}
         if missed := [name for name in left_out if name not in own]:
             self._reloads = False

@@ -1,16 +1,16 @@
-"""What the engine fails at, or computes wrongly without a word. No torch: plans ask.
+"""What vLLM fails at, or computes wrongly in silence. Without torch, since plans ask.
 
-Each limit was seen with vLLM 0.32 and held against transformers.
+Each limit was observed with vLLM 0.32, against transformers.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 CPU_HEAD_SIZES = (32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
-"""That its attention is compiled for, 48 beside those of `CPUAttentionBackend`; vLLM finds out at
-the first step."""
+"""Head sizes that its attention is compiled for: 48 and those of `CPUAttentionBackend`. With others
+vLLM fails at the first step."""
 CPU_KV_CACHE_DTYPES = ("auto", "fp8", "fp8_e4m3", "fp8_e5m2")
-"""`CPUAttentionBackend.supported_kv_cache_dtypes`; vLLM takes any name, and garbage comes out."""
+"""`CPUAttentionBackend.supported_kv_cache_dtypes`; vLLM accepts any name, and computes garbage."""
 CPU_LACKS = {
     "FalconMambaForCausalLM": "Mamba's scan",
     "JambaForCausalLM": "Mamba's scan",
@@ -60,7 +60,7 @@ def unserved(
     kv_cache_dtype: str = "auto",
     max_model_len: int | None = None,
 ) -> str:
-    """Why a model of this config.json is not served as it should be; empty where it is.
+    """Why a model with this config.json is not served correctly; empty if it is.
 
     `config` has the language model's keys under their common names. `dtype` is what the engine
     computes in, `max_model_len` the context in tokens; the model's own if there is none.
@@ -72,8 +72,8 @@ def unserved(
 
 
 def _dynamic_rope(asked: Asked) -> str:
-    """vLLM turns all positions by one base, transformers by one for each length; and behind its
-    table of positions vLLM reads what is there."""
+    """vLLM uses one rotary base for all lengths, transformers one per length; past the end of its
+    table of positions vLLM reads arbitrary memory."""
     if asked.rope_type != "dynamic" or "alpha" in asked.rope:
         return ""
     trained = asked.rope.get("original_max_position_embeddings") or asked.positions
@@ -87,7 +87,7 @@ def _dynamic_rope(asked: Asked) -> str:
 
 
 def _long_rope(asked: Asked) -> str:
-    """vLLM takes the long factors for every prompt of an engine with a long context."""
+    """vLLM uses the long factors for every prompt if the engine has a long context."""
     if asked.rope_type not in ("longrope", "su"):
         return ""
     trained = asked.rope.get("original_max_position_embeddings") or asked.config.get(
@@ -147,7 +147,7 @@ def _head_size(asked: Asked) -> str:
 
 
 def head_size(config: Mapping[str, Any]) -> int | None:
-    """Of attention; None for a model without."""
+    """The attention's head size; None for a model without attention."""
     if config.get("head_dim"):
         return int(config["head_dim"])
     width, heads = config.get("hidden_size"), config.get("num_attention_heads")
@@ -162,7 +162,7 @@ def _kernels(asked: Asked) -> str:
 
 
 def _needs_bfloat16(asked: Asked) -> str:
-    """Kernels that a CPU has in bfloat16 alone."""
+    """Kernels that exist on a CPU only in bfloat16."""
     linear = "linear_attention" in (asked.config.get("layer_types") or ())
     linear |= asked.architecture == "Qwen3NextForCausalLM"
     kind = "latent attention" if asked.config.get(LATENT) else "linear attention" if linear else ""

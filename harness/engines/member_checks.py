@@ -1,4 +1,4 @@
-"""Which small models the logits processor cannot run beside the base. No torch: plans ask."""
+"""Which small models the logits processor cannot run beside the base. Without torch: plans ask."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,11 +19,11 @@ STATES = (
     "linear_num_key_heads",  # Qwen3-Next
     "linear_attn_config",  # Kimi Linear
 )
-"""Sizes of what a recurrent layer remembers instead of keys and values."""
+"""Keys for the state of recurrent layers, which have no keys and values."""
 
 
 def unfit_member(mix: "LogitMix", folders: Mapping[str, Path | None]) -> str:
-    """Why a member of the mix cannot run beside the base; empty where all can, or nobody knows.
+    """Why a member of the mix cannot run beside the base; empty if all can, as far as is known.
 
     The base is vLLM's own; a fused mix has members that tests hold to transformers.
     """

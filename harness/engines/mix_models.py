@@ -1,6 +1,6 @@
-"""The models of a mix beside the base, and their logits combined with the base's.
+"""A mix's members other than the base, whose logits are combined with the base's.
 
-What the logits processors for vLLM's two runners share. Shape letters: R rows, V vocabulary,
+Shared by the logits processors for vLLM's two runners. Shape letters: R rows, V vocabulary,
 M members, the base among them.
 """
 
@@ -22,7 +22,7 @@ from melange.harness.engines.small_model import Row, SmallModel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mix:
-    """What a request is mixed from. `coefficients` start with the base's.
+    """A request's mix. `coefficients` start with the base's.
 
     Raises:
         ValueError: the fields do not fit each other.
@@ -31,9 +31,9 @@ class Mix:
     combine: str
     coefficients: list[float]
     folders: list[str]
-    """Of the members beside the base."""
+    """Of the members other than the base."""
     prompts: list[list[int] | None]
-    """Token ids that each of these sees before the output; None for the base's."""
+    """Token ids of each such member's prompt; None: the base's prompt."""
 
     def __post_init__(self) -> None:
         if self.combine not in COMBINE:
@@ -46,7 +46,7 @@ class Mix:
             )
 
     def members(self) -> list[tuple[str, int]]:
-        """Each member beside the base: its folder, and its place among them."""
+        """Folder and index of each member other than the base."""
         return [(folder, member) for member, folder in enumerate(self.folders)]
 
 
@@ -128,7 +128,7 @@ class MixModels:
         ]
         coefficients_MR = base_RV.new_tensor([one.mix.coefficients for one in requests]).T
         combined_RV = COMBINE[mix.combine]([base_RV, *members_RV], list(coefficients_MR[..., None]))
-        # What a grammar or a banned word has ruled out stays so, whatever the members say.
+        # What a grammar or a banned word has ruled out stays ruled out.
         return combined_RV.masked_fill(base_RV == float("-inf"), float("-inf"))
 
     def _model(self, folder: str, member: int) -> SmallModel:
@@ -141,7 +141,7 @@ class MixModels:
         return self._models[folder, member]
 
     def _drop_unused(self, requests: Iterable[MixedRequest]) -> None:
-        """Members of earlier candidates would count as this candidate's memory."""
+        """Drop members of earlier candidates, which would count as this candidate's memory."""
         used = {pair for one in requests for pair in one.mix.members()}
         if used and not used >= self._models.keys():
             self._models = {key: model for key, model in self._models.items() if key in used}

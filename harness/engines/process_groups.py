@@ -1,4 +1,4 @@
-"""Groups of processes, which an engine of one process does not need."""
+"""Releases distributed process groups, which an engine of one process does not need."""
 
 
 def release_process_groups() -> None:
@@ -14,7 +14,7 @@ def release_process_groups() -> None:
     for reference in parallel_state._groups.values():
         group = reference()
         if group is not None:
-            group.destroy()  # a second time, when the engine ends, does nothing
+            group.destroy()  # destroying it again when the engine ends does nothing
     torch.distributed.destroy_process_group()
 
 

@@ -1,4 +1,4 @@
-"""Other weights for a running engine, in place."""
+"""Reloads a running engine's weights in place."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -35,7 +35,7 @@ def reload_weights(llm: Any, weights: Path | NamedTensors) -> list[str]:
 
 
 def repack(model: nn.Module) -> None:
-    """Do for a CPU what vLLM 0.32 leaves out when it reloads: without it, scores are wrong.
+    """Repack weights, which vLLM 0.32 omits when it reloads on a CPU: scores would be wrong.
 
     CPU kernels multiply with packed copies of the weights. A reload does not pack the copies of
     a head that is tied to the embedding, and of a mixture's experts.

@@ -1,4 +1,4 @@
-"""Requests that a small model decodes together, and the keys and values they have left.
+"""Requests that a small model decodes together, with their keys and values.
 
 The cache is transformers' own, filled as its `generate` fills it: rows end together and are padded
 on the left, so that a row's last token is in its batch's last column, whatever kind of attention a
@@ -23,15 +23,15 @@ MAX_WASTE = 1.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Rows that were computed together, and what the model says comes next."""
+    """Rows that were computed together, with the logits of their next tokens."""
 
     slots: list[int | None]
-    """Of each row's request; None once it has left. Its row stays, and another may take it."""
+    """Of each row's request; None once it has left, when another request may take the row."""
     num_tokens: Sequence[int]
     length: int
     """Of the cache, in columns."""
     cache: DynamicCache | None
-    """None where rows are computed from their first token at every step."""
+    """None if rows are computed from their first token at every step."""
     logits_RV: Tensor
 
 

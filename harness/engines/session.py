@@ -116,7 +116,7 @@ class EngineSession:
         Raises:
             HarnessError: the engine does not tell what each token chose.
         """
-        # The cache would spare the beginning of a text, which then passes no router.
+        # Cached tokens would not pass the routers.
         params = self._params(ONE_TOKEN, detokenize=False, skip_reading_prefix_cache=True)
         return [
             routed(self._llm, len(text), partial(self._run, [Prefix(text)], [params]))
@@ -128,7 +128,7 @@ class EngineSession:
         self._engine.close()
 
     def leave(self) -> None:
-        """Instead of `close`, where the process ends: only what would outlive it is removed."""
+        """Instead of `close` when the process ends: removes only what would outlive it."""
         forget_process_groups()
 
     def _check_finite(self, name: str) -> None:
@@ -140,7 +140,7 @@ class EngineSession:
             raise HarnessError(f"{name}: {what} are not finite; the weights hold NaN or inf")
 
     def _check_known(self, prompts: Sequence[Prefix]) -> None:
-        """vLLM asks the tokenizer, and answers what lies beyond the embedding with garbage."""
+        """vLLM checks ids against the tokenizer, and computes garbage past the embedding."""
         known = self.vocabulary
         for prompt in prompts:
             highest = max(max(prompt.context, default=0), max(prompt.given, default=0))
@@ -151,7 +151,7 @@ class EngineSession:
                 )
 
     def _planned(self, requests: Sequence[Request]) -> ScoringPlan:
-        """The plan of the batch before, where it holds the very same requests."""
+        """The previous batch's plan, if the requests are the same."""
         plan, one_pass = self._plan, self._mixing is None
         same = plan is not None and plan.one_pass == one_pass and len(plan.batch) == len(requests)
         if plan is None or not (same and all(map(operator.is_, plan.batch, requests))):

@@ -1,8 +1,9 @@
 """A model that runs beside the engine, one row of logits per request and step.
 
-transformers runs it: the model is called as a whole, with transformers' cache, so that what it does
-to its attention and to its logits is done. Shape letters: R rows, P tokens to compute, L tokens so
-far, V vocabulary.
+transformers runs it: the whole model is called, with transformers' cache, so that nothing that it
+does to its attention and its logits is lost.
+
+Shape letters: R rows, P tokens to compute, L tokens so far, V vocabulary.
 """
 
 import inspect
@@ -31,11 +32,11 @@ class Row(NamedTuple):
 
 
 NOBODY = Row(-1, (0,))
-"""Stands where a request has left its batch: a token that nobody reads."""
+"""Fills the row of a request that has left its batch."""
 
 
 class SmallModel:
-    """A causal language model of transformers that remembers the request in each slot."""
+    """A causal language model of transformers that keeps the state of each slot's request."""
 
     def __init__(self, checkpoint: Path, *, dtype: torch.dtype, device: torch.device) -> None:
         config = AutoConfig.from_pretrained(checkpoint)
@@ -156,7 +157,7 @@ def _pad(token_ids: Sequence[int], width: int) -> list[int]:
 
 
 def _attention(config: Any) -> dict[str, str]:
-    """transformers prefers an attention that leaves soft caps out, and says nothing."""
+    """transformers' default attention ignores soft caps in silence."""
     capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
     return {"attn_implementation": "eager"} if capped else {}
 

@@ -1,10 +1,9 @@
-"""What a reload left as it was.
+"""Finds what a reload has left unchanged.
 
-vLLM reloads layer by layer: it lays a layer's tensors aside, takes the new values from the loaders
-of its parameters, and copies them into place. A model that writes into a parameter past its loader
-(GPT-OSS does, for sinks and experts) writes into something that is thrown away; the old values are
-put back, and vLLM logs that at most. So what a reload has to write is spoilt before, and looked at
-after it.
+vLLM reloads layer by layer: it sets a layer's tensors aside, collects the new values through the
+parameters' loaders, and copies them into place. If a model bypasses a parameter's loader (GPT-OSS
+does, for sinks and experts), its values are thrown away and the old ones stay; vLLM at most logs
+that. So all that a reload has to write is spoilt before it, and checked after it.
 """
 
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ PACKED = "cpu_linear"
 def filled_memory() -> Iterator[None]:
     """New tensors hold NaN (integers their maximum), as the spoilt ones do, until written.
 
-    A layer of which vLLM loads a part is made anew in full; the rest would be arbitrary memory.
+    If vLLM loads only part of a layer, it allocates all of it; the rest would be arbitrary memory.
     """
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -34,9 +33,9 @@ def filled_memory() -> Iterator[None]:
 
 @torch.no_grad()
 def spoil(model: nn.Module) -> None:
-    """Make every parameter, and every packed copy, one that no checkpoint holds.
+    """Fill every parameter and packed copy with values that no checkpoint has.
 
-    Buffers stay: most are made from the config and come from no checkpoint.
+    Not buffers: most are computed from the config and are in no checkpoint.
     """
     for parameter in model.parameters():
         if _is_number(parameter):
@@ -74,7 +73,9 @@ def _is_marked(tensor: Tensor) -> bool:
     """Whether numbers hold a NaN; whether integers, which may be anything, are all marked."""
     if not tensor.is_floating_point():
         return bool((tensor == _mark(tensor)).all())
-    if tensor.element_size() == 1:  # torch computes with no 8-bit floats; this finds a whole one
+    if (
+        tensor.element_size() == 1
+    ):  # torch cannot compute with 8-bit floats; this finds fully marked ones
         whole = torch.full_like(tensor, _mark(tensor))
         return torch.equal(tensor.view(torch.uint8), whole.view(torch.uint8))
     return bool(tensor.sum(dtype=torch.float32).isnan()) and bool(tensor.isnan().any())

@@ -1,4 +1,4 @@
-"""How vLLM's engine is started in this process."""
+"""Starts vLLM's engine in this process."""
 
 import gc
 from pathlib import Path
@@ -8,8 +8,8 @@ from melange.harness.engines.process_groups import forget_process_groups, releas
 from melange.harness.records import EngineShape
 
 GARBAGE_THRESHOLD = 100_000
-"""New objects after which the collector looks. What an engine drops it frees at once; few of the
-objects are in circles, which only the collector finds."""
+"""New objects after which garbage is collected. Most of an engine's objects are freed at once; few
+are in reference cycles, which only the collector finds."""
 
 
 def start(checkpoint: Path, shape: EngineShape) -> Any:
@@ -22,11 +22,11 @@ def start(checkpoint: Path, shape: EngineShape) -> Any:
     correct(checkpoint, shape.device)
     options = _options(shape)
     forget_process_groups()
-    gc.freeze()  # vLLM collects garbage while it starts: what is imported need not be looked at
-    # A batch keeps tens of thousands of objects alive; every 700 new ones is too often to look.
+    gc.freeze()  # excludes imported modules from the collections of vLLM's start
+    # A batch has tens of thousands of live objects: the default threshold of 700 is too low.
     gc.set_threshold(GARBAGE_THRESHOLD)
     llm = LLM(str(checkpoint), **options)
-    # Requests keep their timings. Prometheus counters, which nobody reads, are a tenth of the time.
+    # Requests keep their timings without Prometheus counters, which take a tenth of the time.
     llm.llm_engine.logger_manager = None
     if shape.device == "cpu":
         release_process_groups()
@@ -47,7 +47,7 @@ def _options(shape: EngineShape) -> dict[str, Any]:
         "max_model_len": shape.max_model_len,
         "max_num_seqs": shape.max_num_seqs,
         **(_reward_options() if shape.runner == "pooling" else _language_options()),
-        # The processor reads the tokens sampled so far, which async scheduling has not yet.
+        # The processor reads the tokens sampled so far, which async scheduling lacks.
         "async_scheduling": False,
         "disable_log_stats": False,
         "enable_prefix_caching": True,
@@ -60,7 +60,7 @@ def _language_options() -> dict[str, Any]:
     from melange.harness.engines.mix_processor import LogitMixing
 
     return {
-        # Without log-probabilities of what was sampled from, a processor would not show in scores.
+        # By default, log-probabilities are those before logits processors.
         "logprobs_mode": "processed_logprobs",
         "logits_processors": [LogitMixing],
     }
@@ -69,7 +69,7 @@ def _language_options() -> dict[str, Any]:
 def _reward_options() -> dict[str, Any]:
     from vllm.config import PoolerConfig
 
-    # By default the head's number would go through a sigmoid.
+    # By default the head's output goes through a sigmoid.
     return {"runner": "pooling", "pooler_config": PoolerConfig(use_activation=False)}
 
 

@@ -1,4 +1,4 @@
-"""Hears of each step of the engines in this process."""
+"""Callbacks for each step of the engines in this process."""
 
 import functools
 from collections.abc import Callable
@@ -10,8 +10,8 @@ Heard = Callable[[], None]
 def watch_steps(*, done: Heard, failed: Heard) -> None:
     """Call `done` after each step that computed tokens, `failed` where a step raises.
 
-    A step that raises leaves its requests in the scheduler. Whoever asks that engine again waits
-    for ever: it goes on stepping, and schedules no token.
+    A step that raises leaves its requests in the scheduler. Another call to that engine never
+    returns: it keeps stepping without scheduling a token.
     """
     from vllm.v1.engine.core import EngineCore
     from vllm.v1.engine.llm_engine import LLMEngine
@@ -23,7 +23,7 @@ def watch_steps(*, done: Heard, failed: Heard) -> None:
 
 def _wrap(owner: Any, name: str, wrapper: Callable[..., Any]) -> None:
     method = getattr(owner, name)
-    method = getattr(method, "__wrapped__", method)  # the last watcher stays alone
+    method = getattr(method, "__wrapped__", method)  # only the last watcher remains
 
     @functools.wraps(method)
     def watched(self: Any) -> Any:

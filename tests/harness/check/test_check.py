@@ -227,7 +227,7 @@ def test_averages_follow_their_formula(members: Mapping[str, Path]) -> None:
 
 def test_what_nothing_here_can_make_is_said_to_be_unchecked(members: Mapping[str, Path]) -> None:
     recipe = Weights(method="alchemy", inputs=("base",))
-    with pytest.raises(UncheckableError, match="no other way to make what alchemy makes"):
+    with pytest.raises(UncheckableError, match="no independent way to build what alchemy builds"):
         reference_of(subject(recipe, **members), Path(), "cpu")
 
 
