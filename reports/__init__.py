@@ -1,1 +1,1 @@
-"""From a run's folder to a report that opens from disk. Imports neither torch nor vllm."""
+"""Renders a run's folder as pages that open from disk. Imports neither torch nor vllm."""

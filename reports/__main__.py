@@ -1,4 +1,4 @@
-"""Render a run's report in a process of its own: `python -m melange.reports runs/mine`."""
+"""Renders a run's report in a separate process: `python -m melange.reports runs/mine`."""
 
 import sys
 from pathlib import Path

@@ -1,8 +1,8 @@
-"""A run's data under the name of its device, to be kept beside the documentation.
+"""Copies a run's data to a folder named after its device, to be stored with the documentation.
 
     python -m melange.reports.archive runs/gpu-check-true-shapes docs/gpu
 
-What is kept is again a run's folder: `run_all.py --report-only --out FOLDER` renders it.
+The copy is a run's folder too: `run_all.py --report-only --out FOLDER` renders it.
 """
 
 import shutil
@@ -64,7 +64,7 @@ def _page(view: RunView) -> str:
 
 
 def _markdown(table: Table) -> str:
-    """Means alone: the intervals are in the CSV files."""
+    """Only means: the CSV files have the intervals."""
     heads = ["candidate", *(_head(one.label, one.scale) for one in table.columns if one.scale)]
     return markdown_table(heads, map(_means, shown_rows(table))).rstrip()
 

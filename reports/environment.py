@@ -1,4 +1,4 @@
-"""The templates, with the stylesheets and scripts that every page carries."""
+"""The environment of the templates, with the stylesheets and scripts embedded in every page."""
 
 import base64
 import hashlib
@@ -24,7 +24,7 @@ def page_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # Markup: these files are ours or vendored. Whatever comes from a run is escaped.
+    # Not escaped, because these files are ours or vendored. All text from a run is escaped.
     files = sorted((HERE / "assets").rglob("*.js"))
     scripts = {file.stem: Markup(file.read_text(encoding="utf-8")) for file in files}
     environment.globals |= {

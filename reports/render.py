@@ -1,7 +1,7 @@
-"""A run's folder, or a folder of runs -> pages, and their tables as CSV and Markdown.
+"""Renders a run's folder or a folder of runs: pages, and their tables as CSV and Markdown.
 
-Every page carries its stylesheet and script, so a page opens anywhere; a content security policy
-lets only that script run and lets nothing be fetched.
+Every page embeds its stylesheet and script, so it opens anywhere; a content security policy allows
+that script only, and no requests.
 """
 
 import os
@@ -49,7 +49,7 @@ def render_trends(root: Path) -> Path:
     """Write root/index.html and root/trends/, and return the index.
 
     Raises:
-        HarnessError: there is no such folder, or the pages' own is taken.
+        HarnessError: there is no such folder, or the name of the pages' folder is taken.
     """
     view = HistoryView(read_history(root), f"Trends of {root.resolve().name}")
     if (root / TRENDS).is_symlink() or (root / TRENDS / MANIFEST).exists():
@@ -71,10 +71,10 @@ class Filled(NamedTuple):
 def write_pages(view: View, out: Path) -> set[Path]:
     """All pages of the view, and the tables of their sections.
 
-    Each file is replaced as a whole, the index last, so that a reader never sees half a page.
+    Files are replaced atomically, the index last, so that a reader never sees half a page.
     """
     pages = pages_of(view.kind)
-    # Navigation names them on every page, so what they hold is known first.
+    # Every page's navigation lists all pages, so their contents are computed first.
     alone = [one for page in pages if not page.subjects for one in fill(view, page)]
     navigation = [one.file for one in alone if one.file.path != INDEX]
     written: set[Path] = set()
@@ -93,7 +93,7 @@ def _in_order(view: View, pages: Sequence[Page], alone: Sequence[Filled]) -> Ite
 
 
 def fill(view: View, page: Page) -> Iterator[Filled]:
-    """The page's files, each with what its sections have to show."""
+    """The page's files, each with its sections' data."""
     for file in page.files(view):
         found = ((section, section.block(view, file.subject)) for section in page.sections)
         blocks = [(section, block) for section, block in found if block is not None]
@@ -129,7 +129,7 @@ def replace_file(path: Path, text: str) -> Path:
 
 
 def _remove_stale(folder: Path, written: set[Path], patterns: Sequence[str]) -> None:
-    """Files of candidates, tasks, metrics and series that are no longer there."""
+    """Removes files of candidates, tasks, metrics and series that no longer exist."""
     for pattern in patterns:
         for path in set(folder.glob(pattern)) - written:
             path.unlink()

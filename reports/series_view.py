@@ -1,4 +1,4 @@
-"""What pages of trends see: one series of runs, or all series of a folder."""
+"""The data of trend pages: one series of runs, or all series of a folder."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,22 +24,22 @@ from melange.reports.tables.files import to_csv
 from melange.reports.units import Scale, plural, scale_for, unit_kind
 
 CLEAREST = 8
-"""Steps that a page shows of one run: one cause moves many trends."""
+"""Steps shown per run: one cause moves many trends."""
 METRICS = (ACCURACY, *SPEEDS, *COSTS)
 WHOLES = {ACCURACY: "Mean over held-out tasks"} | dict.fromkeys(
     SPEEDS, "Geometric mean over workloads"
 )
-"""Headings of trends that are of no single task or workload."""
+"""Headings of trends that are not of a single task or workload."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepChange:
-    """What changed level at one run."""
+    """All steps at one run."""
 
     night: Night
     came_with: Sequence[str]
     events: Sequence[Event]
-    """The clearest."""
+    """The clearest of them."""
     num_events: int
 
 
@@ -56,12 +56,12 @@ def _step_change(found: Sequence[Event]) -> StepChange:
 
 @dataclass(frozen=True)
 class SeriesView:
-    """One series of runs with all that its pages show."""
+    """One series of runs, with everything that its pages show."""
 
     series: Series
     nights: Sequence[Night]
     folder: str
-    """Of its pages, below the folder of runs; ends in `/`."""
+    """Folder of its pages, below the folder of runs; ends in `/`."""
 
     kind = "series"
 
@@ -90,7 +90,7 @@ class SeriesView:
 
     @cached_property
     def pages(self) -> dict[str, PageFile]:
-        """By metric."""
+        """Pages by metric."""
         return {
             metric: PageFile(subject=metric, path=f"{self.folder}{stem}.html",
                              title=label(metric).label)
@@ -128,7 +128,7 @@ class SeriesView:
         return {key: unique[name] for key, name in names.items()}
 
     def runs(self) -> Iterator[dict[str, Any]]:
-        """Newest first, with what changed since the run before, the revision aside."""
+        """Runs, newest first, with what changed since the run before, except the revision."""
         for at in reversed(range(len(self.nights))):
             night = self.nights[at]
             before = self.nights[at - 1].environment if at else night.environment
@@ -148,7 +148,7 @@ class SeriesView:
         return ", ".join(told) or "no step"
 
     def step_changes(self, metric: str = "") -> list[StepChange]:
-        """The steps of each run that has any, of one metric or of all; the newest run first."""
+        """Runs with steps, in one metric or in any, the newest first."""
         found: dict[str, list[Event]] = {}
         for event in self.events:
             if metric in ("", event.trend.key.metric):
@@ -156,7 +156,7 @@ class SeriesView:
         return [_step_change(own) for own in found.values()]
 
     def by_subject(self, metric: str) -> dict[str, list[Trend]]:
-        """The trends of a page under their headings; means first."""
+        """A page's trends by heading, means first."""
         found: dict[str, list[Trend]] = {}
         whole = WHOLES.get(metric, "All tasks and workloads")
         for trend in self.of(metric):
@@ -173,7 +173,7 @@ class SeriesView:
 
 @dataclass(frozen=True)
 class HistoryView:
-    """A folder of runs: its series side by side, and what could not be read."""
+    """A folder of runs: its series, and what could not be read."""
 
     history: History
     title: str

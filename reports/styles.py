@@ -1,4 +1,4 @@
-"""How families are drawn: the same on every page of a run, a comparison or a series of runs."""
+"""Colours and shapes of families, the same on all pages of a report."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ class FamilyStyle:
 
 
 def family_styles(families: Iterable[str]) -> dict[str, FamilyStyle]:
-    """By family, in the order in which they first come."""
-    # Past seven families the shapes shift against the colours, so that pairs stay unique.
+    """Styles by family, assigned in order of first appearance."""
+    # After seven families, shapes shift relative to colours, so that pairs stay unique.
     return {
         family: FamilyStyle(
             family=family,

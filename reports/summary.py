@@ -1,4 +1,4 @@
-"""A run on one screen, as Markdown: report/summary.md, made for a job's page."""
+"""Summarizes a run on one screen in Markdown: report/summary.md, for a CI job's page."""
 
 from collections.abc import Iterator
 
@@ -17,15 +17,15 @@ from melange.reports.view import RunView
 PEAK = headline("memory")
 
 TOP = 10
-"""Candidates of the leaderboard that are shown."""
+"""Number of candidates in the leaderboard."""
 FAILURES = 20
-"""Failures that are named; the others are counted."""
+"""Number of failures that are named; the others are counted."""
 TRIMMED = 160
-"""Characters of a failure's reason: a traceback would fill the page."""
+"""Longest reason of a failure, in characters: a traceback would fill the page."""
 
 
 def summary(view: RunView) -> str:
-    """Whatever a run or a model wrote is shown as text."""
+    """Text from a run or a model is escaped."""
     parts = [
         f"## {markdown_text(view.title)}",
         _about(view),
@@ -60,7 +60,7 @@ def _progress(progress: Progress) -> str:
 
 
 def _leaderboard(view: RunView) -> str:
-    """Mean accuracy, speed against the reference on the first workload, and memory."""
+    """Mean accuracy, speed relative to the reference on the first workload, and memory."""
     run = view.run
     workload = next(iter(run.workloads), None)
     memory = scale_for(unit_kind(PEAK, "bytes"), _peaks(view))

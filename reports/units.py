@@ -1,4 +1,4 @@
-"""Numbers as a page shows them: one unit a column, few digits, never "nan"."""
+"""Formats numbers for pages: one unit per column, few digits, never "nan"."""
 
 import math
 from collections.abc import Iterable
@@ -44,7 +44,7 @@ FIXED = {"fraction": PERCENT, "ratio": RATIO}
 
 
 def unit_kind(metric: str, unit: str) -> str:
-    """Which ladder a metric climbs: "bytes", "count", "sec", "fraction", or its own unit."""
+    """The kind of a metric's unit: "bytes", "count", "sec", "fraction" and so on, else the unit."""
     if metric.startswith("relative_"):
         return "ratio"
     if metric in UNITS:
@@ -61,7 +61,7 @@ def unit_kind(metric: str, unit: str) -> str:
 
 
 def scale_for(kind: str, values: Iterable[float | None]) -> Scale:
-    """A scale in which a column's middle value has one to four digits before the point."""
+    """A scale in which a column's median has one to four digits before the point."""
     if kind in FIXED:
         return FIXED[kind]
     ladder = LADDERS.get(kind)
@@ -97,17 +97,17 @@ def _grouped(text: str) -> str:
 
 
 def _holds_digit(text: str) -> bool:
-    """Other than 0: what rounds to zero carries no sign."""
+    """Whether any digit is not 0: a number that rounds to zero has no sign."""
     return any(digit in text for digit in "123456789")
 
 
 def p_value(value: float) -> str:
-    """`p 0.03`; below a thousandth only that it is."""
+    """`p 0.03`, or `p < 0.001`."""
     return "p < 0.001" if value < 0.001 else f"p {value:.3f}" if value < 0.1 else f"p {value:.2f}"
 
 
 def duration(sec: float) -> str:
-    """Seconds for people: `840 ms`, `12.4 s`, `3 min 20 s`, `2 h 05 min`."""
+    """Seconds in readable units: `840 ms`, `12.4 s`, `3 min 20 s`, `2 h 05 min`."""
     if sec < 1:
         return f"{significant(sec * 1000)} ms"
     if sec < 60:

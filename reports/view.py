@@ -1,4 +1,4 @@
-"""What pages see: a run, with the tables and names derived from it once."""
+"""The data of a run's pages: the run, and what is derived from it once."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from melange.reports.tables.files import to_csv, to_markdown
 class RunView:
     run: Run
     baseline: Run | None = None
-    """An earlier run that this one is compared with."""
+    """An earlier run to compare with."""
 
     kind = "run"
     folder = ""
@@ -77,7 +77,7 @@ class RunView:
         return bases(self.run)
 
     def scores(self, candidate: str, task: str) -> Scores | None:
-        """A cell's scores, read once; None where no samples were kept.
+        """A cell's scores, read once; None if no samples were stored.
 
         Raises:
             HarnessError: the file cannot be read, or lacks a column.
@@ -123,7 +123,7 @@ class RunView:
     def _samples_href(
         self, root: str, task: str, *, example: int | None = None, a: str = "", show: str = ""
     ) -> str:
-        """The task's page of samples, at an example or filtered; its script reads the fragment."""
+        """Address of the task's page of samples; the fragment selects an example or filters."""
         given = {"a": self.candidate_slugs[a] if a else "", "show": show}
         parts = [f"example-{example}"] if example is not None else []
         parts += [f"{key}={value}" for key, value in given.items() if value]

@@ -1,4 +1,4 @@
-"""Fixtures on real parts: the shipped zoo, and the rows of its tasks."""
+"""Shared fixtures: the shipped zoo, and the rows of its tasks."""
 
 import os
 from collections import Counter
@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# A busy machine is no failure.
+# A slow example on a busy machine is not a failure.
 settings.register_profile("any machine", deadline=None, max_examples=50)
 settings.load_profile("any machine")
 
-# One thread suits models of these sizes; set before anything imports torch.
+# One thread is fastest for models this small; set before anything imports torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 pytest.register_assert_rewrite("fused_answers", "simulated_runner")
 
 ZOO = os.environ.get("MELANGE_TEST_ZOO", "pocket")
-"""The parity tests also run on another training: MELANGE_TEST_ZOO=pocket@1."""
+"""Tests also run on a zoo trained with another seed: MELANGE_TEST_ZOO=pocket@1."""
 WHOLE_RUNS = "test_run.py"
 ROLES = (
     "small_base",
@@ -32,9 +32,9 @@ ROLES = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest comes first: of two processes, one would else wait for the last file.
+    """Runs the slowest files first: otherwise one of two processes would idle at the end.
 
-    Without a GPU, its tests are listed as skipped: `make gpu-check` is where they run.
+    Without a GPU, tests that need one are skipped: `make gpu-check` runs them.
     """
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: (item.path.name != WHOLE_RUNS, -slow[item.path]))

@@ -1,1 +1,1 @@
-"""Numbers of runs, without markup: what pages and tables show."""
+"""Computes the numbers that pages and tables show, without markup."""

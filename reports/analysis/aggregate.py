@@ -53,7 +53,7 @@ def oriented(reading: Reading, task: Task) -> Reading:
 def difference(left: Reading, right: Reading) -> Difference | None:
     """left - right as if measured on different examples; None where one is missing.
 
-    For where nothing can be paired; else analysis/evidence.py has the narrower interval. Each
+    Used where nothing can be paired; else analysis/evidence.py has the narrower interval. Each
     side's own (maybe lopsided) interval is kept, so that a share near 0 or 1 does not get the
     symmetric one that a standard error would give it.
 

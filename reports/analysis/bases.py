@@ -6,7 +6,7 @@ from melange.reports.analysis.run import Run
 def bases(run: Run) -> dict[str, str | None]:
     """Candidate -> the plain base checkpoint it started from, where the run measured that one.
 
-    Recipes say what that is.
+    The recipe names it.
     """
     plain = plain_checkpoints(run)
     found: dict[str, str | None] = {}

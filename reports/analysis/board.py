@@ -1,4 +1,4 @@
-"""From readings to an order, pure: which tasks count, who stands where."""
+"""Ranks candidates: which tasks count for a mean, and each candidate's place. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ class Standing:
     rank: int | None
     """1 + the number of candidates that are significantly better; None without all tasks."""
     last: int | None
-    """The rank it would have if all that cannot be told apart from it were better."""
+    """The rank it would have if every candidate that does not differ significantly were better."""
     unranked: str
     """Why it has no rank."""
     mean: Mean | None
@@ -29,7 +29,7 @@ class Standing:
 
     @property
     def ranks(self) -> str:
-        """`3`, or `1–4`: the places that it may have."""
+        """`3`, or `1–4`: the range of ranks that the data allow."""
         return str(self.rank) if self.rank == self.last else f"{self.rank}–{self.last}"
 
 

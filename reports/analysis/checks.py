@@ -1,4 +1,4 @@
-"""What the run's check of itself came to, in sentences: for the run, and for each candidate."""
+"""Results of the run's self-check, in sentences: for the run, and for each candidate."""
 
 from melange.harness.verdicts import Tally, Verdict, tally
 from melange.reports.analysis.run import Run
@@ -17,7 +17,7 @@ def candidate_sentence(run: Run, candidate: str) -> str:
 
 
 def why_not(run: Run) -> str:
-    """Of a candidate without a line."""
+    """Why a candidate has no result of the check."""
     if not run.manifest.checks:
         return OLDER
     if not run.manifest.checks.get("examples"):
@@ -26,7 +26,7 @@ def why_not(run: Run) -> str:
 
 
 def run_sentence(run: Run) -> str:
-    """How much of the run was checked, and how much of that agrees."""
+    """How many examples were checked, and how many agree."""
     found = tally(run.checks)
     if not found.checked:
         reason = "; ".join(found.unchecked) or why_not(run)

@@ -1,6 +1,6 @@
-"""A difference between two candidates as a page shows it: corrected, and saying what it rests on.
+"""Differences between two candidates as pages show them: corrected, and with their basis.
 
-`smallest` answers the question that an unclear difference leaves open: what could have been seen.
+`smallest` says which difference could have been detected, for when the verdict is unclear.
 """
 
 from collections.abc import Mapping
@@ -16,28 +16,28 @@ POWER = 0.8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contrast:
-    """One candidate's mean less another's, or the reason why there is none."""
+    """One candidate's mean minus another's, or why there is none."""
 
     value: float | None = None
     low: float | None = None
     """95 % interval of this difference alone."""
     high: float | None = None
     p_value: float | None = None
-    """Two-sided; None where nothing could be paired."""
+    """Two-sided; None if nothing could be paired."""
     adjusted_p: float | None = None
-    """Corrected for all comparisons that are shown beside it; None where it stands alone."""
+    """Corrected for all comparisons shown with it; None for a single one."""
     smallest: float | None = None
-    """The true difference that four of five such runs would have shown, corrected alike."""
+    """The true difference that four of five such runs would detect, with the same correction."""
     examples: int = 0
     tasks: int = 0
     of_tasks: int = 0
     note: str = ""
-    """What the number rests on, where that is less than paired examples of all tasks."""
+    """The number's basis, if that is less than paired examples of all tasks."""
     reason: str = ""
 
     @property
     def reading(self) -> Reading:
-        """Of a contrast that has a value."""
+        """For a contrast that has a value."""
         return Reading(
             value=self.value,
             low=self.low,
@@ -51,7 +51,7 @@ class Contrast:
     def verdict(self) -> str:
         """`higher`, `lower` or `unclear`; empty without a number.
 
-        By the corrected p-value; by the interval, where nothing could be paired.
+        By the corrected p-value, or by the interval if nothing could be paired.
         """
         if self.value is None or self.low is None or self.high is None:
             return ""
@@ -94,7 +94,7 @@ def unpaired_contrast(mine: Reading, theirs: Reading) -> Contrast:
 
 
 def corrected(found: Contrast, adjusted_p: float, num_comparisons: int) -> Contrast:
-    """With its adjusted p-value, and with what the strictest step of Holm's could have shown."""
+    """With its adjusted p-value, and `smallest` for the strictest step of Holm's correction."""
     assert found.smallest is not None, "a paired contrast"
     strict = smallest_effect(1, 1.0, ALPHA / num_comparisons, POWER)
     alone = smallest_effect(1, 1.0, ALPHA, POWER)
@@ -102,7 +102,7 @@ def corrected(found: Contrast, adjusted_p: float, num_comparisons: int) -> Contr
 
 
 def corrected_together(contrasts: Mapping[str, Contrast]) -> dict[str, Contrast]:
-    """Holm over all that have a p-value."""
+    """Holm's correction over all that have a p-value."""
     p_values = {name: one.p_value for name, one in contrasts.items() if one.p_value is not None}
     adjusted = dict(zip(p_values, holm(list(p_values.values())), strict=True))
     return {

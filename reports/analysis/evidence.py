@@ -1,10 +1,10 @@
-"""Which differences between candidates are more than noise.
+"""Tests which differences between candidates are significant.
 
 For a page, in short (`evidence = Evidence(run, scope.tasks)`, kept for the whole report):
 
     evidence.mean(name)                  mean over tasks with its interval; None without a result
     evidence.ranks, evidence.unranked    rank groups by candidate, or why there is no rank
-    evidence.leader, evidence.alike(x)   the highest mean; who cannot be told apart from x
+    evidence.leader, evidence.alike(x)   the highest mean; who does not differ significantly from x
     evidence.against_reference[name]     `Contrast` to the suite's reference, or a reason
     evidence.against_leader[name]        the same to the leader
     evidence.contrast(x, y)              the same for any pair, not corrected

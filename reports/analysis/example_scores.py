@@ -1,4 +1,4 @@
-"""The score of each example of a cell, as the run kept it."""
+"""The score of each example of a cell, as stored by the run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +10,14 @@ from melange.harness.runs.samples import read_samples
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """All scored examples of a cell, by example number ascending. Shape letter: N examples."""
+    """All scored examples of a cell, sorted by number. Shape letter: N examples."""
 
     examples_N: np.ndarray
     """Each example's number, int64."""
     values_N: np.ndarray
     """The primary metric, float64."""
     clusters_N: np.ndarray
-    """Strings; examples that share one are not independent. Each its own where none is kept."""
+    """Strings; examples that share one are not independent. All differ if none are stored."""
 
 
 def read_scores(path: Path) -> Scores:
@@ -29,7 +29,7 @@ def read_scores(path: Path) -> Scores:
     examples_N = table["example"].to_numpy().astype(np.int64)
     known = "cluster" in table.column_names
     shared = table["cluster"].to_pylist() if known else [""] * len(table)
-    # A name cannot clash with an example's number: the number has a prefix no name has.
+    # The prefix keeps an example's number from being equal to a cluster's name.
     names = [name or f"\0{i}" for name, i in zip(shared, examples_N.tolist(), strict=True)]
     return Scores(
         examples_N=examples_N,

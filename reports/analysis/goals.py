@@ -1,4 +1,4 @@
-"""What a steered candidate tries to be: its base, had the base been tuned as its expert was."""
+"""The goal of a proxy-tuned candidate: its base, tuned as its expert was."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from melange.reports.analysis.run import Reading, Run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
-    """Candidates between which a steered one lies, or why they are not known."""
+    """The base and the tuned candidate to compare a proxy-tuned one with, or why there are none."""
 
     base: str = ""
     tuned: str = ""
@@ -41,7 +41,7 @@ def goal(run: Run, name: str) -> Goal:
 
 
 def goal_role(candidate: Candidate) -> str:
-    """The role that a steered candidate tries to equal; empty where it has none."""
+    """The role that a proxy-tuned candidate approximates; empty if it has none."""
     said = candidate.recipe.describe()
     if candidate.goal is not None or not said.experts or not said.antiexperts:
         return candidate.goal or ""
@@ -49,8 +49,8 @@ def goal_role(candidate: Candidate) -> str:
 
 
 def _named_goal(base: str, expert: str, antiexpert: str) -> str:
-    """In runs of versions that knew roles by their names: `large_mix` for (`large_base`,
-    `small_mix` or an adapter `lora_small_mix`, `small_base`); empty where they are not named so.
+    """For runs of versions that related roles by name: `large_mix` for (`large_base`, `small_mix`
+    or an adapter `lora_small_mix`, `small_base`); empty if they have other names.
     """
     small, _, untuned = antiexpert.partition("_")
     large, _, same = base.partition("_")
@@ -60,7 +60,7 @@ def _named_goal(base: str, expert: str, antiexpert: str) -> str:
 
 def gap_reading(means: Means, places: Mapping[str, int], candidate: str, ends: Goal) -> Reading:
     """(candidate - base) / (tuned - base); `places` are the candidates' rows in `means`."""
-    # These three alone: means of others may be missing, and 0 times NaN is NaN.
+    # Only these three: other means may be missing, and 0 times NaN is NaN.
     chosen = means.select([places[name] for name in (ends.base, ends.tuned, candidate)])
     found = gap_closed(chosen, base=0, tuned=1, candidate=2)
     return _reading(found, f"{ends.tuned} is not significantly better than {ends.base}")

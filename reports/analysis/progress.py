@@ -1,4 +1,4 @@
-"""How much of a run is there, in a sentence: for a page that is made before the run's end."""
+"""How much of a run is done, in a sentence, for pages rendered before the run's end."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from melange.reports.units import grouped
 
 
 class Share(NamedTuple):
-    """So many of a family's candidates have come to an end with all their tasks."""
+    """How many of a family's candidates have ended all their tasks."""
 
     through: int
     of: int
@@ -19,7 +19,7 @@ class Share(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Cells that the plan refused count nowhere."""
+    """Without cells that the plan refused."""
 
     measured: int
     failed: int
@@ -32,15 +32,15 @@ class Progress:
         return self.measured + self.failed == self.cells
 
     def through(self, family: str) -> Share | None:
-        """Of a family that is not through with its tasks; None for one that is."""
+        """A family's share; None if all of its candidates are done."""
         share = self.families[family]
         return share if share.through < share.of else None
 
     @property
     def sentence(self) -> str:
-        """Empty once every cell has come to an end.
+        """Empty once every cell has ended.
 
-        A page outlives what it says: the time tells a reader later how old it is.
+        The page is read later than it is made, so the sentence gives the time.
         """
         if self.complete:
             return ""
@@ -53,7 +53,7 @@ class Progress:
 
     @property
     def by_family(self) -> str:
-        """Which families' accuracy is there; empty where there is none to tell apart."""
+        """Which families have accuracies; empty if it is none."""
         parts = [
             name if one.through == one.of else f"{name} ({one.through} of {one.of})"
             for name, one in self.families.items()

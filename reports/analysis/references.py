@@ -1,4 +1,4 @@
-"""What papers report of a zoo's checkpoints, beside what the run measured."""
+"""Figures that papers report for a zoo's checkpoints, beside the run's own."""
 
 from typing import NamedTuple
 
@@ -6,13 +6,13 @@ from melange.harness.records import Reference
 from melange.reports.analysis.run import Reading, Run
 
 ACCURACY = "accuracy"
-"""In a zoo's file, the task's primary metric."""
+"""The name of a task's primary metric in a zoo's file."""
 
 
 class Compared(NamedTuple):
     reference: Reference
     candidate: str
-    """The run's; it need not have one of this name."""
+    """A candidate's name; the run may lack it."""
     measured: Reading
 
 

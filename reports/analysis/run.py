@@ -1,5 +1,4 @@
-"""A run as pages see it: what is missing stays missing with a reason, and `Reading` is how every
-number reaches a page."""
+"""A run as pages see it. Every number is a `Reading`: a missing one has a reason."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -31,16 +30,16 @@ STOPPED = "the run stopped before it came to it"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """A number with its 95 % interval, or the reason why there is none; beside a number, `reason`
-    is what a reader of it must know."""
+    """A number with its 95 % interval, or why there is none; `reason` next to a number is a note
+    for its reader."""
 
     value: float | None = None
     low: float | None = None
     high: float | None = None
     n: int | None = None
     outcome: str = "absent"
-    """An `Outcome`; "absent": nothing was recorded; "pending": nothing yet, but the run is at it;
-    "unneeded": nothing had to be."""
+    """An `Outcome`; or "absent": not recorded; "pending": not recorded yet, the run goes on;
+    "unneeded": there was nothing to record."""
     reason: str = NOT_MEASURED
 
     @property
@@ -49,13 +48,13 @@ class Reading:
 
     @property
     def known(self) -> float:
-        """The value, where the caller has made sure that there is one."""
+        """The value; the caller has made sure that there is one."""
         assert self.value is not None, self.reason
         return self.value
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The interval; the value itself on both sides where none was recorded."""
+        """The interval; the value twice if none was recorded."""
         low = self.known if self.low is None else self.low
         high = self.known if self.high is None else self.high
         return low, high
@@ -78,7 +77,7 @@ def reading(measurement: Measurement) -> Reading:
 
 @dataclass(frozen=True)
 class Run(StoredRun):
-    """A stored run, with what pages ask of it."""
+    """A stored run with what pages need."""
 
     @cached_property
     def index(self) -> dict[Key, Measurement]:
@@ -93,7 +92,7 @@ class Run(StoredRun):
 
     @cached_property
     def checks_of(self) -> dict[str, list[Check]]:
-        """By candidate."""
+        """Checks by candidate."""
         return by_candidate(self.checks)
 
     @cached_property
@@ -112,8 +111,8 @@ class Run(StoredRun):
 
     @cached_property
     def tasks(self) -> dict[str, Task | None]:
-        """Task name -> its record, None where the manifest has none. Without those that say
-        nothing about how good a candidate is."""
+        """Task name -> its record, None if the manifest has none. Without tasks that do not
+        measure quality."""
         planned: dict[str, Task | None] = {t.name: t for t in self.manifest.tasks}
         known = planned | {
             m.task: None for m in self.measurements if m.task and m.task not in planned
@@ -129,7 +128,7 @@ class Run(StoredRun):
 
     @cached_property
     def units(self) -> dict[tuple[str, str | None], str]:
-        """(metric, task) -> the unit of its first completed line; (metric, None) is of any task."""
+        """(metric, task) -> the unit of its first completed line; (metric, None): of any task."""
         found: dict[tuple[str, str | None], str] = {}
         for line in self.measurements:
             if line.value is not None:
@@ -152,14 +151,14 @@ class Run(StoredRun):
 
     @cached_property
     def described(self) -> dict[str, Described]:
-        """Candidate -> what its recipe said of itself when it was planned."""
+        """Candidate -> its recipe's description from the plan."""
         roles = Roles(self.manifest.roles)
         reconstructed = {c.name: described(c.recipe, roles) for c in self.manifest.candidates}
         return reconstructed | self.manifest.descriptions
 
     @cached_property
     def declared(self) -> dict[str, dict[str, Any]]:
-        """Metric -> what the version that measured declares of it."""
+        """Metric -> its declaration in the version that measured it."""
         return {one["name"]: one for one in self.manifest.metrics}
 
     def primary_metric(self, task: str) -> str | None:
@@ -197,7 +196,7 @@ class Run(StoredRun):
         return self.not_reached if (candidate, task) in self.waiting else Reading()
 
     def _unneeded(self, candidate: str, metric: str) -> str:
-        """Why the candidate may lack the metric with nothing wrong."""
+        """Why the candidate does not need the metric; empty if it does."""
         declared = self.declared.get(metric)
         if declared is None:
             return ""
@@ -208,7 +207,7 @@ class Run(StoredRun):
 
     @cached_property
     def waiting(self) -> frozenset[tuple[str, str | None]]:
-        """Planned cells that have come to no end: no record, and no refusal. A task of None is
+        """Planned cells that have not ended: without a record or a refusal. A task of None means
         the candidate's speed and memory."""
         ended = {(one.candidate, one.task) for one in self.measurements}
         planned = {(c.candidate, c.task) for c in self.manifest.cells if not c.refused}
@@ -216,13 +215,13 @@ class Run(StoredRun):
 
     @property
     def not_reached(self) -> Reading:
-        """What is known of a cell that waits."""
+        """The reading of a cell that has not ended."""
         if self.going_on:
             return Reading(outcome="pending", reason=PENDING)
         return Reading(reason=STOPPED)
 
     def is_pending(self, candidate: str) -> bool:
-        """Some of its tasks are still to come."""
+        """Whether some of its tasks are still to come."""
         return candidate in self._pending
 
     @cached_property
@@ -241,7 +240,7 @@ class Run(StoredRun):
             yield (candidate, None, None, metric)  # one reason for all workloads
         elif metric in MEMORY_METRICS:
             yield (candidate, None, None, MEMORY_FAILURE)
-        # Speed, memory and size are one cell: what broke it before any workload broke all of it.
+        # Speed, memory and size are one cell: a failure before the first workload is that of all.
         yield (candidate, None, None, SPEED_FAILURE)
 
     @cached_property
@@ -249,7 +248,7 @@ class Run(StoredRun):
         return {(c.candidate, c.task): c.refused for c in self.manifest.cells if c.refused}
 
     def scores(self, candidate: str, task: str) -> Scores | None:
-        """Every example's score; None where no samples were kept.
+        """Every example's score; None if no samples were stored.
 
         Raises:
             HarnessError: the file cannot be read, or lacks a column.

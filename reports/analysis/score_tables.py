@@ -1,7 +1,7 @@
-"""All candidates' scores on a task, example by example, as one matrix: higher is better.
+"""Tables of all candidates' scores on a task by example, where higher is better.
 
-Where a cell has a recorded mean and no samples that fit it, the mean stands with the recorded
-interval, as if the candidate had seen examples of its own.
+If a cell has a recorded mean without samples that match it, the mean is used with its recorded
+interval, as if the candidate had been scored on other examples.
 
 Shape letters: K candidates of the run, N examples.
 """
@@ -21,19 +21,19 @@ from melange.reports.analysis.run import Reading, Run
 
 ReadScores = Callable[[str, str], Scores | None]
 TOLERANCE = 1e-6
-"""How far the mean of the samples may be from the record: single precision on disk."""
+"""Allowed distance of the samples' mean from the record: samples are stored as float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreTable:
-    """One task."""
+    """All candidates' scores on one task."""
 
     means: Means
-    """Of all K candidates; NaN where one has no result."""
+    """Of all K candidates; NaN for those without a result."""
     paired: Mapping[str, np.ndarray]
     """Candidate -> its scores, shape [N], of those that saw the same examples."""
     clusters_N: np.ndarray | None
-    """Numbers; None where no samples were kept."""
+    """Each example's cluster as a number; None if no samples were stored."""
     unpaired: Mapping[str, str]
     """Candidates with a result that cannot be paired, with the reason."""
     readings: Mapping[str, Reading]
@@ -62,7 +62,7 @@ def score_table(run: Run, task: Task, read: ReadScores) -> ScoreTable:
 def _fitting(
     readings: Mapping[str, Reading], task: Task, read: ReadScores
 ) -> tuple[dict[str, Scores], dict[str, str]]:
-    """Samples that give the recorded result, and why the others do not serve."""
+    """Samples that match the recorded result, and why others cannot be used."""
     found: dict[str, Scores] = {}
     unpaired: dict[str, str] = {}
     for name, reading in readings.items():
@@ -75,7 +75,7 @@ def _fitting(
 
 
 def _scores(name: str, task: Task, reading: Reading, read: ReadScores) -> Scores | str:
-    """Higher is better; or why there are none."""
+    """Scores where higher is better, or why there are none."""
     try:
         scores = read(name, task.name)
     except HarnessError:
@@ -90,7 +90,7 @@ def _scores(name: str, task: Task, reading: Reading, read: ReadScores) -> Scores
 
 
 def _most_common(found: Mapping[str, Scores]) -> Scores | None:
-    """Samples of the examples that most candidates saw."""
+    """Samples over the set of examples that most candidates share."""
     if not found:
         return None
     seen = {name: scores.examples_N.tobytes() for name, scores in found.items()}
@@ -99,10 +99,10 @@ def _most_common(found: Mapping[str, Scores]) -> Scores | None:
 
 
 def _clusters(scores: Scores, task: Task) -> tuple[np.ndarray, np.ndarray]:
-    """Each cluster's name, and of each example its cluster's number.
+    """Each cluster's name, and each example's cluster number.
 
     Tasks that cluster by the same column ask about the same things under the same names; examples
-    that share with nobody have none.
+    in a cluster of their own have no name.
     """
     own_G, clusters_N = np.unique(scores.clusters_N, return_inverse=True)
     names = ("" if name.startswith("\0") else f"{task.cluster_by}: {name}" for name in own_G)
@@ -132,7 +132,7 @@ def _means(
 
 
 def _interval(reading: Reading) -> Interval:
-    """As recorded; without a recorded one that of a share."""
+    """The recorded interval, else that of a share."""
     n = reading.n or 1
     low, high = reading.bounds if reading.has_interval else wilson_interval(reading.known, n)
     return Interval(mean=reading.known, low=low, high=high, n=n)

@@ -1,4 +1,4 @@
-"""Candidates that form a curve: one recipe at several coefficients, one average along training."""
+"""Finds candidates that form a curve: a recipe at several coefficients, an average along a run."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from melange.reports.analysis.run import Run
 
 NOT_COEFFICIENTS = {"seed"}
 Path = tuple[str | int, ...]
-"""Keys and positions from a recipe's root to a value."""
+"""Keys and indices from a recipe's root to a value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """Candidates by the one number that tells them apart, ascending."""
+    """Candidates sorted by the one number in which they differ."""
 
     title: str
     x_label: str
     points: tuple[tuple[float, str], ...]
     """(x, candidate)"""
     levels: tuple[str, ...]
-    """Candidates to compare with: where it starts, and what it would reach."""
+    """Candidates to compare with: the starting point, and the goal."""
 
 
 def sweeps(run: Run) -> list[Series]:
@@ -40,7 +40,7 @@ def _sweep(run: Run, group: list[Candidate]) -> Series | None:
     numbers = {one.name: dict(_numbers(one.recipe.model_dump(mode="json"))) for one in group}
     paths = list(next(iter(numbers.values())))
     varying = [path for path in paths if len({abs(each[path]) for each in numbers.values()}) > 1]
-    # An expert gains what its antiexpert loses: the last coefficient stands for all.
+    # An expert's coefficient is the negative of its antiexpert's: the last one is enough.
     points = sorted((abs(each[varying[-1]]), name) for name, each in numbers.items()) if varying \
         else []  # fmt: skip
     if len({x for x, _ in points}) < 2:
@@ -67,7 +67,7 @@ def _without_numbers(candidate: Candidate) -> str:
 
 
 def _numbers(value: Any, path: Path = ()) -> Iterator[tuple[Path, float]]:
-    """Every coefficient of plain data, in its order."""
+    """Every coefficient in plain data, in order."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _numbers(inner, (*path, key))
@@ -83,7 +83,7 @@ def _is_coefficient(value: Any) -> bool:
 
 
 def _levels(run: Run, candidate: Candidate) -> Iterator[str]:
-    """The base, and the base's own fine-tune on what the expert was tuned on."""
+    """The base, and the base tuned on the expert's domain."""
     said = candidate.recipe.describe()
     if not said.experts:
         return

@@ -1,7 +1,7 @@
 "use strict";
 
-// What the reader chose, in the address: "#leaderboard?sort=latency_sec&hide=merging". Whoever
-// opens that address sees the same.
+// Keeps the reader's choices in the address, "#leaderboard?sort=latency_sec&hide=merging", so that
+// a link shows the same.
 const view = (function () {
   const read = () => new URLSearchParams(location.hash.split(/\?(.*)/s)[1] || "");
   const followers = [];
@@ -53,7 +53,7 @@ const listed = (text) => (text || "").split("~").filter(Boolean);
   const sorted = { key: "rank", order: "ascending" };
 
   function compare(a, b, isText, sign) {
-    if (a === "" || b === "") return (a === "") - (b === "");   // what is missing stays last
+    if (a === "" || b === "") return (a === "") - (b === "");   // missing values last
     return sign * (isText ? collator.compare(a, b) : Number(a) - Number(b));
   }
 

@@ -1,7 +1,7 @@
 "use strict";
 
-// The best candidate within bounds, computed here from the numbers that the page carries. A number
-// that was not measured never passes a bound: its candidate is named with the reason.
+// Finds the best candidate within bounds from the numbers on the page. A missing number satisfies
+// no bound: its candidate is listed with the reason.
 (function chooser() {
   const form = document.getElementById("chooser-form");
   if (!form) return;
@@ -17,7 +17,7 @@
     return select ? bound.units[select.selectedIndex] : bound.units[bound.unit];
   };
 
-  // The limit in storage units; null where the reader gave none.
+  // The bound in storage units; null if the reader gave none.
   const limitOf = (at) => inputs[at].value === "" ? null : inputs[at].valueAsNumber * unitOf(at)[1];
 
   const digits = (value) => value === 0 ? "0" : Math.abs(value) >= 1000
@@ -82,7 +82,7 @@
     return { fitting: all.filter((one) => !out.has(one)), excluded };
   }
 
-  // data.candidates is in the order of accuracy, so the first that fits is the best.
+  // data.candidates is sorted by accuracy, so the first that fits is the best.
   function show() {
     const { fitting, excluded } = judge();
     const parts = [];

@@ -1,6 +1,6 @@
 "use strict";
 
-// The reader of what reports/pages/samples/packed.py packs.
+// Reads the data packed by reports/pages/samples/packed.py.
 
 function bytesOf(base64) {
   if (Uint8Array.fromBase64) return Uint8Array.fromBase64(base64);
@@ -12,19 +12,19 @@ function inflated(script) {
   return new Response(stream.pipeThrough(new DecompressionStream("deflate"))).arrayBuffer();
 }
 
-// Columns of byte strings, one an example, in pieces that are opened when they are looked at.
+// Columns of byte strings, one per example, in blocks that are inflated when needed.
 class Blocks {
-  static NOTHING = 2 ** 32 - 1;   // the length that says that there is none
+  static NOTHING = 2 ** 32 - 1;   // stands in place of the length of a missing string
   static KEPT = 32;
 
   constructor(kind, step, numExamples) {
     this.scripts = document.querySelectorAll(`script[data-piece=${kind}]`);
     this.step = step;
     this.numExamples = numExamples;
-    this.opened = new Map();      // the last used last
+    this.opened = new Map();      // least recently used first
   }
 
-  // Bytes of each column for one example, null where there are none.
+  // Each column's bytes for one example, null if missing.
   async row(row) {
     const index = Math.floor(row / this.step);
     const block = this.opened.get(index) ?? this.open(index);

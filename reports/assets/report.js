@@ -23,7 +23,7 @@
   async function copy(text) {
     try {
       await navigator.clipboard.writeText(text);
-    } catch (error) {   // not allowed here, as in some browsers for pages from disk
+    } catch (error) {   // some browsers do not allow it for pages from disk
       const area = document.createElement("textarea");
       area.value = text;
       document.body.append(area);
@@ -46,7 +46,7 @@
     return made;
   }
 
-  // As it is shown: hidden columns and rows stay out, the order is the reader's.
+  // The table as shown: without hidden columns and rows, in the reader's order.
   function markdown(table) {
     const shown = (element) => element.getClientRects().length > 0;
     const written = (cell) => cell.innerText.trim().replace(/\s+/g, " ")

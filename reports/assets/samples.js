@@ -5,7 +5,7 @@
   const root = document.getElementById("browser");
   if (!root) return;
   const ROW_PX = 60;            // height of .hit in report.css
-  const FOLD = [1500, 300];     // letters of a response kept at its start and its end
+  const FOLD = [1500, 300];     // characters of a response shown at its start and end
   const GLYPHS = { right: "✓", wrong: "✗", partly: "◐", missing: "–" };
   const part = (name) => root.querySelector(`[data-part=${name}]`);
   const facts = JSON.parse(part("facts").textContent);
@@ -33,10 +33,10 @@
     return value >= 1 ? "right" : value <= 0 ? "wrong" : "partly";
   }
 
-  // ---- which examples are listed, and which one is shown
+  // ---- the listed examples, and the chosen one
 
   const state = { a: "", b: "", show: "all", query: "", found: null, hits: [], row: 0 };
-  // A and B first, where they are among the columns.
+  // A and B first, if they are among the columns.
   function shown() {
     const chosen = new Set(boxes.filter((box) => box.checked).map((box) => box.value));
     return [...new Set([state.a, state.b, ...chosen])].filter((slug) => chosen.has(slug));
@@ -105,14 +105,14 @@
   function step(by) {
     const { hits, row } = state;
     const at = hits.indexOf(row);
-    // From an example that is not listed, to the nearest listed one in that direction.
+    // From an example that is not listed, move to the nearest listed one in that direction.
     const after = hits.findIndex((hit) => hit > row);
     const outside = by > 0 ? after : (after < 0 ? hits.length : after) - 1;
     const next = at < 0 ? outside : Math.max(0, Math.min(hits.length - 1, at + by));
     if (hits[next] !== undefined && hits[next] !== row) select(hits[next]);
   }
 
-  // ---- the list: only the rows in view are in the page
+  // ---- the list: only rows in view are in the document
 
   function drawList() {
     const first = Math.max(0, Math.floor(list.scrollTop / ROW_PX) - 4);
@@ -199,7 +199,7 @@
     return element("div", { className: `response ${is}` }, head, ...body, ...asked, ...chances);
   }
 
-  // ---- finding text: block after block, so that the page answers meanwhile
+  // ---- text search: block by block, so that the page stays responsive
 
   let searches = 0;
   async function find() {
@@ -218,12 +218,12 @@
     update();
   }
 
-  // ---- the address keeps what is shown
+  // ---- the state is kept in the address
 
   let writing = 0;
   function rememberSoon() {
     clearTimeout(writing);
-    // A browser takes a few changes a second.
+    // Browsers limit changes of the address to a few a second.
     writing = setTimeout(() => {
       const pairs = Object.entries({ a: state.a, b: state.b, show: state.show,
         columns: shown().join(","), find: state.query })

@@ -1,6 +1,6 @@
 "use strict";
 
-// Texts of a run, as text nodes only: nothing in them becomes markup.
+// Shows texts of a run as text nodes only, so that nothing in them becomes markup.
 
 function element(tag, properties, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
@@ -12,10 +12,10 @@ const UTF8 = new TextDecoder("utf-8", { ignoreBOM: true });
 const textOf = (bytes) => bytes ? UTF8.decode(bytes) : "";
 const grouped = (count) => String(count).replace(/\B(?=(\d{3})+$)/g, "\u202f");
 
-// Controls and marks of direction, which would be invisible or move other letters.
+// Control characters and direction marks, which are invisible or reorder other characters.
 const UNSEEN = /[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
 
-// The text as nodes, with a name in the place of each letter that cannot be seen.
+// The text as nodes, with names in place of invisible characters.
 function spelled(text) {
   const nodes = [];
   let at = 0;
@@ -28,7 +28,7 @@ function spelled(text) {
   return [...nodes, text.slice(at)];
 }
 
-// `head` letters from its start and `tail` from its end, halves of pairs left out.
+// The first `head` and last `tail` code units, without halves of surrogate pairs.
 function ends(text, head, tail) {
   const gap = element("span", { className: "clip", textContent: " … " });
   const start = text.slice(0, head).replace(/[\ud800-\udbff]$/, "");
@@ -36,7 +36,7 @@ function ends(text, head, tail) {
   return [...spelled(start), gap, ...spelled(end)];
 }
 
-// A text whose middle is folded away, unless that would save little.
+// A text with its middle collapsed, unless that would save little.
 function folded(text, [head, tail], label) {
   const pre = element("pre", {}, ...spelled(text));
   if (text.length <= head + tail + 200) return [pre];
@@ -52,7 +52,7 @@ function folded(text, [head, tail], label) {
   return [pre, button];
 }
 
-// Letters to keep of a prompt at its ends: the question, not the examples before it.
+// Characters of a prompt to show at its ends: the question, not the few-shot examples.
 function questionOf(prompt) {
   const at = prompt.lastIndexOf("\n\n", prompt.length - 60);
   const question = prompt.length - at - 2;

@@ -8,8 +8,8 @@
   const holders = Array.from(document.querySelectorAll("[data-chart]"));
   const plots = new Map();
   const DAY = 86_400;
-  const VALUE = 3;   // its series comes after the interval's ends, so that its line is on top
-  const PAPER = { width: 290, height: 110 };   // three in a row of a landscape page
+  const VALUE = 3;   // drawn after the interval's ends, so that its line is on top
+  const PAPER = { width: 290, height: 110 };   // three fit side by side on a landscape page
   const numbers = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 4 });
 
   const each = (value, index) => Array.isArray(value) ? value[index] : value;
@@ -18,11 +18,11 @@
   const chartOf = (holder) => courses[holder.dataset.course].charts[holder.dataset.chart];
   const runsOf = (holder) => courses[holder.dataset.course].runs;
 
-  // The page's own colours, asked for whenever something is drawn.
+  // The page's colours, read whenever something is drawn.
   const colour = (plot) => getComputedStyle(plot.root).color;
   const axisStyle = (plot) => getComputedStyle(plot.root.querySelector(".u-axis"));
 
-  /* uPlot's three series of a chart. A run without the number, or a break, ends a line. */
+  /* A chart's three series in uPlot. A missing number or a break interrupts the line. */
   function seriesOf(chart, runs) {
     const joined = (run) => !chart.breaks.includes(run) &&
       [run - 1, run].every((one) => typeof chart.value[one] === "number");
@@ -45,7 +45,7 @@
       stroke: (plot) => axisStyle(plot).color, font: "10px system-ui, sans-serif", ticks: { show: false },
       grid: { stroke: (plot) => axisStyle(plot).borderTopColor, width: 1 }, gap: 4,
     };
-    // Runs are named by days, and by hours where they lie close together.
+    // Runs are labelled by day, and by hour if they are close together.
     const times = (plot, splits, index, space, step) => splits.map((time) =>
       new Date(time * 1e3).toISOString().slice(...(step < DAY ? [5, 16] : [0, 10])).replace("T", " "));
     return [
@@ -59,7 +59,7 @@
     return {
       y: false, drag: { x: false, setScale: false }, hover: { skip: [null] },
       points: { size: (plot, series) => series === VALUE ? 7 : 0 },
-      // What the keyboard has chosen stays when the pointer goes.
+      // A run chosen by keyboard stays chosen when the pointer leaves.
       bind: { mouseleave: (plot, target, leave) => (event) =>
         holder.contains(document.activeElement) ? null : leave(event) },
     };
@@ -87,7 +87,7 @@
     return plot;
   }
 
-  /* Breaks, levels and steps, in shares of the plot, so that they follow its size. */
+  /* Breaks, levels and steps, placed in percent of the plot, so that they scale with it. */
   function overlay(plot, chart, runs) {
     const share = (value, scale) => {
       const { min, max } = plot.scales[scale];
@@ -123,8 +123,8 @@
     return parts.join(" · ");
   }
 
-  /* The pointer and the keyboard move one cursor, which is read out and leads to the run's report.
-     The keyboard's is that of a slider, which cannot be seen. */
+  /* Pointer and keyboard move the same cursor; it is announced, and opens the run's report.
+     The keyboard moves it through a slider, which is invisible. */
   function makeUsable(holder) {
     const chart = chartOf(holder), runs = runsOf(holder);
     const known = [...runs.keys()].filter((run) => chart.value[run] !== null);

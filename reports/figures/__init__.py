@@ -1,1 +1,1 @@
-"""Figures as data, and how they are drawn."""
+"""Draws figures from data."""

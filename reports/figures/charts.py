@@ -1,4 +1,4 @@
-"""What the script of a trend page draws: compact numbers, and where their charts are."""
+"""Data for the script that draws a trend page's charts."""
 
 import math
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Charts:
-    """The charts of one course on one page, numbered as the page's script finds them."""
+    """The charts of one series of runs on one page, numbered for the page's script."""
 
     def __init__(self, course: "SeriesView", page: PageFile) -> None:
         self.course = course
@@ -31,7 +31,7 @@ class Charts:
 
     @property
     def data(self) -> Mapping[str, Any]:
-        """What the script draws; to be asked for once every chart has been added."""
+        """The script's data; to be read after every chart has been added."""
         nights = self.course.nights
         return {
             "runs": [
@@ -46,7 +46,7 @@ class Charts:
         }
 
     def newest(self, trend: Trend) -> Reading:
-        """The last value that a run has, with a reason where that is not the newest run."""
+        """The last value, with a reason if it is not the newest run's."""
         at = int(trend.known[-1])
         seen = self.course.nights[at].started.strftime("%Y-%m-%d")
         low, high, n = (
@@ -71,7 +71,7 @@ class Charts:
 
 
 def _chart(trend: Trend, scale: Scale) -> dict[str, Any]:
-    """A number per run, None where it has none."""
+    """One number per run, None for a run without it."""
     counts = [None if math.isnan(n) else int(n) for n in trend.counts_N.tolist()]
     known = {counts[at] for at in trend.known}
     return {
@@ -95,5 +95,5 @@ def _short(values_N: Any, scale: Scale) -> list[float | None]:
 
 
 def _digits(value: float) -> float:
-    """Four significant digits: a pixel is a hundredth of a chart's height."""
+    """Four significant digits are enough: a chart is about a hundred pixels high."""
     return float(f"{value:.4g}")

@@ -1,4 +1,4 @@
-"""Small multiples of curves with intervals, on shared axes."""
+"""Draws small multiples of curves with intervals, on shared axes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ from melange.reports.styles import FamilyStyle
 PANEL_IN = (3.6, 2.7)
 MAX_COLUMNS = 3
 LABELLED = 4
-"""Curves of a panel that are named at their ends; more would cover each other."""
+"""Labelled curves in a panel; more labels would overlap."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """Points in the order of x, in the units that the axes' labels name."""
+    """Points sorted by x, in the units of the axes' labels."""
 
     label: str
     style: FamilyStyle
@@ -37,7 +37,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """A horizontal line: something that does not depend on x."""
+    """A horizontal line: a value that does not depend on x."""
 
     label: str
     y: float
@@ -59,7 +59,7 @@ class Multiples:
     y_label: str
     description: str
     log_x: bool = False
-    """x doubles from step to step, and its own values are the ticks."""
+    """For x that doubles with each step; its values are the ticks."""
 
 
 def draw_multiples(plot: Multiples) -> str:
@@ -71,7 +71,7 @@ def draw_multiples(plot: Multiples) -> str:
         for p, panel in enumerate(plot.panels)
         for c, curve in enumerate(panel.curves)
     }
-    # A single panel has the room of two.
+    # A single panel is as wide as two.
     width = PANEL_IN[0] * (columns if columns > 1 else 1.7)
     frame = Frame(
         name=plot.name,
@@ -148,7 +148,7 @@ def _draw_curve(axes: Any, curve: Curve, gid: str) -> None:
 
 
 def _name_curves(axes: Any, panel: Panel) -> None:
-    """At a level's ends in turn, and above a curve's last point and the name below it."""
+    """Labels levels at alternating ends, and curves at their last points, without overlap."""
     sides = (("left", axes.get_xlim()[0], 3), ("right", axes.get_xlim()[1], -3))
     for level, (side, end, inwards) in zip(panel.levels, cycle(sides), strict=False):
         axes.annotate(

@@ -20,7 +20,7 @@ from melange.reports.styles import FamilyStyle
 
 WIDTH_IN, HEIGHT_IN = 6.2, 4.5
 LOG_RATIO = 8.0
-"""An axis whose values span a larger ratio than this is logarithmic."""
+"""An axis is logarithmic if the ratio of its extreme values is larger."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,14 +32,14 @@ class Point:
     y: float
     y_bounds: tuple[float, float]
     hollow: bool
-    """Mean over only some tasks: drawn hollow and never on the front."""
+    """A mean over only some tasks: drawn hollow, never on the front."""
     href: str
     tooltip: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scatter:
-    """What to draw; the points are in the units that the axes' labels name."""
+    """What to draw; points are in the units of the axes' labels."""
 
     name: str
     points: Sequence[Point]
@@ -47,7 +47,7 @@ class Scatter:
     x_label: str
     y_label: str
     more_is_better: bool
-    """Of x: decides which way the front's stairs run."""
+    """Direction of x, and so of the front's steps."""
     description: str
 
 
@@ -86,7 +86,7 @@ def _draw_axes(axes: Any, plot: Scatter) -> None:
     ratio = max(positive) / min(positive) if positive else 1.0
     if ratio > LOG_RATIO and min(values) >= 0:
         least = min(positive)
-        # Below the least positive value the axis is linear, so that 0 has a place.
+        # Linear below the least positive value, so that 0 can be shown.
         zeros = {"linthresh": least, "linscale": 0.5} if min(values) == 0 else {}
         axes.set_xscale("symlog" if zeros else "log", **zeros)
         subs = (1.0, 2.0, 5.0) if ratio < 1000 else (1.0,)
@@ -117,7 +117,7 @@ def _draw_front(axes: Any, plot: Scatter) -> None:
     corners = sorted((plot.points[i].x, plot.points[i].y) for i in plot.front)
     if not corners:
         return
-    # Stairs, because nothing between two points has been measured.
+    # Steps, because nothing was measured between two points.
     axes.step(
         [x for x, _ in corners],
         [y for _, y in corners],
@@ -151,7 +151,7 @@ def _draw_points(axes: Any, plot: Scatter) -> None:
 
 
 def _draw_labels(figure: Any, axes: Any, plot: Scatter) -> None:
-    """Name the front's points where the name covers least."""
+    """Labels the front's points where the label covers least."""
     to_points = 72.0 / figure.dpi
     spots = [axes.transData.transform((p.x, p.y)) * to_points for p in plot.points]
     box = axes.get_window_extent()
@@ -178,13 +178,13 @@ def _draw_labels(figure: Any, axes: Any, plot: Scatter) -> None:
 
 
 def _bar_rectangle(axes: Any, point: Point, to_points: float) -> "Rectangle":
-    """What the horizontal error bar covers."""
+    """The area of the horizontal error bar."""
     left, right = (axes.transData.transform((x, point.y)) * to_points for x in point.x_bounds)
     return (left[0], left[1] - 1.5, right[0], left[1] + 1.5)
 
 
 def _stairs(axes: Any, plot: Scatter, to_points: float) -> "list[Rectangle]":
-    """What the front's steps cover: a flat and an upright piece between each two points."""
+    """The area of the front's steps: a horizontal and a vertical piece between each two points."""
     corners = sorted((plot.points[i].x, plot.points[i].y) for i in plot.front)
     found: list[Rectangle] = []
     for (x0, y0), (x1, y1) in pairwise(corners):
@@ -204,7 +204,7 @@ Rectangle = tuple[float, float, float, float]
 def place_label(
     spot: tuple[float, float], letters: int, taken: Sequence[Rectangle], frame: Rectangle
 ) -> tuple[tuple[float, float], Rectangle]:
-    """The offset from `spot` at which a label of so many letters covers least, and its rectangle.
+    """The offset from `spot` at which a label of this length covers least, and its rectangle.
 
     Leaving the frame counts as covering. Ties go to the nearest offset, right of the point first.
     """

@@ -1,7 +1,7 @@
-"""Inline SVG by matplotlib that takes its colours from the page's stylesheet.
+"""Draws inline SVG with matplotlib, in the colours of the page's stylesheet.
 
-Matplotlib draws with stand-in colours, which become CSS variables: one drawing suits light and
-dark. Matplotlib is imported when the first figure is drawn.
+Matplotlib draws with placeholder colours, which become CSS variables, so one drawing fits the light
+and the dark theme. Matplotlib is imported when the first figure is drawn.
 """
 
 import io
@@ -33,16 +33,16 @@ FONT_PT = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """What a figure is called and how large it is."""
+    """A figure's name, texts and size."""
 
     name: str
     """Unique on the page: ids start with it, so that figures can share a page."""
     width_in: float
     height_in: float
     description: str
-    """For those who do not see it."""
+    """For screen readers."""
     titles: Mapping[str, str] = field(default_factory=dict)
-    """Group id given by the painter -> text that a reader gets when pointing at it."""
+    """Group id set by `paint` -> text shown when the pointer is on the group."""
 
 
 def draw(frame: Frame, paint: Callable[[Any], None]) -> str:
@@ -73,7 +73,7 @@ def draw(frame: Frame, paint: Callable[[Any], None]) -> str:
 
 
 def quiet(axes: Any) -> None:
-    """A grid behind, two thin axes, numbers as the tables write them."""
+    """Style: a grid in the background, two thin axes, numbers formatted as in tables."""
     from matplotlib.ticker import FuncFormatter
 
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _tick(x)))
@@ -94,7 +94,7 @@ def _tick(value: float) -> str:
 
 
 def _inline(svg: str, frame: Frame) -> str:
-    """From a file of its own to an element of a page."""
+    """Turns an SVG file into an element of a page."""
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r'\bid="([^"]+)"', rf'id="{frame.name}-\1"', body)

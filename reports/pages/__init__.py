@@ -1,6 +1,6 @@
 """A page is a module or a package here with `PAGE`, which lists its sections in order.
 
-Nothing else is touched: pages are found, and what a section shows is data for its template.
+Pages are discovered, so nothing else is edited. A section returns data for its template.
 """
 
 import importlib
@@ -12,7 +12,7 @@ from melange.reports.page import Page
 
 @cache
 def discover() -> tuple[Page, ...]:
-    """All pages, in their order."""
+    """All pages, in order."""
     modules = [
         importlib.import_module(f"{__name__}.{info.name}")
         for info in pkgutil.iter_modules(__path__)

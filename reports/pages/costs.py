@@ -1,4 +1,4 @@
-"""What candidates cost: their speed workload by workload, their memory and size."""
+"""What candidates cost: their speed on each workload, their memory and size."""
 
 from melange.harness.metrics import headline, of_group
 from melange.reports.page import Block, Page, Section
@@ -15,7 +15,7 @@ SPEED = (
     "latency_sec",
 )
 ENERGY = "joules_per_token"
-"""Shown where the device tells it."""
+"""Shown if the device reports energy."""
 MEMORY = (
     "weights_bytes",
     "kv_bytes_per_token",

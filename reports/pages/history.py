@@ -9,7 +9,7 @@ from melange.reports.series_view import HistoryView
 from melange.reports.tables.trends import step_table
 
 RECENT = 14
-"""Runs that the first sentence speaks of."""
+"""Number of runs that the first sentence covers."""
 OVERVIEW = (ACCURACY, "total_tokens_per_sec", "relative_throughput", headline("memory"),
             "build_sec")  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""What a candidate's memory is made of: weights, keys and values, activations."""
+"""Parts of a candidate's memory: weights, KV cache, activations."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -54,7 +54,7 @@ def _row(row: CostRow, columns: Mapping[str, Column]) -> dict[str, Any]:
 
 
 def _tokens(cells: dict[str, Reading]) -> int | None:
-    """How many tokens' keys and values the pool holds; None where either number is missing."""
+    """The KV cache's capacity in tokens; None if either number is missing."""
     pool, token = (cells.get(name) for name in ("kv_pool_bytes", PER_TOKEN))
     if pool is None or token is None or pool.value is None or not token.value:
         return None
@@ -62,7 +62,7 @@ def _tokens(cells: dict[str, Reading]) -> int | None:
 
 
 def _bars(parts: dict[str, float], end: float) -> list[dict[str, Any]]:
-    """Shares of the axis in percent."""
+    """Percentages of the axis."""
     return [
         {"part": name, "width": round(value / end * 100, 3) if end else 0.0}
         for name, value in parts.items()

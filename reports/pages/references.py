@@ -1,4 +1,4 @@
-"""What papers report of the zoo's checkpoints, beside what was measured here."""
+"""Figures that papers report for the zoo's checkpoints, beside those measured here."""
 
 from melange.reports.analysis.references import compared
 from melange.reports.page import Block, Column, Page, Section, Table

@@ -1,4 +1,4 @@
-"""How mixtures route their tokens: who gets them, and how often the same expert twice in a row."""
+"""How mixtures route tokens: each expert's share, and repetition on consecutive tokens."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -18,13 +18,13 @@ NOTE = (
 
 
 class Part(NamedTuple):
-    """A number about one part of a mixture, as its metric names it: NAME/domain/layer[/expert]."""
+    """A number for one part of a mixture, from a metric's name: NAME/domain/layer[/expert]."""
 
     candidate: str
     metric: str
     domain: str
     layer: int
-    """From 1, as the expert."""
+    """From 1, like `expert`."""
     expert: int | None
     found: Reading
 
@@ -84,7 +84,7 @@ def _chance(run: Run, candidate: str, metric: str) -> str:
 
 
 def _by_domain(parts: Sequence[Part], what: str, place: Callable[[Part], int]) -> Table:
-    """A row a domain, a column each layer or expert."""
+    """One row per domain, one column per layer or expert."""
     found = {(part.domain, place(part)): part.found for part in parts}
 
     def column(at: int) -> Column:

@@ -1,4 +1,4 @@
-"""Accuracy over a coefficient, and along a training run."""
+"""Accuracy by coefficient, and along a training run."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,7 +34,7 @@ def curves(
 
 
 def _figure(view: RunView, series: Series, stem: str) -> dict[str, Any] | None:
-    """None where fewer than two of the series' points have an accuracy."""
+    """None if fewer than two points have an accuracy."""
     wanted = [c for c in view.columns if c.key == "mean" or c.group == "domain"]
     panels = [panel for column in wanted if (panel := _panel(view, series, column)) is not None]
     if not panels:
@@ -59,7 +59,7 @@ def _figure(view: RunView, series: Series, stem: str) -> dict[str, Any] | None:
 
 def _panel(view: RunView, series: Series, column: BoardColumn) -> Panel | None:
     found = [(x, name, column.cells[name]) for x, name in series.points]
-    # A mean over only some of the tasks is no point of this curve.
+    # A mean over only some of the tasks does not belong on this curve.
     known = [(x, name, c.reading) for x, name, c in found if c.reading.value is not None
              and not c.note]  # fmt: skip
     if len(known) < 2:
@@ -99,7 +99,7 @@ def _gaps(series: Series, wanted: list[BoardColumn]) -> list[str]:
 
 
 def _table(view: RunView, series: Series, wanted: list[BoardColumn]) -> Table:
-    """One row a mean and a point; levels have no x."""
+    """One row per mean and point; levels have no x."""
     points = [*series.points, *((None, level) for level in series.levels)]
     return Table(
         columns=[

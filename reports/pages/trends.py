@@ -1,4 +1,4 @@
-"""A metric of a series of runs: its steps, and every trend as a chart."""
+"""A metric's page for a series of runs: its steps, and a chart per trend."""
 
 from melange.reports.figures.charts import Charts
 from melange.reports.page import Block, Page, Section
@@ -6,7 +6,7 @@ from melange.reports.series_view import SeriesView
 from melange.reports.tables.trends import trend_table
 
 NEWEST_CHANGES = 20
-"""Runs with steps in the table of a page; the others are in steps.csv."""
+"""Runs with steps in a page's table; steps.csv has the others."""
 
 
 def steps(view: SeriesView, subject: str) -> Block:

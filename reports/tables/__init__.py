@@ -1,1 +1,1 @@
-"""Tables as declared columns, and what is made of them."""
+"""Tables with declared columns, and their formats."""

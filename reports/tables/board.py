@@ -17,7 +17,7 @@ VERDICTS = {"higher": "better", "lower": "worse"}
 
 
 def mean_cell(run: Run, candidate: str, tasks: Sequence[Task], mean: Mean | None) -> BoardCell:
-    """A mean as a cell: incomplete ones say so, absent ones say why."""
+    """A mean as a cell, with a note if it is incomplete, or why it is missing."""
     if mean is None:
         return BoardCell(reading=_gap_of(run, candidate, tasks))
     note = "" if mean.complete else f"mean over {mean.tasks} of {mean.of_tasks} tasks"
@@ -151,7 +151,7 @@ def _task_column(run: Run, name: str, task: Task | None) -> BoardColumn:
 
 
 def board_table(rows: Sequence[Standing], shown: Sequence[BoardColumn]) -> Table:
-    """The leaderboard for files."""
+    """The leaderboard as a table for files."""
     return Table(
         columns=[
             Column("rank", lambda row: row.rank),

@@ -1,4 +1,4 @@
-"""What a column of the leaderboard is."""
+"""Declares columns of the leaderboard."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,36 +12,36 @@ from melange.reports.units import Scale
 class BoardCell:
     reading: Reading
     note: str = ""
-    """Said beside the number: a mean over only some of its tasks."""
+    """Shown next to the number, as for a mean over only some of its tasks."""
     verdict: str = "unclear"
-    """`better`, `worse` or `unclear`: of a difference."""
+    """Of a difference: `better`, `worse` or `unclear`."""
     p_value: float | None = None
-    """Of a difference, corrected for all that are shown beside it."""
+    """Of a difference, corrected for all that are shown with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardColumn:
-    """One column of the leaderboard; a new one needs a key, a scale and its cells."""
+    """A column of the leaderboard; a new one needs a key, a scale and its cells."""
 
     key: str
     label: str
     group: str
-    """What is shown and hidden together."""
+    """Columns of a group are shown and hidden together."""
     scale: Scale
     cells: Mapping[str, BoardCell]
     hint: str = ""
     higher_is_better: bool | None = None
     signed: bool = False
-    """A difference: written with its sign."""
+    """Whether numbers are differences, written with a sign."""
 
     @property
     def counted(self) -> bool:
-        """Its n is a number of examples, which a reader of accuracies wants to see."""
+        """Whether n is a number of examples, which readers of accuracies want to see."""
         return self.group in ("mean", "split", "domain", "task")
 
     @property
     def file_columns(self) -> list[Column]:
-        """Of a table with a row a candidate."""
+        """Columns of a table with a row per candidate."""
         found = [Column(self.key, lambda row: self.cells[row.candidate].reading)]
         if self.signed:
             found.append(Column(f"{self.key}_p", lambda row: self.cells[row.candidate].p_value))

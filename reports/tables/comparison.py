@@ -7,7 +7,7 @@ from melange.reports.page import Column, Table
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """One row a change, as it was judged; examples are counted."""
+    """One row per change with its verdict; examples are counted."""
     return Table(
         columns=[
             Column("kind", lambda one: str(one.kind)),

@@ -1,4 +1,4 @@
-"""A comparison for a job's page: the verdict, what it rests on, what else differs."""
+"""A comparison in Markdown for a CI job's page: verdict, changes, and what else differs."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,11 @@ from melange.reports.tables.files import markdown_text, to_markdown
 from melange.reports.units import plural
 
 ROWS = 20
-"""A table of more says how many it leaves out."""
+"""Longest table; a longer one is cut, with the number of rows left out."""
 
 
 def comparison_markdown(comparison: Comparison) -> str:
-    """What a run or a model wrote is shown as text."""
+    """Text from a run or a model is escaped."""
     baseline = markdown_text(comparison.old.folder.name)
     parts = [
         f"### Against {baseline}",

@@ -22,7 +22,7 @@ def measured_workload(run: Run, metric: str, preferred: Sequence[str]) -> str:
 
 
 def cost_columns(run: Run) -> list[BoardColumn]:
-    """Speed, memory, size and build cost, absolute and against the reference."""
+    """Speed, memory, size and build cost, absolute and relative to the reference."""
     decoding = measured_workload(run, "decode_tokens_per_sec", DECODE_WORKLOADS)
     prefill = measured_workload(run, "prefill_tokens_per_sec", PREFILL_WORKLOADS)
     latency = measured_workload(run, "latency_sec", LATENCY_WORKLOADS)
@@ -73,7 +73,7 @@ def _relative_memory(run: Run) -> BoardColumn:
 
 
 def _ratio_to(run: Run, candidate: str, reference: str | None, metric: str) -> Reading:
-    """Without an interval: memory is read once."""
+    """Without an interval, because memory is measured once."""
     if reference is None:
         return Reading(reason="the run has no reference candidate")
     own, whole = run.read(candidate, metric), run.read(reference, metric)
@@ -87,7 +87,7 @@ def _ratio_to(run: Run, candidate: str, reference: str | None, metric: str) -> R
 
 
 def workload_words(run: Run, name: str) -> str:
-    """What a workload sends, after scaling to the context length."""
+    """A workload in words, after scaling to the context length."""
     load = run.workloads.get(name)
     if load is None:
         return f"workload {name}"

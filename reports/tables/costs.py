@@ -1,4 +1,4 @@
-"""Tables of what candidates cost: one row a candidate, one column a metric."""
+"""Tables of candidates' costs: one row per candidate, one column per metric."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,7 +17,7 @@ class CostRow(NamedTuple):
 def cost_table(
     run: Run, metrics: Sequence[str], workloads: Sequence[str | None] = (None,)
 ) -> Table:
-    """Every candidate in the plan's order, and those of the metrics that any of them has."""
+    """All candidates in the plan's order, and the metrics that any of them has."""
     rows = [CostRow(candidate, workload) for workload in workloads for candidate in run.families]
     found = [_metric_column(run, metric, rows) for metric in metrics]
     timed = [] if workloads == (None,) else [Column("workload", lambda row: row.workload)]
@@ -33,7 +33,7 @@ def cost_table(
 
 
 def _metric_column(run: Run, metric: str, rows: Sequence[CostRow]) -> Column | None:
-    """None where no row has the metric."""
+    """None if no row has the metric."""
 
     def read(row: CostRow) -> Reading:
         return run.read(row.candidate, metric, workload=row.workload)

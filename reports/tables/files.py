@@ -1,4 +1,4 @@
-"""A table as files and for a template: CSV with every digit, Markdown and pages with few."""
+"""Formats tables: CSV in full precision, Markdown and page rows with few digits."""
 
 import csv
 import io
@@ -33,7 +33,7 @@ def _parts(name: str, values: Sequence[Any]) -> Iterator[tuple[str, Sequence[Any
     if not any(isinstance(value, Reading) for value in values):
         yield name, values
         return
-    # A cell without a reading among others with one: nothing is known of it.
+    # A cell without a reading in a column of readings: nothing is known about it.
     readings = [value if isinstance(value, Reading) else Reading(reason="") for value in values]
     yield name, [one.value for one in readings]
     yield f"{name}_ci_low", [one.low for one in readings]
@@ -51,7 +51,7 @@ def _plain(value: Any) -> Any:
 
 
 def to_markdown(table: Table) -> str:
-    """One cell a number: `0.71 (0.65–0.77)`, or the reason why there is none."""
+    """One cell per number: `0.71 (0.65–0.77)`, or why there is none."""
     heads = [column.name for column in table.columns]
     rows = ([_text(column.value(row)) for column in table.columns] for row in table.rows)
     return markdown_table(heads, rows)
@@ -75,7 +75,7 @@ def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """The text on one line of a table, shown as it is: neither markup nor a further column."""
+    """The text escaped for a table cell: on one line, without markup or column breaks."""
     for sign, safe in (("\\", "\\\\"), ("|", "\\|"), ("`", "\\`"), ("*", "\\*"), ("_", "\\_"),
                        ("[", "\\["), ("<", "&lt;")):  # fmt: skip
         text = text.replace(sign, safe)
@@ -83,11 +83,11 @@ def markdown_text(text: str) -> str:
 
 
 class ShownRow(NamedTuple):
-    """A row as a page shows it."""
+    """A row on a page."""
 
     cells: Sequence[tuple[Column, Any]]
     gap: Reading | None
-    """Why all of its numbers are missing, where there is one reason for all of them."""
+    """Why all of its numbers are missing, if they share one reason."""
 
 
 def shown_columns(table: Table) -> list[Column]:

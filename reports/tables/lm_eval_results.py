@@ -1,4 +1,4 @@
-"""Each candidate's scores in the form of lm-eval's own results files, for tools that read those.
+"""Writes each candidate's scores in lm-eval's format of results, for tools that read it.
 
 Schema: `EvalResults` of lm-eval 0.4.13 (lm_eval/result_schema.py). A task without a result is left
 out, as lm-eval itself would.
@@ -20,7 +20,7 @@ UNKNOWN_FILTER = "none"
 def lm_eval_files(
     run: Run, slugs: Mapping[str, str], read: ReadScores
 ) -> Iterator[tuple[str, str]]:
-    """Paths below the report's folder, and texts; none for candidates without a score."""
+    """Paths below the report's folder, with contents; candidates without a score have no file."""
     for candidate, slug in slugs.items():
         results = lm_eval_results(run, candidate, read)
         if results["results"]:
@@ -37,7 +37,7 @@ def lm_eval_results(run: Run, candidate: str, read: ReadScores) -> dict[str, Any
         "results": {name: _results(run, lines, name, read) for name in tasks},
         "group_subtasks": {name: [] for name in tasks},
         "configs": {name: _config(name, task) for name, task in tasks.items()},
-        # The tasks' own version is not recorded: the suite's revision pins it.
+        # Task versions are not recorded: the suite's revision pins them.
         "versions": dict.fromkeys(tasks, manifest.git_revision),
         "n-shot": {name: (task.num_fewshot or 0) if task else 0 for name, task in tasks.items()},
         "higher_is_better": {name: _directions(lines, name) for name in tasks},
@@ -73,14 +73,14 @@ def _filter(task: Task | None) -> str:
 
 
 def _standard_error(run: Run, line: Measurement, read: ReadScores) -> float | str:
-    """lm-eval's own: the deviation of the primary metric's samples over the root of n."""
+    """As in lm-eval: the standard deviation of the primary metric's samples over sqrt(n)."""
     assert line.task is not None
     if line.metric != run.primary_metric(line.task):
         return "N/A"
     try:
         scores = read(line.candidate, line.task)
     except HarnessError:
-        # The task's page of samples says why they cannot be read.
+        # The task's page of samples says why its samples cannot be read.
         return "N/A"
     if scores is None or len(scores.values_N) < 2:
         return "N/A"

@@ -1,4 +1,4 @@
-"""All measurements, as they are recorded."""
+"""A table of all measurements, as recorded."""
 
 from collections.abc import Sequence
 from operator import attrgetter

@@ -1,4 +1,4 @@
-"""The numbers behind pages of trends."""
+"""Tables with the numbers of trend pages."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ class Point(NamedTuple):
 
 
 def trend_table(nights: Sequence[Night], found: Sequence[Trend]) -> Table:
-    """One row for each run that has the number, trend after trend."""
+    """One row per trend and run that has the number."""
     return Table(
         columns=[
             Column("run", lambda point: point.run),
@@ -34,7 +34,7 @@ def trend_table(nights: Sequence[Night], found: Sequence[Trend]) -> Table:
 
 
 def reading_at(trend: Trend, run: int) -> Reading:
-    """Of a run that has the number."""
+    """The number at a run that has it."""
     low, high, n = (
         None if math.isnan(row[run]) else float(row[run])
         for row in (trend.low_N, trend.high_N, trend.counts_N)

@@ -1,4 +1,4 @@
-"""A run's checkpoints and fine-tunes of a tiny Llama, and a cache of a test's own."""
+"""Fixtures: a run's checkpoints and fine-tunes of a tiny Llama, and an empty cache per test."""
 
 from pathlib import Path
 

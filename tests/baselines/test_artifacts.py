@@ -1,4 +1,4 @@
-"""What methods build is complete, or it is not there."""
+"""Artifacts that methods build are complete or absent."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Methods are found, and entries of a suite name their candidates."""
+"""Methods are discovered, and a suite's entries expand to named candidates."""
 
 import subprocess
 import sys

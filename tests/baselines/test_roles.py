@@ -1,4 +1,4 @@
-"""Methods select by what roles are to each other; names are the user's."""
+"""Methods select roles by their relations; names are up to the user."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -46,7 +46,7 @@ def test_jan2024_names_no_model_and_means_the_same_recipes_on_the_pocket_zoo() -
 
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A base, four fine-tunes, a smaller base and its fine-tune, under names of the user's own."""
+    """A base, four fine-tunes, a smaller base and its fine-tune, with arbitrary names."""
     root = tmp_path_factory.mktemp("zoo")
     sheep = make_llama(root / "sheep", seed=0, num_attention_heads=2)
     lamb = make_llama(root / "lamb", seed=1, num_hidden_layers=1, num_attention_heads=2)
@@ -73,7 +73,7 @@ def test_every_family_that_a_zoo_has_roles_for_has_candidates_under_any_names(zo
                  "proxy-wool-a1.0", "contrastive-texel-a0.5", "self-consistency"):  # fmt: skip
         assert f"  {name}: " in said.stdout
     assert "\n  averaging: no run with 2 checkpoints; no run with 5 checkpoints\n" in said.stdout
-    # One expert cannot steer together with another, nor be skipped.
+    # A single expert can neither be combined with another nor be skipped.
     assert "\n  proxy-wool: " not in said.stdout
 
 

@@ -1,8 +1,8 @@
-"""Proxy-tuning as one engine: against its parts, a logits processor, and the authors' loop.
+"""Compares proxy-tuning as one engine with its parts, a logits processor, and the authors' loop.
 
 Greedy, prompts and outputs of mixed lengths: each drawn from 1 to 96 tokens, or the proxy-tuning
 paper's three workloads (prompt/output 8/512, 512/8, 8/8) in one batch. Engines get all requests at
-once; the loop takes 32 at a time, and its batch lasts as long as its longest output.
+once; the loop runs batches of 32, each until its longest output ends.
 """
 
 import gc
@@ -30,12 +30,12 @@ PAPER = [
     )
     for prompt, output, num in ((8, 512, 11), (512, 8, 11), (8, 8, 10))
 ]
-"""One batch of the loop's."""
+"""One batch of the loop."""
 
 
 class Measured(NamedTuple):
     seconds: Mapping[str, Sequence[float]]
-    """Of each way to serve the load, by round."""
+    """By way of serving the load, one per round."""
     output_tokens: int
     floor: float
     """The base's share of all parameters."""
@@ -56,7 +56,7 @@ def measure(
     solos = [open_session(folder) for folder in folders]
     generations = requests(loads, solos[0].vocabulary)
     loop = ThreeModels(folders, batch_size=BATCH_SIZE)
-    gc.freeze()  # the engines stay; looking at them again and again is no side's work
+    gc.freeze()  # exempts the engines, which stay, from garbage collections
     assert_same(generate(fused, generations), loop.generate(generations))
 
     def with_processor() -> None:
@@ -87,12 +87,12 @@ def generate(session: Any, generations: Sequence[Generation]) -> list[tuple[int,
 
 
 def assert_same(ours: Sequence[object], theirs: Sequence[object]) -> None:
-    """Random prompts make near ties: a row or two of a hundred may take another turn."""
+    """Random prompts cause near-ties: one or two rows in a hundred may differ."""
     assert sum(map(lambda one, other: one == other, ours, theirs)) >= 0.97 * len(ours)
 
 
 def ratios(measured: Measured, suffix: str = "") -> list[Ratio]:
-    """All sides make the same tokens, so that ratios of tokens/s are those of seconds."""
+    """All sides generate the same tokens, so ratios of tokens/s follow from the seconds."""
     seconds, tokens, floor = measured
     fused = {"fused": seconds["fused"]}
     solos = [sum(pass_) for pass_ in zip(*(seconds[name] for name in SOLOS), strict=True)]
@@ -127,7 +127,7 @@ def test_fused_pocket(
         keep(ratio)
 
 
-@pytest.mark.usefixtures("pocket")  # which skips where several engines do not fit
+@pytest.mark.usefixtures("pocket")  # skips if several engines do not fit
 @pytest.mark.parametrize(
     ("base", "loads", "suffix", "rounds"),
     [("5m", PAPER, "_paper", 4), ("25m", UNIFORM, "_25m", 3)],
@@ -141,7 +141,7 @@ def test_fused_random(
     suffix: str,
     rounds: int,
 ) -> None:
-    """Two small models of 3 M beside the base; contexts of up to 1024 tokens."""
+    """Two small models of 3 M parameters beside the base; contexts of up to 1024 tokens."""
     from random_models import make_trio
 
     mix = proxy_mix("base", "expert", "antiexpert")

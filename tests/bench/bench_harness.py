@@ -1,6 +1,6 @@
 """The harness's own speed, without an engine: planning, a store, statistics, report, trends.
 
-`make guard` compares them with the last time on the same machine.
+`make guard` compares them with earlier results on the same machine.
 """
 
 import shutil

@@ -1,4 +1,4 @@
-"""Log-likelihoods our way, and as lm-eval asks vLLM for them. 100 questions, five shots each."""
+"""Compares log-likelihoods with lm-eval's vLLM backend, on 100 questions with five shots each."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ ROUNDS = 3
 
 
 class Recorder:
-    """Stands in for an engine and keeps what the examination asks for."""
+    """Stands for an engine and keeps the examination's requests."""
 
     max_model_len = 1024
 
@@ -45,7 +45,7 @@ def requests_of(entries: Entries, tokenizer: Path) -> list[Request]:
 
 
 def score_as_lm_eval(llm: Any, requests: Sequence[Request]) -> list[Score]:
-    """lm_eval/models/vllm_causallms.py, 0.4.13: a request for each choice, longest first."""
+    """lm_eval/models/vllm_causallms.py, 0.4.13: a request per choice, longest first."""
     from vllm import SamplingParams
 
     params = SamplingParams(temperature=0, prompt_logprobs=1, max_tokens=1, detokenize=False)
@@ -78,7 +78,7 @@ def compare(
     }
     context, choice = (sum(map(len, part)) / len(requests) for part in zip(*requests, strict=True))
     note = f"{QUESTIONS} questions, contexts of {context:.0f} tokens, choices of {choice:.0f}"
-    seconds = interleave(sides, rounds=ROUNDS, warm_up=False)  # both have just scored
+    seconds = interleave(sides, rounds=ROUNDS, warm_up=False)  # both have just scored once
     return times_faster(name, seconds, bar=bar, note=note)
 
 

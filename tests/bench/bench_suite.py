@@ -1,4 +1,4 @@
-"""What a suite of candidates costs: one engine for all, the harness's share, merges in memory."""
+"""Measures the cost of a suite: one engine for all, the harness's overhead, merges in memory."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ QUICK = {
 
 
 def run(command: Sequence[str], settings: Mapping[str, str]) -> None:
-    """A process of its own with the environment of a fresh shell, and these settings."""
+    """Runs a process with the environment of a fresh shell, and these settings."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(OUR_SETTINGS)}
     paths = {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
@@ -44,7 +44,7 @@ def run(command: Sequence[str], settings: Mapping[str, str]) -> None:
 
 def lm_eval_command(checkpoint: Path, tasks: Path, more: str = "") -> list[str]:
     length = inspect(checkpoint).context_length
-    # A share of the memory that is also there beside other work: on a CPU it is only reserved.
+    # A share of memory that is free next to other work too; on a CPU it is only reserved.
     arguments = (
         f"pretrained={checkpoint},dtype=float32,max_model_len={length},"
         f"gpu_memory_utilization=0.5{more}"
@@ -57,7 +57,7 @@ def lm_eval_command(checkpoint: Path, tasks: Path, more: str = "") -> list[str]:
 
 
 def write_tasks(rows: Path, out: Path) -> Path:
-    """The tasks' YAML as lm-eval's command line reads it."""
+    """Writes the tasks' YAML for lm-eval's command line."""
     for name, (_, (source,)) in pocket_entries(rows, *TASKS).items():
         (out / f"{name}.yaml").write_text(yaml.safe_dump(source))
     return out
@@ -87,7 +87,7 @@ def test_suite(
         "fresh": timed(lambda: run(lm_eval_command(checkpoint, tasks), {})),
         "quick": timed(lambda: run(quick, QUICK)),
     }
-    sides["fresh"]()  # fills vLLM's and torch's caches, once a machine
+    sides["fresh"]()  # fills vLLM's and torch's caches on a new machine
     seconds = interleave(sides, rounds=2, warm_up=False)
     keep(scaled("suite_vs_engine_per_candidate", seconds, "fresh", "lm-eval as it comes"))
     keep(
@@ -99,7 +99,7 @@ def test_suite(
 
 
 class ClockedEngine:
-    """Seconds inside vLLM's own `generate`, which a session calls."""
+    """Measures seconds in vLLM's `generate`, which a session calls."""
 
     def __init__(self, session: object) -> None:
         self.busy_sec = 0.0

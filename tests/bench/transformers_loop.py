@@ -1,7 +1,7 @@
-"""Proxy-tuning as its authors' code does it: three models of transformers step by step.
+"""Proxy-tuning as in its authors' code: three models of transformers step by step.
 
 Source: `DExpertsLlama.generate` in modeling/dexperts.py of https://github.com/alisawuffles/proxy-tuning
-Kinder than theirs: a prompt's logits are computed for its last token only.
+Faster than theirs: a prompt's logits are computed for its last token only.
 
 Shape letters: B rows, P tokens of the longest prompt, T tokens so far, V vocabulary.
 """
@@ -38,7 +38,7 @@ class ThreeModels:
 
     @torch.inference_mode()
     def _generate(self, generations: Sequence[Generation]) -> list[tuple[int, ...]]:
-        """A batch runs until its longest output is done, then each is cut to its own."""
+        """A batch runs until its longest output is done, then each is cut to its own length."""
         tokens_BP, mask_BT = _pad_left([generation.prompt for generation in generations])
         caches: list[Any] = [None] * len(self._models)
         new_tokens: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""The command line: mistakes are one line and exit 2, and touch nothing."""
+"""The command line: a user's error is one line and exit code 2, and changes nothing."""
 
 import subprocess
 import sys
@@ -86,7 +86,7 @@ def test_an_output_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> 
 
 
 def test_a_python_without_the_dependencies_is_told_what_to_run() -> None:
-    # -I -S: this interpreter without its site-packages.
+    # -I -S: this interpreter without site-packages.
     command = [sys.executable, "-I", "-S", str(ROOT / "run_all.py")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert_one_line(done, "make run")
@@ -149,7 +149,7 @@ def test_an_error_of_ours_is_one_line_with_the_traceback_in_a_file(
 
 
 def test_the_package_is_imported_by_one_name() -> None:
-    """What an install finds in the folder, as setuptools does."""
+    """Packages that an install finds in the folder, as setuptools looks for them."""
     from setuptools import find_packages
 
     found = find_packages(str(ROOT), include=["melange*"])

@@ -1,4 +1,4 @@
-"""`--compare` on stored runs, by the real command line: exit codes, and which run is taken."""
+"""`--compare` on stored runs, by the real command line: exit codes, and the chosen baseline."""
 
 import json
 import subprocess
@@ -113,7 +113,7 @@ def test_a_report_without_a_baseline_has_no_page_of_one(pair):
     assert "compare.html" not in (new / "report" / "index.html").read_text()
 
 
-# --- what is wrong with REF is said before anything is touched
+# --- errors in REF are reported before anything changes
 
 
 def test_a_reference_that_does_not_exist(pair):

@@ -35,7 +35,7 @@ Finished = tuple[subprocess.CompletedProcess[str], list[Measurement]]
 
 ROLES = ("small_base", "small_mix", "large_base", "large_mix")
 NUM_ROUNDS = 8
-"""After which speeds are known to a share as large as the suite's."""
+"""Rounds after which speeds are as precise as the suite asks."""
 TASKS = ("arc_easy", "gsm8k", "hellaswag", "truthfulqa_mc2")
 SUITE = f"""\
 title: Test

@@ -1,4 +1,4 @@
-"""What examples share goes from a task's rows to its samples and into its intervals."""
+"""Clusters go from a task's rows to its samples and its intervals."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from melange.tasks.pocket.tokens import make_tokenizer
 from melange.tasks.registry import load_tasks
 from melange.tasks.sources import task_sources
 
-pytestmark = pytest.mark.slow  # lm-eval alone takes seconds to import
+pytestmark = pytest.mark.slow  # importing lm-eval takes seconds
 
 SEED = 0
 LIMIT = 40
@@ -28,7 +28,7 @@ SOUP = Candidate(
 
 
 class Silent:
-    """A session that finds everything equally likely and says nothing."""
+    """A session with equal scores for everything and empty responses."""
 
     max_model_len = 256
 

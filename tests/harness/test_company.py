@@ -1,4 +1,4 @@
-"""Candidates that look alike score in any order and company as each does alone in transformers."""
+"""Candidates of equal shapes score as in transformers, in any order and combination."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def edit(file: Path, **changes: Any) -> None:
 
 
 def two_ends(folder: Path) -> None:
-    """As Llama 3's Instruct: a second end token, which only the generation settings name."""
+    """As Llama 3's Instruct: a second end token that only the generation config has."""
     from transformers import AutoTokenizer
 
     frequent = AutoTokenizer.from_pretrained(folder).encode(" the", add_special_tokens=False)[-1]
@@ -54,7 +54,7 @@ def another_template(folder: Path) -> None:
 
 
 def another_class(folder: Path) -> None:
-    """The same function as a Qwen2, whose tokenizer splits digits in its own way."""
+    """The same function as a Qwen2, whose tokenizer splits digits differently."""
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -80,7 +80,7 @@ ALIKE: Mapping[str, Callable[[Path], None]] = {
 
 
 class LookAlikes(FolderZoo):
-    """A zoo of these folders, which asks about the pocket world."""
+    """A zoo of these folders with the pocket world's tasks."""
 
     world_seed = 1
 
@@ -101,7 +101,7 @@ def test_any_company_leaves_scores_as_they_are(
 
 
 def measured(zoo: LookAlikes, out: Path) -> list[Any]:
-    """The run's check of itself: each example of each candidate against transformers."""
+    """Results of the run's self-check of every example of every candidate."""
     known = load_tasks()
     tasks = {name: known[name] for name in TASKS}
     chat = known["pocket_instructions"].model_copy(update={"chat": True})
@@ -111,7 +111,7 @@ def measured(zoo: LookAlikes, out: Path) -> list[Any]:
         candidates=({"method": "checkpoint", "roles": list(zoo.roles)},),
     )  # fmt: skip
     plan = plan_of(suite, zoo, tasks)
-    speed = {(one.name, None) for one in plan.candidates}  # not asked for here
+    speed = {(one.name, None) for one in plan.candidates}  # not needed here
     plan = plan_of(suite, zoo, tasks, done=speed)
     sources = task_sources(plan.tasks, pocket_data(1, cache_dir()))
     entries = {one.name: (one, sources[one.name]) for one in plan.tasks}

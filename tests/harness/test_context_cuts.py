@@ -1,4 +1,4 @@
-"""Prompts that do not fit the context: cut as lm-eval cuts them, counted, or refused."""
+"""Prompts longer than the context are cut as by lm-eval, counted, or refused."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,12 +17,12 @@ pytestmark = pytest.mark.slow
 
 WINDOW = 64
 LONG, SHORT = "w1 w2 w3 w4 w5 " * 8 + "w6", "w7 w8"
-"""41 and 2 tokens."""
+"""Of 41 and 2 tokens."""
 ROWS = [{"question": LONG, "answer": "w9"}, {"question": SHORT, "answer": "w9"}]
 
 
 class Echo:
-    """Stands for an engine: it keeps what it was asked, and is sure of all."""
+    """Stands for an engine: it keeps requests, and gives everything probability 1."""
 
     max_model_len = WINDOW
 

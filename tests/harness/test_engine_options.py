@@ -1,4 +1,4 @@
-"""What is asked of engines, what follows where nobody asks, and what cannot be."""
+"""Engine options that are set, their defaults, and those that are impossible."""
 
 import json
 import os
@@ -46,7 +46,7 @@ reference: short
 
 @pytest.fixture(scope="module")
 def workplace(zoo_folders: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A zoo of a short model, and of the same with the context of Llama 3.1."""
+    """A zoo of a model with a short context, and of the same with that of Llama 3.1."""
     folder = tmp_path_factory.mktemp("options")
     long = shutil.copytree(zoo_folders["small_mix"], folder / "long")
     content = json.loads((long / "config.json").read_text())

@@ -1,4 +1,4 @@
-"""Who is given up after which failures, and who is not."""
+"""Which candidates are given up after which failures."""
 
 import pytest
 from queued import prepared
@@ -29,7 +29,7 @@ def test_an_engine_that_does_not_start_is_tried_for_two_candidates(members) -> N
 
 
 def test_a_process_that_died_is_tried_once_more(members) -> None:
-    """It may have been for memory that another engine has given back since."""
+    """It may have run out of memory that another engine has freed since."""
     lost = LostCauses()
     lost.note(members[0], DIED)
     assert not lost.why(members[0])

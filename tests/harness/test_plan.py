@@ -103,7 +103,7 @@ def test_a_plan_says_how_a_mix_is_served() -> None:
         ({"architectures": ["Qwen3NextForCausalLM"],
           "layer_types": ["linear_attention", "full_attention"]}, "layer_types: linear_attention"),
         ({"architectures": ["GraniteMoeHybridForCausalLM"], "mamba_d_state": 256,
-          "layer_types": ["attention", "attention"]}, ""),  # none of its layers is Mamba's
+          "layer_types": ["attention", "attention"]}, ""),  # no Mamba layers
         ({"architectures": ["Gemma3ForConditionalGeneration"],
           "text_config": {"layer_types": ["sliding_attention", "full_attention"]}}, ""),
         ({"architectures": ["GemmaForCausalLM"],
@@ -125,11 +125,11 @@ def test_a_member_that_cannot_run_beside_the_base_is_refused(
     assert bool(said) == bool(reason)
 
 
-# Checkpoints that do not fit: one candidate each, the rest of the plan stands
+# Unsuitable checkpoints cost one candidate each; the rest of the plan is kept
 
 
 def refusals(folders: dict[str, Path], *entries: dict[str, object]) -> list[str]:
-    """Of each entry's candidate; empty for one that will run. `good` stands beside them."""
+    """Why each entry's candidate is refused; empty for one that will run. `good` runs too."""
     good = {"method": "checkpoint", "roles": "good"}
     suite = SUITE.model_copy(update={"candidates": (good, *entries)})
     made = plan_of(suite, FolderZoo(folders), TASKS)

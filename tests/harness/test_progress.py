@@ -1,4 +1,4 @@
-"""How far a run is: on a line in the terminal, and in a report that is rendered beside it."""
+"""A run's progress, on a line of the terminal and in a report that is rendered meanwhile."""
 
 import os
 import pty
@@ -63,7 +63,7 @@ def test_the_time_left_is_the_remaining_work_at_the_speed_of_the_work_done() -> 
     assert left.seconds is None
     left.visits.units.clear()
     left.tasks.finish("small_base", 3, 30.0)
-    # Three tasks of a checkpoint are to come, and three of a mix, which count for more.
+    # Three tasks of a checkpoint remain, and three of a mix, which take longer.
     assert left.seconds == pytest.approx(30.0 + 30.0 * MIX_FACTOR)
     left.num_slots = 2
     assert left.seconds == pytest.approx(15.0 + 15.0 * MIX_FACTOR)
@@ -115,7 +115,7 @@ with closing(Progress(small_plan())) as progress:
 
 
 def screen(written: str) -> list[str]:
-    """What a terminal shows after it: a carriage return goes back, text covers text."""
+    """The screen after this output: a carriage return goes to the start, text overwrites text."""
     rows, column = [""], 0
     for part in re.findall(r"\r|\n|\x1b\[K|[^\r\n\x1b]+", written):
         if part == "\x1b[K":
@@ -132,7 +132,7 @@ def screen(written: str) -> list[str]:
 
 
 def on_a_terminal(code: str) -> str:
-    """What a Python program writes where both its streams are a terminal of 100 columns."""
+    """Output of a Python program on a terminal of 100 columns."""
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(ours, (24, 100))
     child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=theirs, stderr=theirs)
@@ -148,7 +148,7 @@ def on_a_terminal(code: str) -> str:
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 4096)
-    except OSError:  # nobody has it open any more
+    except OSError:  # no process has it open any more
         return b""
 
 

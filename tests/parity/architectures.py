@@ -1,4 +1,4 @@
-"""The architectures that `make parity` tries, as configs of a few hundred thousand parameters.
+"""The architectures of `make parity`, as configs of a few hundred thousand parameters.
 
 Widths of 128 and 64, heads of 32, a context of 1,024, windows of 64: the smallest at which the
 engine's own kernels run and a prompt can be longer than a window.
@@ -18,7 +18,7 @@ COMMON: Mapping[str, Any] = {
     "num_hidden_layers": 2,
     "head_dim": 32,
     "max_position_embeddings": CONTEXT_TOKENS,
-    "initializer_range": 0.15,  # ten times the usual one: random models then hold opinions
+    "initializer_range": 0.15,  # ten times the usual one, for clear preferences
     "bos_token_id": 1,
     "eos_token_id": 2,
     "pad_token_id": 0,
@@ -35,7 +35,7 @@ SMALL: Mapping[str, Any] = {
     "num_attention_heads": 2,
     "num_key_value_heads": 1,
 }
-"""Of the small base and its fine-tune, which steer the large base."""
+"""Sizes of the small base and its fine-tune, which steer the large base."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,15 +44,15 @@ class Architecture:
 
     title: str
     config: str
-    """Of transformers, without `Config`."""
+    """Name of transformers' class, without `Config`."""
     keys: Mapping[str, Any] = field(default_factory=dict)
-    """Of config.json, beside the sizes; they must be keys of that config."""
+    """Keys of config.json other than sizes; the config must have them."""
     small: Mapping[str, Any] = field(default_factory=dict)
     """Keys that differ in the small models."""
     rewrite: hub_files.Rewrite | None = None
-    """Turns a folder as transformers saves it today into one as the hub has it."""
+    """Changes a folder saved by today's transformers to the form of the hub's files."""
     build: Callable[..., Any] | None = None
-    """Makes the config from its class's name and the keys, where a call of it does not."""
+    """Makes the config from its class's name and the keys, if calling the class does not."""
 
 
 MULTIPLIERS = {

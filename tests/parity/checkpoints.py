@@ -18,13 +18,13 @@ VOCABULARY = 320
 SPACE_AND_NEWLINE = ("\u0120", "\u010a")
 """As byte-level tokenizers write them."""
 NOISE = 0.05
-"""Between a base and its fine-tunes, as a standard deviation; a base's own is 0.15."""
+"""Standard deviation between a base and its fine-tunes; that of a base's weights is 0.15."""
 BASES: Mapping[str, Mapping[str, Any]] = {"large_base": LARGE, "small_base": SMALL}
 NEAR = {
     "large_base": ("large_a", "large_b", "large_run@1", "large_run@2", "large_run@3"),
     "small_base": ("small_tuned",),
 }
-"""A base -> the roles that are that base plus noise."""
+"""Base -> roles that are the base plus noise."""
 
 
 def make_checkpoints(architecture: Architecture, root: Path) -> dict[str, Path]:
@@ -64,9 +64,9 @@ def make_model(architecture: Architecture, keys: Mapping[str, Any]) -> Any:
 def known_keys(
     config_class: Any, architecture: Architecture, keys: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The keys under the names that the config has for them; a size that it lacks is left out.
+    """The keys by the config's names for them; sizes that it lacks are left out.
 
-    A stray key would be stored, and another reader of the file may heed it.
+    An unknown key would be stored, and another reader of the file might use it.
     """
     fields = {field.name for field in dataclasses.fields(config_class)}
     named = {
@@ -85,9 +85,9 @@ def add_noise(model: Any, generator: torch.Generator) -> None:
 
 
 def make_tokenizer() -> transformers.PreTrainedTokenizerFast:
-    """Byte-level as most are, but of printable bytes alone.
+    """Byte-level like most, but with printable bytes only.
 
-    Halves of characters, of which random models write many, have no text that two decoders share.
+    Random models write many incomplete characters, which decoders turn into different texts.
     """
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -1,4 +1,4 @@
-"""A candidate's samples against what it should have answered."""
+"""Compares a candidate's samples with the expected answers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pyarrow.parquet as pq
 from parity.references import Answer, Expected
 
 SILENT_NATS = 1e-3
-"""A larger difference is none of float32's."""
+"""A larger difference does not come from float32."""
 NEAR_TIE = 1e-3
-"""Where two tokens are as close as that, either may be the greedy one."""
+"""If two tokens are this close (nats), either may be the greedy one."""
 
 
 class Difference(NamedTuple):
     nats: float
-    """The largest between two log-probabilities of a choice."""
+    """The largest difference between two log-probabilities of a choice."""
     num_answers: int
     num_equal: int
 
@@ -37,14 +37,14 @@ def compare(expected: Expected, samples: Path) -> Difference:
     ]
     pairs = list(zip(words, expected.answers, strict=True))
     return Difference(
-        nats=max(gaps, key=lambda gap: (gap != gap, gap)),  # not a number is the worst
+        nats=max(gaps, key=lambda gap: (gap != gap, gap)),  # NaN is the worst
         num_answers=len(pairs),
         num_equal=sum(is_equal(row["response"], answer) for row, answer in pairs),
     )
 
 
 def is_equal(response: str, answer: Answer) -> bool:
-    """Equal up to the end, up to where the reference was followed, or up to a near-tie."""
+    """Whether they are equal to the end, to where the reference stops, or to a near-tie."""
     wanted = answer.text.strip()
     if response == wanted if answer.ended else response.startswith(wanted):
         return True

@@ -1,4 +1,4 @@
-"""Folders as the hub has them: older keys of config.json, buffers among the weights."""
+"""Changes folders to the form of the hub's: older keys of config.json, buffers among weights."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def _older(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def pythia_files(folder: Path) -> None:
-    """Masks of context x context and rotary frequencies lie among Pythia's weights.
+    """Pythia's files contain masks of context x context and rotary frequencies.
 
-    In the smallest of them the masks outweigh the weights.
+    In the smallest models the masks are larger than the weights.
     """
     config = json.loads((folder / "config.json").read_text())
     length, num_layers = config["max_position_embeddings"], config["num_hidden_layers"]
@@ -64,14 +64,14 @@ def _pythia(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def falcon_keys(folder: Path) -> None:
-    """As tiiuae/falcon-7b: neither a context nor rotary keys nor a number of key-value heads."""
+    """As tiiuae/falcon-7b: no context length, rotary keys or number of key-value heads."""
     absent = (*NOT_IN_OLDER_FILES, "max_position_embeddings", "num_kv_heads", "ffn_hidden_size")
     absent = (*absent, "num_ln_in_parallel_attn", "activation", "tie_word_embeddings")
     edit_config(folder, lambda config: _without(config, absent) | {"torch_dtype": "float32"})
 
 
 def bloom_keys(folder: Path) -> None:
-    """BLOOM's own files name the context as no class of transformers does."""
+    """BLOOM's files have a key for the context that no class of transformers knows."""
     edit_config(folder, lambda config: config | {"seq_length": 1024})
 
 
@@ -80,7 +80,7 @@ def _without(config: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]
 
 
 def gemma3_multimodal(text: type, keys: Mapping[str, Any]) -> Any:
-    """A Gemma 3 as it is from 4B on: the text model inside one that also sees images."""
+    """A Gemma 3 as from 4B on: the text model inside a multimodal one."""
     from transformers import Gemma3Config, SiglipVisionConfig
 
     vision = SiglipVisionConfig(
@@ -105,7 +105,7 @@ def gemma3_multimodal(text: type, keys: Mapping[str, Any]) -> Any:
 
 
 def add_image_processor(folder: Path) -> None:
-    """What an engine needs to know of images before it starts, also where none will come."""
+    """Adds the image processor's config, which an engine needs to start even without images."""
     from transformers import AutoTokenizer, Gemma3ImageProcessor, Gemma3Processor
 
     tokenizer = AutoTokenizer.from_pretrained(folder)

@@ -1,4 +1,4 @@
-"""docs/architectures.md from the lines of cells.jsonl."""
+"""Writes docs/architectures.md from the lines of cells.jsonl."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ WORDS = {
     "hung": "without a result within the limit",
     "unchecked": "run, but not by transformers",
 }
-"""Outcome -> what the counts call it."""
+"""Outcome -> its name in the counts."""
 EXACT_NATS = 1e-6
-"""Of float32, smaller differences say nothing."""
+"""Smaller differences are float32's rounding."""
 Lines = Mapping[str, Mapping[str, Any]]
 
 
@@ -39,7 +39,7 @@ def render(lines: Lines) -> str:
 
 
 class Notes:
-    """Footnotes: cells with one reason share a number."""
+    """Footnotes; cells with the same reason share a number."""
 
     def __init__(self) -> None:
         self._cells: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
@@ -101,7 +101,7 @@ def cells(lines: Lines) -> Iterator[Mapping[str, Any]]:
 
 
 def versions(lines: Lines) -> str:
-    """Of the packages; several where architectures were tried at several times."""
+    """Versions of packages; several if architectures were tried at different times."""
     found: dict[str, set[str]] = defaultdict(set)
     for line in lines.values():
         for package, number in line["versions"].items():
@@ -138,7 +138,7 @@ def measured(cell: Mapping[str, Any]) -> str:
 
 
 def outcome_line(line: Mapping[str, Any]) -> str:
-    """For the terminal: an architecture in one line, and a line for each reason."""
+    """An architecture's result for the terminal: one line, and one for each reason."""
     found = line["cells"]
     texts = [
         f"{kind} {measured(one) if 'nats' in one else one['outcome']}"

@@ -1,7 +1,7 @@
-"""What a candidate should answer, by plain transformers and the methods' formulas.
+"""Computes expected answers, by plain transformers and the methods' formulas.
 
-Nothing here knows of vLLM or of the harness. T tokens of a text, V of the vocabulary, D the
-model's width, E experts.
+Independent of vLLM and the harness. Shape letters: T tokens of a text, V vocabulary, D the model's
+width, E experts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Logits = Callable[[Sequence[int]], Tensor]
 Folders = Mapping[str, Path]
 MAX_NEW_TOKENS = 32
 STOPS = ("\n", ".", ",")
-"""As lm-eval's triviaqa has them."""
+"""As in lm-eval's triviaqa."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,13 +32,13 @@ class Answer:
     """A greedy continuation."""
 
     text: str
-    """Up to its first stop, or as far as it was followed."""
+    """Up to its first stop, or to the greatest length."""
     ended: bool
-    """It met a stop or the end token."""
+    """Whether it reached a stop or the end token."""
     prefixes: tuple[str, ...]
     """The text after each token."""
     margins: tuple[float, ...]
-    """Nats between the chosen and the second token."""
+    """Difference between the chosen and the second token, in nats."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class Expected:
 
 
 def expected(candidate: str, folders: Folders) -> Expected:
-    """What the candidate should answer to all rows."""
+    """The candidate's expected answers to all rows."""
     logits = CANDIDATES[candidate](folders)
     tokenizer = AutoTokenizer.from_pretrained(folders["large_base"])
     with torch.inference_mode():
@@ -71,7 +71,7 @@ def choice_logprob(logits: Logits, tokenizer: Any, prompt: str, choice: str) -> 
 
 
 def greedy(logits: Logits, tokenizer: Any, prompt: str) -> Answer:
-    """Every token from a whole forward pass: no cache can be wrong."""
+    """Every token comes from a full forward pass, so no cache can be wrong."""
     ids, num_prompt = tokenizer.encode(prompt), len(tokenizer.encode(prompt))
     prefixes: list[str] = []
     margins: list[float] = []
@@ -93,7 +93,7 @@ def greedy(logits: Logits, tokenizer: Any, prompt: str) -> Answer:
 
 
 def load(folder: Path) -> Any:
-    """The model of config.json's own class. Eager attention leaves nothing out, caps or sinks."""
+    """The model of config.json's class, with eager attention, which implements caps and sinks."""
     config = transformers.AutoConfig.from_pretrained(folder)
     kind = getattr(transformers, config.architectures[0])
     return kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()

@@ -1,4 +1,4 @@
-"""The questions of `make parity`: ten with choices, three that are answered in words.
+"""The questions of `make parity`: ten with choices, three with free answers.
 
 Rows 9 and 10 with choices and the last question in words are longer than a window.
 """
@@ -37,7 +37,7 @@ TEXTS = (*(text for text, _ in (*SHORT, *LONG)), *IN_WORDS)
 
 
 def write_rows(root: Path) -> Path:
-    """Files as MELANGE_DATA takes them, in the schemas of arc_easy and triviaqa."""
+    """Writes files for MELANGE_DATA, in the schemas of arc_easy and triviaqa."""
     _write(root / "arc_easy" / "test.jsonl", [_with_choices(*row) for row in (*SHORT, *LONG)])
     _write(root / "triviaqa" / "validation.jsonl", [_in_words(text) for text in IN_WORDS])
     return root

@@ -1,9 +1,9 @@
-"""Every architecture against plain transformers and the formulas: `make parity [ONLY="Gemma2 …"]`.
+"""Compares every architecture with plain transformers: `make parity [ONLY="Gemma2 …"]`.
 
-Tiny random checkpoints of each are served as singles, merges, an average, a proxy and a mixture by
-run_all.py, a process of its own, and held against plain transformers. A second call goes on where
-the first was stopped; architectures named by ONLY, which may be globs, are tried again. Once all
-are there, docs/architectures.md is written anew.
+Tiny random checkpoints of each are evaluated by run_all.py, in a separate process, as singles,
+merges, an average, a proxy and a mixture, and compared with plain transformers and the formulas. A
+second call resumes the first; architectures that match ONLY (names or globs) are tried again. Once
+all have results, docs/architectures.md is rewritten.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-# Before anything imports torch: matrices this small gain nothing from threads.
+# Before anything imports torch: threads do not help with matrices this small.
 os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 from parity.architectures import ARCHITECTURES  # noqa: E402
@@ -75,7 +75,7 @@ def chosen(only: Sequence[str]) -> list[str]:
 
 
 def studies(names: Sequence[str], jobs: int, limit_sec: float) -> Iterator[dict[str, Any]]:
-    """Lines in the order in which they are through."""
+    """Lines in the order in which studies end."""
     if jobs == 1 or len(names) < 2:
         yield from (one_study(name, limit_sec) for name in names)
         return
@@ -101,7 +101,7 @@ def is_good(line: Mapping[str, Any]) -> bool:
 
 
 def read_lines(file: Path) -> dict[str, dict[str, Any]]:
-    """Architecture -> its latest line; one that was cut short counts as missing."""
+    """Architecture -> its latest line; a torn line counts as missing."""
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
     whole = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
     lines = map(json.loads, whole)

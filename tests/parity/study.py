@@ -1,4 +1,4 @@
-"""One architecture: checkpoints, a run of all candidates by run_all.py, and how it compares."""
+"""Studies one architecture: makes checkpoints, runs all candidates with run_all.py, compares."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Ended:
 
 
 def study(name: str, architecture: Architecture, root: Path, limit_sec: float) -> dict[str, Any]:
-    """A line of cells.jsonl. The run's folder stays below `root`, its checkpoints do not."""
+    """A line of cells.jsonl. The run's folder is kept below `root`, its checkpoints are not."""
     start = time.monotonic()
     home = root / name
     shutil.rmtree(home, ignore_errors=True)
@@ -64,10 +64,10 @@ def study(name: str, architecture: Architecture, root: Path, limit_sec: float) -
 
 
 def run(home: Path, asked: Set[tuple[str, str | None]], limit_sec: float) -> Ended:
-    """run_all.py until every cell is there; what it times and renders after that is not needed."""
+    """Runs run_all.py until every cell has a record, without its timings and report."""
     command = [sys.executable, str(ROOT / "run_all.py"), "--zoo", str(home / "zoo.yaml")]
     command += ["--suite", str(home / "suite.yaml"), "--out", str(home / "run")]
-    command += ["--device", "cpu", "--no-check"]  # the check is made here, on every answer
+    command += ["--device", "cpu", "--no-check"]  # every answer is checked here
     environment = os.environ | {
         "MELANGE_DATA": str(home / "data"),
         "MELANGE_CACHE": str(home / "cache"),
@@ -91,7 +91,7 @@ def run(home: Path, asked: Set[tuple[str, str | None]], limit_sec: float) -> End
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """As Ctrl-C does, and then by force, its engines with it."""
+    """Ends the process as by Ctrl-C, then kills it with its engines."""
     process.send_signal(signal.SIGINT)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(LEAVE_SEC)
@@ -101,7 +101,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def records(home: Path) -> dict[tuple[str, str | None], dict[str, Any]]:
-    """(candidate, task) -> its latest record; a line that is being written is left for later."""
+    """(candidate, task) -> its latest record; an incomplete line is ignored."""
     file = home / "run" / "measurements.jsonl"
     lines = file.read_text().splitlines(keepends=True) if file.is_file() else []
     parsed = [json.loads(line) for line in lines if line.endswith("\n")]
@@ -109,7 +109,7 @@ def records(home: Path) -> dict[tuple[str, str | None], dict[str, Any]]:
 
 
 def cell(candidate: str, home: Path, folders: Mapping[str, Path], ended: Ended) -> dict[str, Any]:
-    """Outcome, and what it rests on: a difference, or a reason."""
+    """A cell's outcome, with a difference or a reason."""
     found = records(home)
     mine = [found.get((candidate, task)) for task in TASKS]
     broken = next((one for one in mine if one and one["outcome"] != "completed"), None)
@@ -129,7 +129,7 @@ def cell(candidate: str, home: Path, folders: Mapping[str, Path], ended: Ended) 
 
 
 def unfinished(ended: Ended, home: Path) -> dict[str, Any]:
-    """No record: the run never came to it, or refused everything."""
+    """The outcome of a cell without a record: the run did not reach it, or refused everything."""
     if ended.hung:
         return {"outcome": "hung", "reason": "no result within the limit"}
     lines = ended.complaint.strip().splitlines() or [f"exit code {ended.code}"]
@@ -138,19 +138,19 @@ def unfinished(ended: Ended, home: Path) -> dict[str, Any]:
 
 
 def said(reason: str, home: Path) -> str:
-    """Without the folders of this machine."""
+    """The reason without this machine's paths."""
     short = reason.replace(f"{home / 'models'}/", "").replace(f"{home}/", "")
     return short.replace(f"{sys.prefix}/", "")
 
 
 def way(candidate: str, ended: Ended) -> dict[str, str]:
-    """How the plan said that a mix would be served."""
+    """How a mix is served, according to the plan."""
     found = re.search(rf"^  {candidate}: \d+ cells \((.+)\)$", ended.output, re.MULTILINE)
     return {"way": found[1]} if found else {}
 
 
 def worst(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The cell of several candidates: the worst outcome, of equal ones the largest difference."""
+    """The cell of several candidates: the worst outcome, then the largest difference."""
 
     def badness(one: Mapping[str, Any]) -> tuple[int, float]:
         return -WORST_FIRST.index(one["outcome"]), one.get("nats", 0.0)

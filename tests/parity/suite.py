@@ -1,4 +1,4 @@
-"""The zoo and the suite of an architecture, as a user would write them."""
+"""Writes the zoo and the suite of an architecture, as a user would."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXPERT_PROMPTS = {
     "large_b": "def area(width, height):",
     "large_base": "Where does the river run?",
 }
-"""Role -> a text that this expert of the mixture should serve."""
+"""Role -> a text that the router should send to this expert."""
 EXPERTS_PER_TOKEN = 2
 KINDS: Mapping[str, tuple[str, ...]] = {
     "single": ("large_base", "large_a", "large_b"),
@@ -26,7 +26,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "proxy": ("proxy",),
     "mixture": ("mixture",),
 }
-"""Column of the table -> candidates of the suite. A mixture is asked of dense models."""
+"""Column of the table -> candidates of the suite. Mixtures are made of dense models only."""
 TASKS = ("arc_easy", "triviaqa")
 MERGES: Mapping[str, Mapping[str, Any]] = {
     "linear": {
@@ -47,7 +47,7 @@ MERGES: Mapping[str, Mapping[str, Any]] = {
 
 
 def write_files(home: Path, folders: Mapping[str, Path], *, with_mixture: bool) -> None:
-    """What a user would write: a zoo, a suite and two recipes."""
+    """Writes a zoo, a suite and two recipes."""
     candidates: list[dict[str, Any]] = [
         {"method": "checkpoint", "roles": list(KINDS["single"])},
         *({"mergekit": f"{name}-of-two.yaml", "name": name} for name in MERGES),

@@ -1,4 +1,4 @@
-"""`make parity`: a part of it as a test, and that it would see what is wrong."""
+"""A part of `make parity` as a test, and a test that it detects errors."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ LIMIT_SEC = 120
 
 @pytest.mark.slow
 def test_every_kind_of_candidate_answers_as_transformers_does(tmp_path: Path) -> None:
-    """Gemma 2 has what a Llama has not: windows, two soft caps, a scaled embedding."""
+    """Gemma 2 has features that a Llama lacks: windows, two soft caps, a scaled embedding."""
     line = study("Gemma2", ARCHITECTURES["Gemma2"], tmp_path, LIMIT_SEC)
     assert is_good(line), line["cells"]
     outcomes = {kind: cell["outcome"] for kind, cell in line["cells"].items()}
@@ -32,7 +32,7 @@ FOLLOWED = Answer(
 @pytest.mark.parametrize(
     ("response", "equal"),
     [
-        ("a bell and a goat", True),  # the reference was not followed that far
+        ("a bell and a goat", True),  # the reference ends before
         ("a goat", True),  # a near-tie decided between a bell and a goat
         ("one bell and", False),
     ],

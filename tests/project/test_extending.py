@@ -1,4 +1,4 @@
-"""The examples of docs/extending.md do what the page says."""
+"""The examples of docs/extending.md work as the page says."""
 
 import importlib.util
 import json
@@ -57,7 +57,7 @@ def method(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
 @contextmanager
 def imported(example: str, tmp_path: Path) -> Iterator[Any]:
-    """An example as the module that it would be."""
+    """An example, imported as a module."""
     name = f"melange.{example.removesuffix('.py').replace('/', '.')}"
     file = tmp_path / "example.py"
     file.write_text(EXAMPLES[example])
@@ -126,7 +126,7 @@ def test_a_kind_of_candidate_is_a_file(method: Any) -> None:
 
 
 def copy_project(out: Path, changed: str) -> None:
-    """With a copy of the room that will be changed, and links to the others."""
+    """Copies the folder that will be changed, and links the others."""
     (out / "melange").mkdir()
     for path in (ROOT / "melange").glob("*.py"):
         shutil.copy(path, out / "melange")

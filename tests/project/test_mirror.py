@@ -1,4 +1,4 @@
-"""Tests lie in the folders of the code that they are about."""
+"""The folders of tests mirror those of the code."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from places import ROOT
 
 TESTS = ROOT / "tests"
 FOLDERS = {"project", "studies", "parity"}
-"""Of tests that are about no folder of the code: the project's files, and tools beside them."""
+"""Folders without a counterpart in the code: tests of the project's files, and tools."""
 FILES = sorted(file.relative_to(TESTS) for file in TESTS.rglob("test_*.py"))
 
 

@@ -1,4 +1,4 @@
-"""Environment, locks and make targets, looked at without installing anything."""
+"""Environment, lock files and make targets, tested without installing anything."""
 
 import re
 import subprocess
@@ -21,14 +21,14 @@ def pins(lock: str) -> dict[str, str]:
 
 
 def names(requirements: list[str]) -> set[str]:
-    """Requirements' package names, as locks spell them."""
+    """Requirements' package names, as spelt in lock files."""
     found = (re.match(r"[\w.-]+", requirement) for requirement in requirements)
     return {re.sub(r"[-_.]+", "-", match.group()).lower() for match in found if match}
 
 
 @pytest.fixture
 def dry_run(tmp_path: Path) -> Callable[..., str]:
-    """What make would do on a machine with or without a GPU."""
+    """The commands that make would run on a machine with or without a GPU."""
 
     def run(*arguments: str, gpu: bool = False) -> str:
         nvidia_smi = tmp_path / "nvidia-smi"

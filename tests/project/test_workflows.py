@@ -1,4 +1,4 @@
-"""Workflow files: valid, frugal with rights, and naming only targets and options that exist."""
+"""Workflow files are valid, have few permissions, and use existing targets and options."""
 
 import os
 import re
@@ -32,7 +32,7 @@ def commands(path: Path) -> list[str]:
 
 
 def make_targets(line: str) -> list[str]:
-    """Targets of a `make` command: its words that neither set a variable nor are an option."""
+    """Targets of a `make` command: words that are neither variables nor options."""
     words = re.sub(r'"[^"]*"', "", line).split()
     return [word for word in words[1:] if "=" not in word and not word.startswith("-")]
 
@@ -72,7 +72,7 @@ def test_a_shell_can_read_every_command(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_no_command_has_an_expression_in_it(path: Path) -> None:
-    """What comes from a repository's settings goes through the environment, never into a shell."""
+    """Values from a repository's settings are environment variables, never parts of commands."""
     assert not [line for line in commands(path) if "${{" in line]
 
 
@@ -104,7 +104,7 @@ def test_make_nightly_compares_prunes_and_draws_trends() -> None:
 def test_make_nightly_ends_as_the_night_did_after_pruning_and_trends(
     night: int, code: int, tmp_path: Path
 ) -> None:
-    """With a run_all.py that only writes down how it was called."""
+    """With a run_all.py that only records its arguments."""
     log = tmp_path / "log"
     python = tmp_path / "venv" / "bin" / "python"
     python.parent.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What tests of pages share."""
+"""Fixtures for tests of pages."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def browser():
 
 @pytest.fixture
 def visit(browser):
-    """Open a page; afterwards there must have been no error, dialog, or request but for files."""
+    """Opens a page; fails afterwards on any error, dialog, or request other than for files."""
     contexts, complaints = [], []
 
     def open_page(path: Path, *, fragment="", width=1280, height=900, scheme="light", allow=()):

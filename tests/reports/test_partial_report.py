@@ -1,4 +1,4 @@
-"""The pages of a run that is not through: what is there, what is still to come, who is at it."""
+"""Pages of an unfinished run say what is done, what is pending, and whether the run goes on."""
 
 import re
 import signal

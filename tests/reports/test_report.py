@@ -1,4 +1,4 @@
-"""From a run's folder to pages: nothing is lost, nothing is invented, nothing is run as markup."""
+"""Pages show all of a run's data, nothing else, and escape its text."""
 
 import json
 import math
@@ -266,7 +266,7 @@ def test_the_same_run_renders_to_the_same_bytes(small):
 
 
 def test_a_stored_run_renders_to_the_stored_leaderboard(tmp_path):
-    """Where the change is meant: MELANGE_WRITE_GOLDEN=1 stores what is rendered now."""
+    """After an intended change, MELANGE_WRITE_GOLDEN=1 stores the new page."""
     for name in ("manifest.json", "measurements.jsonl"):
         (tmp_path / name).write_text((GOLDEN / name).read_text())
     html = render(tmp_path).read_text()
@@ -280,9 +280,9 @@ def test_a_stored_run_renders_to_the_stored_leaderboard(tmp_path):
 
 @pytest.mark.slow
 def test_twice_the_candidates_take_about_twice_the_time(tmp_path):
-    """Three times is the margin: what grew with the square would take four.
+    """The bound is three times the time: quadratic growth would take four.
 
-    How long a large run takes is a benchmark (`make guard`): seconds say as much of the machine.
+    The time itself depends on the machine, so a benchmark looks at it (`make guard`).
     """
     spent = {20: math.inf, 40: math.inf}
     for number in (20, 40, 20, 40):

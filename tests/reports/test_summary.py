@@ -1,4 +1,4 @@
-"""The Markdown summary: what a job's page shows, with nothing that a run wrote as markup."""
+"""The Markdown summary for a CI job's page escapes all text of a run."""
 
 import json
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""Tools that are no tests: each behind a target of the Makefile."""
+"""Tools that are not tests; the Makefile has targets for them."""

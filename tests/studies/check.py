@@ -1,10 +1,10 @@
-"""How often the run's check of itself disputes a fault, and what it says where there is none.
+"""Measures how often the run's self-check disputes a planted fault, and raises false alarms.
 
     python tests/studies/check.py [--limit 60] [--seeds 1000] [--only GLOB] [--out FOLDER]
 
-Each fault is planted once in the harness and answered by the engine on every pocket task; the check
-then looks at all of the examples, so that what a run with any seed would have found is known
-exactly: whether one of the examples that it draws is disputed.
+Each fault is planted once in the harness, and the engine answers every pocket task with it. The
+check then looks at all examples, which gives the exact result for every seed: whether one of the
+examples that it draws is disputed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ENOUGH = 0.95
 
 
 class Found(NamedTuple):
-    """Of one planted fault."""
+    """Results for one planted fault."""
 
     plant: Plant
     examples: int
@@ -44,7 +44,7 @@ class Found(NamedTuple):
     worst: float
     """Largest difference (nats)."""
     share: float
-    """Of runs that would dispute a cell."""
+    """Share of runs that would dispute a cell."""
     unchecked: str
 
 

@@ -1,12 +1,12 @@
-"""How often the gate cries wolf, and how often it sees what it is for.
+"""Measures how often the gate raises false alarms, and how often it detects regressions.
 
-    make gate-study                                      two real runs of the same, below runs/
+    make gate-study                                      makes two equal runs below runs/
     python tests/studies/gate.py RUN AGAIN [MORE ...]      any runs that differ in noise only
 
-Comparisons are resampled from real samples and real rounds, judged by the gate's own code, and
-counted. The figures go into docs/gate.md.
+Comparisons are resampled from real samples and rounds, judged by the gate's own code, and counted.
+docs/gate.md has the figures.
 
-What is resampled, and how: resampled_runs.py.
+resampled_runs.py describes the resampling.
 
 Shape letters: C candidates, W workloads, R rounds, N examples.
 """
@@ -44,7 +44,7 @@ from studies.resampled_runs import (  # noqa: E402
 PAGE = ROOT / "docs" / "gate.md"
 BEGIN, END = "<!-- gate-study -->", "<!-- /gate-study -->"
 EXAMPLES = 500
-"""Of the cell in which a drop is planted."""
+"""Number of examples of the cell in which a drop is planted."""
 BAR = "at least 90 %"
 LOSES = f"one candidate loses {{}} points on one task of {EXAMPLES} examples"
 
@@ -71,7 +71,7 @@ class Count:
 
 
 def forget(cell: Cell, points: float, flips: float, rng: Generator) -> Change | None:
-    """`points` of `EXAMPLES` answers lost; None where the cell has not so many right ones."""
+    """Turns right answers wrong, `points` percent of `EXAMPLES`; None if there are too few."""
     pairs = resampled(cell.pairs, EXAMPLES, flips, rng)
     right, wrong = (1.0, 0.0) if cell.higher_is_better else (0.0, 1.0)
     known = np.flatnonzero((pairs.old_N == right) & (pairs.new_N == right))
@@ -84,7 +84,7 @@ def forget(cell: Cell, points: float, flips: float, rng: Generator) -> Change | 
 
 
 def slowed(new: LogRounds, factor: float, candidate: int | None = None) -> LogRounds:
-    """Rounds take `factor` times as long: of one candidate, or of all where it is None."""
+    """Rounds take `factor` times as long, for one candidate, or for all if it is None."""
     throughput_CWR = new.throughput_CWR.copy()
     throughput_CWR[slice(None) if candidate is None else candidate] -= np.log(factor)
     return replace(new, throughput_CWR=throughput_CWR)
@@ -96,14 +96,14 @@ def slowed(new: LogRounds, factor: float, candidate: int | None = None) -> LogRo
 def verdicts(
     quality: Sequence[Change], old: LogRounds, new: LogRounds, speeds: Speeds
 ) -> list[Change]:
-    """The regressions that the gate names."""
+    """The regressions that the gate reports."""
     return [one for one in judged_all(quality, old, new, speeds) if one.verdict is Verdict.WORSE]
 
 
 def judged_all(
     quality: Sequence[Change], old: LogRounds, new: LogRounds, speeds: Speeds
 ) -> list[Change]:
-    """It judges no speed of a restless machine."""
+    """All changes with the gate's verdicts; on a busy machine, those of quality alone."""
     if is_restless(old, new):
         return judge(quality)
     found = speed_estimates(old, new, speeds.reference, speeds.candidates, speeds.workloads)
@@ -152,7 +152,7 @@ def study(material: Material, comparisons: int, flips: float, seed: int) -> list
 
 
 def _names(draw: Draw, speeds: Speeds, factor: float, victim: int | None) -> bool:
-    """Whether the gate sees that a candidate, or all where it is None, takes `factor` times as
+    """Whether the gate detects that a candidate, or all if it is None, takes `factor` times as
     long."""
     found = verdicts(draw.quality, draw.old, slowed(draw.new, factor, victim), speeds)
     if victim is None:

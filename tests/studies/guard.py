@@ -1,7 +1,7 @@
 """`make guard`: is the harness itself slower than when it was last guarded on this machine?
 
-pytest-benchmark compares medians. A slow moment of a shared machine does not last for three runs,
-a slower harness does: only what all of them find fails.
+pytest-benchmark compares medians. On a shared machine, slow moments do not last for three runs, but
+a slower harness does: a benchmark fails only if all runs find it slower.
 """
 
 import platform
@@ -25,7 +25,7 @@ def main() -> int:
 
 
 def guard(baseline: Path, run: Run) -> int:
-    """The exit code of pytest; 0 where there is no baseline yet. A pass is the next baseline."""
+    """The exit code of pytest; 0 without a baseline. A run that passes is the next baseline."""
     baseline.parent.mkdir(parents=True, exist_ok=True)
     new = baseline.with_suffix(".new")
     is_first = not baseline.exists()
@@ -56,7 +56,7 @@ def run(command: list[str]) -> int:
 
 
 def machine() -> str:
-    """A file name for a processor and a Python: seconds of another say nothing about this one."""
+    """A file name for the processor and Python: times of others are not comparable."""
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text() if cpuinfo.exists() else ""
     found = re.search(r"^model name\s*:\s*(.+)$", text, flags=re.MULTILINE)

@@ -1,7 +1,7 @@
 """`make lint`: no file over 300 lines, no function over 40, no more than five parameters.
 
-What is larger stands in limits.txt with its size. It may shrink, not grow; what has come down to
-the limit is taken off the list.
+limits.txt lists exceptions with their sizes. They may shrink, but not grow; one that is within its
+limit is removed from the list.
 """
 
 import ast
@@ -24,7 +24,7 @@ class Size(NamedTuple):
 
 
 def sizes(root: Path) -> Iterator[Size]:
-    """Of everything over its limit."""
+    """Sizes of everything over its limit."""
     listed = subprocess.check_output(["git", "ls-files", "*.py"], cwd=root, text=True)
     for name in listed.split():
         path = root / name
@@ -43,7 +43,7 @@ def of_functions(name: str, text: str) -> Iterator[Size]:
 
 
 def num_parameters(node: ast.FunctionDef | ast.AsyncFunctionDef, *, is_test: bool) -> int:
-    """Those of a test are fixtures, which nobody has to pass."""
+    """0 for a test, whose parameters are fixtures that no caller passes."""
     if is_test and node.name.startswith("test_"):
         return 0
     of = node.args

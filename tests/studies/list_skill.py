@@ -1,9 +1,9 @@
-"""How well a checkpoint of the pocket zoo ends described lists: the skill that is learnt last.
+"""Measures how well a checkpoint of the pocket zoo completes described lists, its last skill.
 
     python tests/studies/list_skill.py baselines/zoo/pocket/large_base FOLDER …
 
-The share of lists, by operation, of which a greedy reading gets every token right. It is text as
-bases are trained on, so a recipe may be chosen by it. docs/experiments.md keeps figures.
+Prints the share of lists, by operation, of which greedy predictions get every token right. The text
+is like the bases' training text, so a recipe may be chosen by it. docs/experiments.md has figures.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main(folders: list[str]) -> int:
 
 @torch.inference_mode()
 def list_skill(folder: Path) -> dict[str, float]:
-    """Operation -> share of lists ended without a mistake."""
+    """Operation -> share of lists completed without a mistake."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     rng, right = random.Random(SEED), defaultdict(list)

@@ -1,8 +1,8 @@
-"""Whether scores depend on the processor: `make processor-study`.
+"""Measures whether scores depend on the processor: `make processor-study`.
 
-The quality of jan2024 on the shipped zoo, once as the processor allows and once held to AVX2, as
-plain servers and older laptops have it. Says how many answers are equal, how far a task's accuracy
-lies apart, and whether the rank groups are the same. docs/experiments.md keeps the figures.
+Runs the quality part of jan2024 on the shipped zoo, once with all of the processor's instructions
+and once limited to AVX2, as on plain servers and older laptops. Prints how many answers are equal,
+how far accuracies differ, and whether rank groups are the same. docs/experiments.md has figures.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ HELD = {
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "MKL_ENABLE_INSTRUCTIONS": "AVX2",
 }
-# vLLM asks PyTorch what the processor has, and PyTorch the processor itself.
+# vLLM asks PyTorch which instructions there are, and PyTorch asks the processor.
 SITE = """\
 import torch.cpu
 
@@ -65,7 +65,7 @@ def main() -> int:
 
 
 def probe(env: dict[str, str]) -> str:
-    """The level, vLLM's library and the digits of a product, as a fresh process sees them."""
+    """The instruction set, vLLM's library and a product's digits in a fresh process."""
     command = [sys.executable, "-c", PROBE]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | env)
     return done.stdout.splitlines()[-1]

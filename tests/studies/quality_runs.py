@@ -1,4 +1,4 @@
-"""Runs for studies: a suite's quality alone, and how two of them differ, answer by answer."""
+"""Runs for studies: only a suite's quality, and how the answers of two runs differ."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Apart:
-    """A candidate's task in two runs."""
+    """Differences of one cell between two runs."""
 
     candidate: str
     task: str
     num_answers: int
     num_equal: int
-    """Answers, not scores: two wrong ones may differ."""
+    """Number of equal answers; two wrong answers may differ."""
     accuracies: tuple[float, float]
     logprob_gaps: tuple[float, ...]
-    """Nats between the two runs' log-probabilities of each choice; none of generated text."""
+    """Differences of the choices' log-probabilities (nats); empty for generated text."""
 
 
 def measure(
     out: Path, *, suite: str, zoo: str, arguments: Sequence[str] = (), env: Mapping[str, str] = {}
 ) -> Path:
-    """Run a suite without its workloads; what is there already is not measured again."""
+    """Runs a suite without its workloads; cells that have a result are not measured again."""
     out.mkdir(parents=True, exist_ok=True)
     content = yaml.safe_load((ROOT / "tasks" / "suites" / f"{suite}.yaml").read_text())
     file = out / f"{suite}.yaml"
@@ -45,7 +45,7 @@ def measure(
 
 
 def compare(one: Path, other: Path) -> list[Apart]:
-    """Cell by cell, of the cells that both runs have."""
+    """Differences of all cells that both runs have."""
     first, second = one / "samples", other / "samples"
     names = [path.relative_to(first) for path in sorted(first.glob("*/*.parquet"))]
     return [_apart(first / name, second / name) for name in names if (second / name).is_file()]

@@ -1,9 +1,9 @@
 """Pairs of runs that differ in noise only, resampled from real samples and real rounds.
 
-Of a cell, its examples are drawn with replacement (clusters as a whole), and which run's score is
-called the old one by a coin. Of speeds, a real run is taken with all of its rounds, and its
-candidates' histories are dealt out anew: what a candidate's rounds did together, they still do.
-How far a run lies from others as a whole is drawn from a normal distribution.
+For quality, a cell's examples are drawn with replacement (clusters as a whole), and a coin decides
+which run's scores are the old ones. For speed, a real run is drawn with all of its rounds, and its
+candidates are permuted, which keeps the dependence between a candidate's rounds. Each run's overall
+deviation from the others is drawn from a normal distribution.
 
 Shape letters: C candidates, W workloads, R rounds, N examples.
 """
@@ -38,7 +38,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speeds:
-    """What runs that should be alike did."""
+    """Speeds and noise of runs that should be equal."""
 
     candidates: list[str]
     workloads: list[str]
@@ -46,15 +46,15 @@ class Speeds:
     level: LogRounds
     """The mean over runs of `quiet_log_throughput`, [C, W, 1]."""
     runs: list[LogRounds]
-    """How each run's rounds lie to that, [C, W, R], all candidates' share taken off."""
+    """Each run's deviations from it, [C, W, R], without what all candidates share."""
     machine: float
     """Standard deviation, between runs, of what all candidates share."""
     engine: float
-    """The same, less what the calibration explains of it."""
+    """The same, without the part that the calibration explains."""
     noise: float
-    """The same between two runs, of what a candidate has for itself over its workloads."""
+    """The same between two runs, of a candidate's own deviation over its workloads."""
     disturbed: list[float]
-    """Share of each run's rounds that other work got into."""
+    """Share of each run's rounds that other work disturbed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +100,8 @@ def _speeds(runs: Sequence[Run]) -> Speeds:
     suite = runs[0].manifest.suite
     assert suite is not None
     measured = log_rounds(rounds, cells)
-    # What all candidates share, the gate reads off the rounds as they are, a candidate's own off
-    # those without the drift.
+    # The gate estimates what all candidates share from the rounds as they are, and a candidate's
+    # own change from rounds without the drift.
     together = [_of_all(one) for one in _levels([_quiet(one) for one in measured])[1]]
     quiet = [_quiet(replace(one, throughput_CWR=steadied(one.throughput_CWR))) for one in measured]
     level, kept = _levels(quiet)
@@ -131,7 +131,7 @@ def _speeds(runs: Sequence[Run]) -> Speeds:
 
 
 def _quiet(run: LogRounds) -> LogRounds:
-    """What stands for a cell's rounds and for its calibration."""
+    """The quiet throughput and calibration that represent a cell's rounds."""
     return LogRounds(
         throughput_CWR=np.quantile(run.throughput_CWR, 1 - QUIET, axis=2, keepdims=True),
         calibration_CWR=np.quantile(run.calibration_CWR, QUIET, axis=2, keepdims=True),
@@ -139,8 +139,8 @@ def _quiet(run: LogRounds) -> LogRounds:
 
 
 def _levels(runs: Sequence[LogRounds]) -> tuple[LogRounds, list[LogRounds]]:
-    """The mean of the runs, and how each lies to it."""
-    # Runs lie nearer to their own mean than to each other: it took a part of each with it.
+    """The mean of the runs, and each run's deviation from it."""
+    # Deviations from a mean that includes the run are too small, which is corrected here.
     scale = (len(runs) / (len(runs) - 1)) ** 0.5
     level = _both(lambda *several: np.mean(several, axis=0), *runs)
     return level, [_both(lambda a, b: scale * (a - b), one, level) for one in runs]
@@ -158,12 +158,12 @@ def _both(change: Callable[..., np.ndarray], *several: LogRounds) -> LogRounds:
 
 
 def _size(shifts: Sequence[np.ndarray]) -> float:
-    """Of each run's mean over workloads, around 0."""
+    """Standard deviation, around 0, of each run's mean over workloads."""
     return float(np.sqrt(np.mean([one.mean() ** 2 for one in shifts])))
 
 
 def draw_pair(material: Material, flips: float, rng: Generator) -> Draw:
-    """`flips`: a share of answers that are right in one run only, by a coin, on top of the real."""
+    """`flips`: share of further answers that are right in one run only, drawn at random."""
     return Draw(
         quality=[_redrawn(cell, same, flips, rng) for cell, same in _with_same(material.cells)],
         old=draw_run(material.speeds, rng),
@@ -179,7 +179,7 @@ def _redrawn(cell: Cell, same: Change | None, flips: float, rng: Generator) -> C
 
 @cache
 def _with_same(cells: tuple[Cell, ...]) -> list[tuple[Cell, Change | None]]:
-    """A cell in which no score differs gives the same change however its examples are drawn."""
+    """Cells with their change if no score differs: then it is the same for all resamples."""
     return [
         (
             one,
@@ -219,7 +219,7 @@ def _rows(pairs: Pairs, num_examples: int, rng: Generator) -> np.ndarray:
 
 
 def draw_run(speeds: Speeds, rng: Generator) -> LogRounds:
-    """A real run, whose candidates change places, somewhere between the runs as a whole."""
+    """A real run with permuted candidates and a random overall deviation."""
     history = speeds.runs[rng.integers(len(speeds.runs))]
     places = rng.permutation(len(speeds.candidates))
     machine, engine = rng.normal(0, speeds.machine), rng.normal(0, speeds.engine)

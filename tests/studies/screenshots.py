@@ -1,8 +1,8 @@
-"""Pictures of every kind of page: `make screenshots`, or
+"""Takes screenshots of every kind of page: `make screenshots`, or
 
     python tests/studies/screenshots.py [RUN] [DIR]
 
-Without RUN: runs/jan2024-pocket where it is there, else a run of invented numbers.
+Without RUN: runs/jan2024-pocket if it exists, else a run with invented numbers.
 """
 
 import sys
@@ -21,7 +21,7 @@ from melange.reports.render import render  # noqa: E402
 
 RUN, IMAGES = ROOT / "runs" / "jan2024-pocket", ROOT / "docs" / "images"
 TALLEST = 1560
-"""Pixels of a page's height that a picture keeps: what is below repeats what is above."""
+"""Greatest height in pixels: what is further down looks alike."""
 
 
 class Shot(NamedTuple):
@@ -32,7 +32,7 @@ class Shot(NamedTuple):
 
 
 def shots(report: Path) -> Iterator[Shot]:
-    """The index three times, every other page that there is one of, and one of each folder."""
+    """The index three times, every other single page, and one page of each folder."""
     index = report / "index.html"
     yield Shot("report", index)
     yield Shot("report-dark", index, scheme="dark")
@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> None:
         if not arguments and not run.exists():
             run = write_run(Path(scratch) / "run", Shape(candidates=14, tasks=8, examples=60))
         index = run / "report" / "index.html"
-        # A report that is there may hold a comparison, which would go if it were rendered anew.
+        # An existing report may include a comparison, which rendering again would remove.
         take((index if index.exists() else render(run)).parent, out)
 
 

@@ -1,6 +1,6 @@
-"""How often a step is seen in noise, and how soon a real one: `python tests/studies/steps.py`.
+"""Measures false alarms of step detection, and its delay: `python tests/studies/steps.py`.
 
-docs/decisions/step-detection.md keeps the table.
+docs/decisions/step-detection.md has the table.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ Noise = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]
 
 
 def alike(correlation: float) -> Noise:
-    """Nights that resemble the night before."""
+    """Noise in which a night correlates with the night before."""
 
     def noise(draw: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
         found = draw.normal(size=shape)

@@ -1,4 +1,4 @@
-"""The study of the gate: what it draws is noise, what it plants is what it says."""
+"""The gate study's resamples differ in noise only, and its planted changes have the stated size."""
 
 import numpy as np
 import pytest
@@ -58,7 +58,7 @@ def test_drawn_candidates_lie_as_far_apart_as_those_of_the_real_runs(tmp_path):
 
     folders = write_pair(tmp_path)
     for seed, folder in enumerate(folders):
-        write_rounds(folder, seed=seed, rounds=24)  # enough to tell the machine's drift
+        write_rounds(folder, seed=seed, rounds=24)  # enough to estimate the machine's drift
     real = [load_run(one) for one in folders]
     material, rng = load_material(real), np.random.default_rng(0)
     drawn = [draw_pair(material, 0.0, rng) for _ in range(60)]

@@ -1,4 +1,4 @@
-"""`make guard`: no baseline passes, three slower runs fail, a pass is the next baseline."""
+"""`make guard` passes without a baseline, fails after three slower runs, and stores a pass."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def guard() -> ModuleType:
 
 
 class Runs:
-    """pytest, ending with the given codes."""
+    """Stands for pytest, with the given exit codes."""
 
     def __init__(self, codes: Sequence[int]) -> None:
         self.codes = list(codes)
@@ -79,7 +79,7 @@ def test_pytest_benchmark_takes_the_options_and_fails_on_what_is_slower(
     quick = tmp_path / "bench_quick.py"
     quick.write_text("def test_quick(benchmark):\n    benchmark(sum, range(1000))\n")
     monkeypatch.setattr(guard, "BENCHMARKS", str(quick))
-    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # beside others, nothing is timed
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # parallel tests are not timed
     baseline = tmp_path / "machine.json"
     assert guard.guard(baseline, guard.run) == 0
     for seconds, code in ((100.0, 0), (1e-9, 1)):

@@ -1,8 +1,8 @@
-"""How far two trainings of one recipe differ: `make zoo-study [SEEDS="1 2"]`.
+"""Measures how much trainings of one recipe differ: `make zoo-study [SEEDS="1 2"]`.
 
-Trains the pocket zoo anew with each seed, asks every checkpoint of every zoo all tasks of jan2024,
-and says by task how far the two lie apart, and the shipped one from both. An effect smaller than
-that is one of a training, not of a method. docs/experiments.md keeps the figures.
+Trains the pocket zoo with each seed, evaluates every checkpoint of every zoo on all tasks of
+jan2024, and prints by task how much the zoos differ from each other and from the shipped one. A
+smaller effect may come from the training, not the method. docs/experiments.md has the figures.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main(seeds: list[str]) -> int:
 
 
 def by_task(cells: list[Apart]) -> dict[str, list[float]]:
-    """Task -> differences of accuracy, a number for each checkpoint."""
+    """Task -> differences of accuracy, one per checkpoint."""
     found: dict[str, list[float]] = defaultdict(list)
     for cell in cells:
         found[cell.task].append(abs(cell.accuracies[0] - cell.accuracies[1]))

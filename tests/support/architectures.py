@@ -47,7 +47,7 @@ SIZES: dict[str, dict[str, Any]] = {
 
 
 def make(kind: str, out: Path, *, seed: int = 0, near: Path | None = None, **changes: Any) -> Path:
-    """A random model; one `near` another is that plus noise, as a fine-tune is."""
+    """A random model; with `near`, that model plus noise, like a fine-tune."""
     torch.manual_seed(seed)
     if near:
         model = transformers.AutoModelForCausalLM.from_pretrained(near, dtype=torch.float32)
@@ -64,7 +64,7 @@ def make(kind: str, out: Path, *, seed: int = 0, near: Path | None = None, **cha
 
 
 def rewrite(folder: Path, change: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> Path:
-    """Store other tensors in place of a folder's."""
+    """Replaces a folder's tensors."""
     file = folder / "model.safetensors"
     save_file(change(load_file(file)), file, metadata={"format": "pt"})
     return folder

@@ -1,4 +1,4 @@
-"""Samples to browse: every candidate right at examples of its own period."""
+"""Samples for tests of the browser: each candidate is right at multiples of its period."""
 
 EXAMPLES = 3000
 HOSTILE = (
@@ -12,7 +12,7 @@ SPELLED = (
 LONG = "start " + "word " * 2000 + "end"
 PROMPT = "Shots.\n\nWhat is the number of example {}, in words and figures, please? A:"
 PERIODS = (2, 3, 5)
-"""The candidate at a place is right on every example whose number its period divides."""
+"""By candidate: it is right on every example whose number is a multiple."""
 
 
 def rows_of(name: str, period: int) -> list[dict]:

@@ -1,4 +1,4 @@
-"""Nightly runs that were changed afterwards, and the trends in them."""
+"""Nightly runs with planted changes, and their trends."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ NIGHTS = Nights(nights=40, candidates=2, tasks=2, workloads=2)
 
 
 def change(**matches: Any) -> Callable[[int, float, int], Callable[[int, Line], Line]]:
-    """An edit: from a night on, matching lines are multiplied by a factor."""
+    """An edit that multiplies matching lines by a factor, from a given night on."""
 
     def with_factor(first: int, factor: float, last: int = 10**6) -> Callable[[int, Line], Line]:
         def edit(night: int, line: Line) -> Line:

@@ -12,7 +12,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-# Matrices this small gain nothing from threads, and lose much on a busy machine.
+# Threads do not help with matrices this small, and cost much on a busy machine.
 torch.set_num_threads(1)
 
 WORDS = [f"w{index}" for index in range(94)]
@@ -36,7 +36,7 @@ def make_llama(
     words: list[str] = WORDS,
     **shape: int,
 ) -> Path:
-    """A random Llama; one `near` another is that plus noise, as a fine-tune is."""
+    """A random Llama; with `near`, that model plus noise, like a fine-tune."""
     sizes = {
         "hidden_size": 64,
         "intermediate_size": 96,

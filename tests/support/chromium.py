@@ -1,4 +1,4 @@
-"""Pages in real Chromium, from disk."""
+"""Opens pages from disk in Chromium."""
 
 import shutil
 from pathlib import Path
@@ -14,8 +14,8 @@ LACKS = (
     else "" if Path(CHROMIUM).exists()
     else "no chromium: apt-get install chromium"
 )  # fmt: skip
-"""Why pages cannot be opened here; empty where they can."""
+"""Why pages cannot be opened here; empty if they can."""
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
 LAID_OUT = "main > section { content-visibility: visible !important; }"
-"""What is far from view is not laid out otherwise, so that nothing could be found wrong with it."""
+"""Lays out sections far from view too; otherwise tests would miss their faults."""
 NO_OVERFLOW = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"

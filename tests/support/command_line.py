@@ -1,4 +1,4 @@
-"""`run_all.py` in this process, which has imported what a new one would first import."""
+"""`run_all.py` in this process, without a new one's import time."""
 
 import subprocess
 from contextlib import redirect_stderr, redirect_stdout
@@ -8,7 +8,7 @@ import run_all
 
 
 def run_here(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """For what neither measures nor starts a process: plans, reports, refusals."""
+    """For commands that neither measure nor start a process: plans, reports, errors."""
     given, said, complained = [str(one) for one in arguments], StringIO(), StringIO()
     with redirect_stdout(said), redirect_stderr(complained):
         try:

@@ -1,4 +1,4 @@
-"""What a comparison of two runs says of a cell."""
+"""Looks up cells in a comparison of two runs."""
 
 from pathlib import Path
 

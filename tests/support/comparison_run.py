@@ -1,4 +1,4 @@
-"""Pairs of runs for tests of comparisons: the same invented run twice, then something planted."""
+"""Pairs of runs for tests of comparisons: an invented run twice, and changes to plant."""
 
 import json
 import math
@@ -28,7 +28,7 @@ def write_pair(folder: Path, shape: Shape = SHAPE) -> tuple[Path, Path]:
 
 
 def _complete(manifest: dict[str, Any]) -> None:
-    """What `write_run` leaves out: a fingerprint for each role, definitions, a reference."""
+    """Adds what `write_run` leaves out: fingerprints of roles, definitions, a reference."""
     roles = {role for one in manifest["candidates"] for role in _roles(one["recipe"])}
     manifest["zoo"]["fingerprints"] = {role: f"{role}-1" for role in sorted(roles)}
     manifest["task_definitions"] = {task["name"]: "aaaa" for task in manifest["tasks"]}
@@ -57,7 +57,7 @@ def timed(folder: Path) -> list[str]:
 
 
 def write_rounds(folder: Path, *, seed: int, noise: float = 0.02, rounds: int = 3) -> None:
-    """Each candidate has a speed of its own; rounds and the machine vary by `noise`."""
+    """Speeds differ between candidates; rounds and the machine vary by `noise`."""
     draw = random.Random(seed)
     candidates = timed(folder)
     times = {name: random.Random(name).uniform(0.5, 2.0) for name in candidates}
@@ -85,7 +85,7 @@ def _write_rounds(folder: Path, lines: list[dict[str, Any]]) -> None:
 
 
 def slow_down(folder: Path, factor: float, *candidates: str) -> None:
-    """Rounds of these candidates take `factor` times as long; of all where none is named."""
+    """Rounds take `factor` times as long, for these candidates, or for all if none is given."""
     lines = [json.loads(line) for line in (folder / "rounds.jsonl").open()]
     for line in lines:
         if line["candidate"] in candidates or not candidates:
@@ -105,7 +105,7 @@ def samples(folder: Path, candidate: str, task: str) -> list[dict[str, Any]]:
 
 
 def forget(folder: Path, candidate: str, task: str, number: int) -> list[int]:
-    """Answers to the first `number` right examples become wrong, also in what was recorded."""
+    """Makes the first `number` right answers wrong, in the samples and in the record."""
     rows = samples(folder, candidate, task)
     right = [row for row in rows if row["score"] == 1.0][:number]
     assert len(right) == number, f"{candidate} has only {len(right)} right on {task}"

@@ -1,4 +1,4 @@
-"""An invented run whose evidence is known."""
+"""Invented runs with known differences."""
 
 import json
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ def entry(name: str, *, higher_is_better: bool = True) -> dict[str, Any]:
 
 
 def draw(skills: Mapping[str, float], seed: int = 0) -> dict[str, np.ndarray]:
-    """Each candidate's 0/1 scores; all find the same examples hard."""
+    """Each candidate's 0/1 scores; the same examples are hard for all."""
     rng = np.random.default_rng(seed)
     hardness_N = rng.random(NUM_EXAMPLES)
     return {
@@ -53,7 +53,7 @@ def write(
     reference: str = "large_base",
     clusters: int = 0,
 ) -> Path:
-    """A run from scores by task and candidate; samples and records agree."""
+    """Writes a run from scores by task and candidate, with samples that match its records."""
     default = [checkpoint(role) for role in CANDIDATES[:3]]
     default += [mix("proxy-mix", large_base=1.0, small_mix=1.0, small_base=-1.0)]
     suite = {"name": "made", "tasks": {}, "candidates": [], "reference": reference}

@@ -1,4 +1,4 @@
-"""What an engine answers with a planted fault, and what the check says of it."""
+"""Answers of an engine with a planted fault, and the check's result for them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Tasks = Mapping[str, tuple[Task, Sequence[Any]]]
 
 
 class Place(NamedTuple):
-    """Where faults are planted: a zoo, its tasks, and the candidates of a suite."""
+    """A zoo, its tasks and a suite's candidates, to plant faults in."""
 
     checkpoints: Checkpoints
     candidates: Mapping[str, Candidate]
@@ -59,14 +59,14 @@ def pocket_place(entries: Sequence[Mapping[str, Any]], names: Sequence[str], lim
 
 
 class Engines:
-    """A process with an engine in it, which answers with a fault or without one."""
+    """A process with an engine that answers with or without a fault."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
         self._process = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
 
     def answer(self, plant: Plant, number: int, folder: Path) -> None:
-        """Write the samples of the candidate, as a run would. `number`: of the plant, in PLANTS."""
+        """Writes the candidate's samples as a run would. `number`: the plant's index in PLANTS."""
         self._process.submit(_answer, self._place, number, plant.label, folder).result()
 
     def close(self) -> None:
@@ -74,7 +74,7 @@ class Engines:
 
 
 def _answer(place: Place, number: int, label: str, folder: Path) -> None:
-    """In the engines' process. Plants hold code, which does not cross processes."""
+    """Runs in the engines' process. Plants contain code and cannot be pickled."""
     from melange.harness.executors.worker import Worker
 
     plant = PLANTS[number]
@@ -91,7 +91,7 @@ def _answer(place: Place, number: int, label: str, folder: Path) -> None:
     tasks = in_chat(place.tasks) if plant.chat else place.tasks
     load, shape = served.prepared.load, served.prepared.shape
     with plant.code():
-        worker = Worker(TaskSet(tasks, place.limit, 0))  # the requests are made with the fault
+        worker = Worker(TaskSet(tasks, place.limit, 0))  # the fault applies while requests are made
         worker.do(Start(load._replace(checkpoint=served.start, making=None), shape))
         reply = worker.do(Evaluate(load, shape, list(tasks)))
         worker._keep(set())
@@ -112,7 +112,7 @@ def in_chat(tasks: Tasks) -> dict[str, tuple[Task, Sequence[Any]]]:
 
 
 def examine(place: Place, plant: Plant, folder: Path, *, number: int, seed: int = 0) -> list[Check]:
-    """What the check says of the samples, told nothing of the fault."""
+    """The check's result for the samples; it does not know of the fault."""
     tasks = in_chat(place.tasks) if plant.chat else place.tasks
     candidate = place.candidates[plant.candidate]
     examiner = Examiner(Setting(folder, tasks, place.limit, seed, number, "cpu"))

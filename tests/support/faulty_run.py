@@ -1,8 +1,8 @@
-"""`run_all.py` with a model class that breaks where a checkpoint asks for it.
+"""`run_all.py` with a model class that fails if a checkpoint says so.
 
-A weight of the last norm names the fault (RAISES, HANGS); with `"fault": "start"` in config.json an
-engine does not start. The process that workers are forked from imports this file, and breaks what
-it imports where the environment says so.
+A weight of the last norm selects the fault (RAISES, HANGS); with `"fault": "start"` in config.json
+an engine does not start. The process that workers are forked from imports this file, and plants the
+fault if the environment says so.
 """
 
 import os
@@ -13,7 +13,7 @@ from typing import Any
 VARIABLE = "FAULTY_ENGINES"
 RAISES, HANGS = 101, 102
 PROBE_TOKENS = 2
-"""A session tries new weights with a prompt so short: they load, and break at work."""
+"""A session tries new weights on a prompt this short, which passes; longer ones fail."""
 MESSAGE = "the planted fault says:\nno row 23 in a table of 23 rows"
 
 
@@ -42,7 +42,7 @@ def break_at(mark: int) -> None:
         time.sleep(0.1)
 
 
-if __name__ == "faulty_run" and VARIABLE in os.environ:  # a test imports it for the marks alone
+if __name__ == "faulty_run" and VARIABLE in os.environ:  # tests import it only for the constants
     break_engines()
 if __name__ == "__main__":
     import run_all

@@ -1,4 +1,4 @@
-"""What engines of fused models answer, and what transformers says of their members."""
+"""Answers of engines with fused models, and transformers' logits of their members."""
 
 import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ class Answer(NamedTuple):
     prompt: list[int]
     token_ids: list[int]
     logprobs: list[float]
-    """Of the tokens after the prompt's first, those of the prompt included if they were asked."""
+    """Of the tokens after the prompt's first; prompt tokens are included if requested."""
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def engine(folder: Path, **options: Any) -> Iterator[Any]:
     register()
     from vllm import LLM
 
-    # What an earlier engine left is freed; what is imported need not be looked at again.
+    # Frees an earlier engine's objects, and exempts imported ones from later collections.
     gc.collect()
     gc.freeze()
     llm = LLM(str(folder), **(OPTIONS | options))
@@ -97,9 +97,9 @@ def model_of(folder: Path) -> Any:
 
 @torch.inference_mode()
 def member_logits(folder: Path, rows: Sequence[list[int]]) -> Tensor:
-    """Logits of transformers after each token, shape [rows, tokens, V], float64."""
+    """Transformers' logits after each token, shape [rows, tokens, V], float64."""
     longest = max(map(len, rows))
-    # Attention is causal: what fills a row up behind its end changes nothing before it.
+    # Causal attention: padding on the right changes nothing before it.
     padded = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows])
     return model_of(folder)(padded).logits.double()
 
@@ -112,9 +112,9 @@ def proxy_tuned(alpha: float) -> Formula:
 
 
 def assert_answers(answers: Sequence[Answer], members: Sequence[Path], formula: Formula) -> None:
-    """The answers are those of a loop that runs every member, adds one token, and starts again.
+    """The answers equal those of a loop that runs every member and appends one token at a time.
 
-    Every token being the most likely after those before it, the loop yields the same tokens.
+    If every token is the most likely one after those before it, the loop yields the same tokens.
     """
     rows = [[*answer.prompt, *answer.token_ids] for answer in answers]
     each = [member_logits(folder, rows) for folder in members]

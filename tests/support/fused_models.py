@@ -1,4 +1,4 @@
-"""Tiny random members for fused models: every architecture, shapes drawn from a seed."""
+"""Tiny random members of fused models: every architecture, with random shapes."""
 
 import random
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from melange.harness.engines.fused.folder import write_folder
 ARCHITECTURES = (LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config, MixtralConfig)
 TOKENIZER = make_tokenizer()
 SPREAD = 2.0
-"""Standard deviation of the logits, about: greedy choices are clear, and no model is certain."""
+"""Approximate standard deviation of logits: greedy choices are clear, but no model is certain."""
 
 
 class Case(NamedTuple):
@@ -34,7 +34,7 @@ class Case(NamedTuple):
 
 
 def draw_case(number: int, out: Path) -> Case:
-    """The base's architecture goes round with `number`, so that ten cases have each one twice."""
+    """`number` cycles through the base's architectures, so that ten cases have each one twice."""
     rng = random.Random(number)
     columns = len(TOKENIZER) + rng.choice((0, 32))
     shapes = [draw_shape(rng, ARCHITECTURES[number % len(ARCHITECTURES)], columns)]
@@ -62,7 +62,7 @@ def draw_shape(
         "tie_word_embeddings": rng.random() < 0.5,
         "max_position_embeddings": 256,
     }
-    if architecture is Qwen2Config:  # knows no head size of its own
+    if architecture is Qwen2Config:  # has no option for the head size
         shape["hidden_size"] = heads * head_dim
     else:
         shape["head_dim"] = head_dim
@@ -91,9 +91,9 @@ def make_member(
 def same_shapes(
     out: Path, *, seed: int, count: int = 3, dtype: torch.dtype = torch.float32
 ) -> list[Path]:
-    """A base and small models; other seeds change their weights and no shape.
+    """A base and small models; the seed changes weights but not shapes.
 
-    Tied embeddings and experts are what a CPU reloads with difficulty.
+    Tied embeddings and experts are hard to reload on a CPU.
     """
     sizes: dict[str, Any] = {"hidden_size": 64, "intermediate_size": 64, "head_dim": 32}
     heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 256}
@@ -113,7 +113,7 @@ def same_shapes(
 def draw_prompts(
     seed: int, count: int, *, tokens: tuple[int, int], start: Sequence[int] = ()
 ) -> list[list[int]]:
-    """Token ids, `tokens` of them at least and at most, all behind a common start."""
+    """Prompts of token ids with a common start; `tokens`: least and greatest length."""
     rng = random.Random(seed)
     lengths = [rng.randint(*tokens) for _ in range(count)]
     return [[*start, *rng.choices(range(2, len(TOKENIZER)), k=length)] for length in lengths]

@@ -1,9 +1,9 @@
-"""A CPU's stand-in for the memory that vLLM's piecewise CUDA graphs share.
+"""Simulates on a CPU the memory pool that vLLM's piecewise CUDA graphs share.
 
 vLLM cuts a compiled model into pieces at its attention layers and captures each as a graph; all
-graphs allocate from one pool. What a model's last piece has handed out is not kept alive, so that
-the next graph that runs may write over it (vLLM pull request 22282). Here nothing is captured: the
-pieces run as they are, and before each of them what a last piece handed out becomes NaN.
+graphs allocate from one pool. The output of a model's last piece is not kept alive, so the next
+graph may overwrite it (vLLM pull request 22282). Here nothing is captured: the pieces run as they
+are, and before each of them, outputs of last pieces are overwritten with NaN.
 """
 
 import os
@@ -16,7 +16,7 @@ COMPILE_IN_PIECES = {"enforce_eager": False, "compilation_config": {"mode": 3, "
 
 
 class Pool:
-    """Of this process. What the pieces count and whether they spoil what they find."""
+    """This process's pool: counts of pieces, and whether they overwrite earlier outputs."""
 
     poisons = False
     num_last_pieces = 0
@@ -52,7 +52,7 @@ def tensors_of(output: Any) -> list[torch.Tensor]:
 
 
 def run_in_pieces() -> None:
-    """To be called first in a process: its engines are compiled as on a GPU, and share a pool."""
+    """Call first in a process: its engines are then compiled as on a GPU, and share a pool."""
     os.environ |= {
         "VLLM_USE_V2_MODEL_RUNNER": "0",
         "VLLM_USE_AOT_COMPILE": "0",
@@ -64,7 +64,7 @@ def run_in_pieces() -> None:
     import vllm.compilation.backends as backends
 
     _compile_on_a_cpu()
-    # On a CPU it would add passes that there are no kernels for.
+    # On a CPU it would add passes for which there are no kernels.
     backends.VllmBackend.configure_post_pass = lambda self: None
     backends.wrap_with_cudagraph_if_needed = lambda piece, config, compilation, first, last: Piece(
         piece, last
@@ -72,7 +72,7 @@ def run_in_pieces() -> None:
 
 
 def _compile_on_a_cpu() -> None:
-    """vLLM switches that off on a CPU."""
+    """Allows compilation, which vLLM disables on a CPU."""
     from vllm.config import CompilationMode
     from vllm.platforms import current_platform
 

@@ -1,4 +1,4 @@
-"""Candidates of single entries, and checkpoints as methods build them."""
+"""Candidates of single entries, and the checkpoints that methods build."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,7 +50,7 @@ def logits(path: Path) -> Tensor:
 
 
 def copies(path: Path, out: Path, roles: tuple[str, ...]) -> dict[str, Path]:
-    """The same checkpoint under several roles, each in a folder of its own."""
+    """Copies of a checkpoint for several roles, in separate folders."""
     folders = {}
     for role in roles:
         folders[role] = out / role

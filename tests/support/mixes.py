@@ -1,4 +1,4 @@
-"""Mixes as requests name them, and the logits that transformers gives for them."""
+"""Mixes in the form of requests, and transformers' logits for them."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ def draw_mix(rng: random.Random, members: Sequence[Path], kind: int) -> Mix | No
 
 
 def logits_of(base: Path, mix: Mix | None, prompt: list[int], output: list[int]) -> Tensor:
-    """Of the first output token and those after it, one more than there are, shape [T, V]."""
+    """Logits before each output token and after the last, shape [T, V]."""
     if mix is None:
         return after(base, prompt, output)
     folders = [base, *map(Path, mix["folders"])]
@@ -76,7 +76,7 @@ class Served(NamedTuple):
 def serve(
     base: Path, prompts: list[list[int]], mixes: list[Mix | None], options: Mapping[str, Any]
 ) -> Served:
-    """A request joins at every step."""
+    """Serves requests, of which one joins at every step."""
     from melange.harness.engines.mix_processor import LogitMixing
 
     allow_async_scheduling()

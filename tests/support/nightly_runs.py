@@ -1,4 +1,4 @@
-"""A folder of nightly runs made from a seed, for tests of the trend page: numbers are invented."""
+"""A folder of nightly runs with random numbers, for tests of trend pages."""
 
 import json
 import random
@@ -23,7 +23,7 @@ FIRST = datetime(2026, 1, 1, 2, tzinfo=UTC)
 
 Line = dict[str, Any]
 Edit = Callable[[int, Line], Line | None]
-"""Night and line -> what is written of it; None leaves it out."""
+"""(night, line) -> the line to write; None leaves it out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class Nights:
 
 
 def write_history(root: Path, nights: Nights, edit: Edit = lambda night, line: line) -> Path:
-    """One folder a night, named after its start."""
+    """Writes one folder per night, named after its start."""
     for night in range(nights.nights):
         write_night(root / name_of(night), nights, night, edit)
     return root
@@ -115,7 +115,7 @@ def _lines(nights: Nights, draw: random.Random) -> list[Line]:
 
 
 def _whole(line: Line) -> Line:
-    """As the store writes it: every field of a record."""
+    """The line with every field of a record, as the store writes it."""
     empty = {"schema_version": 1, "task": None, "workload": None, "value": None, "n": None,
              "ci_low": None, "ci_high": None, "higher_is_better": None, "outcome": "completed",
              "reason": ""}  # fmt: skip

@@ -1,4 +1,4 @@
-"""Runs that are not through: the invented run with a part of its lines."""
+"""Unfinished runs: the invented run with a part of its lines."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ PARTS: dict[str, Keep] = {
 
 
 def partial(folder: Path, keep: Keep) -> Path:
-    """A run that has come so far: 9 candidates of 6 families, 2 of each of the first three."""
+    """An unfinished run of 9 candidates of 6 families, 2 in each of the first three."""
     write_run(folder, Shape(candidates=9, tasks=4, examples=16))
     write_lines(folder, [line for line in lines_of(folder) if keep(line)])
     return folder

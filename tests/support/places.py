@@ -1,4 +1,4 @@
-"""Where things are, wherever a test lies."""
+"""Paths of the project, independent of a test's location."""
 
 from pathlib import Path
 

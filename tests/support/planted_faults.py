@@ -1,7 +1,7 @@
-"""Faults planted in the harness's own path, one at a time, for tests and the study of the check.
+"""Faults to plant in the harness, one at a time, for tests and the study of the check.
 
-Each is one that has been seen, or that stands for a kind of them. What is planted is what the
-engine, the requests or the build are given; the check sees the candidate as it ought to be.
+Each has been seen, or represents a kind of fault. A plant changes the input of the engine, the
+requests or the build; the check gets the candidate as it should be.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from melange.harness.records import Candidate
 
 
 class Served(NamedTuple):
-    """What the engine is given: started with one folder, then asked for another."""
+    """The engine's input: it is started with one folder, then asked for another."""
 
     start: Path
     prepared: Prepared
@@ -36,15 +36,15 @@ class Plant(NamedTuple):
     variant: str
     candidate: str
     recipe: Callable[[Candidate], Candidate] = lambda one: one
-    """Changes what is built."""
+    """Changes the recipe that is built."""
     served: Callable[[Served, Path], Served] = lambda one, scratch: one
-    """Changes what the engine is given."""
+    """Changes the engine's input."""
     code: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
-    """Changes what the harness does."""
+    """Patches the harness."""
     chat: bool = False
     """The tasks render prompts through the chat template."""
     dtype: str = ""
-    """What the engine computes in; the checkpoint's own if empty."""
+    """The engine's dtype; the checkpoint's if empty."""
 
     @property
     def label(self) -> str:
@@ -52,7 +52,7 @@ class Plant(NamedTuple):
 
 
 def _other_config(**changes: Any) -> Callable[[Served, Path], Served]:
-    """The engine is started for a look-alike, and asked for the candidate."""
+    """Starts the engine with a checkpoint whose config differs, then asks for the candidate."""
 
     def change(served: Served, scratch: Path) -> Served:
         return served._replace(start=_edited(served.start, scratch, "config.json", changes))
@@ -76,7 +76,7 @@ def _edited(folder: Path, scratch: Path, name: str, changes: Mapping[str, Any]) 
 
 
 def _other_tokenizer(edit: Callable[[dict[str, Any]], None]) -> Callable[[Served, Path], Served]:
-    """Prompts are encoded with another one, the engine's own turns tokens to text."""
+    """Encodes prompts with another tokenizer; the engine's own decodes tokens."""
 
     def change(served: Served, scratch: Path) -> Served:
         source = served.prepared.load.tokenizer
@@ -104,13 +104,13 @@ def _space_in_front(content: dict[str, Any]) -> None:
 
 
 def _swapped(content: dict[str, Any]) -> None:
-    """Two words that many prompts have."""
+    """Swaps two words that are in many prompts."""
     words = content["model"]["vocab"]
     words["question"], words["answer"] = words["answer"], words["question"]
 
 
 def _coefficients(change: Callable[[int, float], float]) -> Callable[[Candidate], Candidate]:
-    """Of a mix's members, by their place."""
+    """Changes the coefficients of a mix's members, by index."""
 
     def changed(candidate: Candidate) -> Candidate:
         mix = candidate.recipe
@@ -134,7 +134,7 @@ def _without_member(place: int) -> Callable[[Candidate], Candidate]:
 
 
 def _merge(change: Callable[[list[dict[str, Any]]], None]) -> Callable[[Candidate], Candidate]:
-    """Of a merge's models."""
+    """Changes the models of a merge."""
 
     def changed(candidate: Candidate) -> Candidate:
         recipe = candidate.recipe
@@ -170,8 +170,8 @@ def _drop_input(candidate: Candidate) -> Candidate:
 
 @contextlib.contextmanager
 def _stale(tensor: str) -> Iterator[None]:
-    """A reload gives one tensor the value that it had. The engine is started on the base: one that
-    is merely left out, the engine notices."""
+    """A reload leaves one tensor at its value in the base, with which the engine was started. It is
+    passed to the reload, because the engine notices a missing one."""
     from safetensors.torch import load_file
 
     from melange.harness.engines import engine
@@ -209,7 +209,7 @@ def _template_twice() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _first_token_added() -> Iterator[None]:
-    """As where a template writes the first token and the tokenizer adds it again."""
+    """As if a template wrote the first token and the tokenizer added it again."""
     from melange.harness.evaluators.lm_eval.session_lm import SessionLM
 
     def added(self: SessionLM, texts: Iterable[str]) -> None:
@@ -237,7 +237,7 @@ CONFIGS: Mapping[str, Mapping[str, Any]] = {
     "another rms_norm_eps": {"rms_norm_eps": 1e-3},
 }
 COMMA, ONE = 14, 19
-"""Token ids of the pocket zoo's tokenizer that many answers have."""
+"""Token ids of the pocket zoo's tokenizer that are in many answers."""
 
 
 def _plants() -> Iterator[Plant]:

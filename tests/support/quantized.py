@@ -1,4 +1,4 @@
-"""Quantized checkpoints by hand: the layouts that GPTQ, AWQ and compressed-tensors write.
+"""Writes quantized checkpoints in the layouts of GPTQ, AWQ and compressed-tensors.
 
 Shapes: O outputs, I inputs, G groups of 32 inputs.
 """
@@ -19,7 +19,7 @@ State = dict[str, Tensor]
 
 
 def quantize(folder: Path, out: Path, kind: str, dtype: str = "bfloat16") -> Path:
-    """Write the checkpoint with its layers' matrices packed; `kind` is a key of KINDS."""
+    """Writes the checkpoint with its layers' matrices packed; `kind` is a key of KINDS."""
     out.mkdir()
     for file in folder.iterdir():
         if file.name not in ("model.safetensors", "config.json"):
@@ -44,7 +44,7 @@ def quantize(folder: Path, out: Path, kind: str, dtype: str = "bfloat16") -> Pat
 
 
 def int4(weight_OI: Tensor) -> tuple[Tensor, Tensor]:
-    """Numbers from -8 to 7 [O, I] and their scales [O, G]."""
+    """Integers from -8 to 7 [O, I] and their scales [O, G]."""
     groups_OGI = weight_OI.reshape(len(weight_OI), -1, GROUP)
     scale_OG = groups_OGI.abs().amax(dim=-1).clamp(min=1e-6) / 7
     numbers = (groups_OGI / scale_OG[..., None]).round().clamp(-8, 7)
@@ -52,7 +52,7 @@ def int4(weight_OI: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def words(numbers: Tensor, order: tuple[int, ...] = IN_ORDER) -> Tensor:
-    """Eight numbers from 0 to 15 of the last dimension in each word, the first one lowest."""
+    """Packs eight integers from 0 to 15 along the last dimension per word, the first one lowest."""
     eights = numbers.reshape(*numbers.shape[:-1], -1, 8)[..., list(order)].long()
     packed = (eights << (4 * torch.arange(8))).sum(dim=-1)
     return (packed - (packed >= 2**31).long() * 2**32).int()
@@ -64,7 +64,7 @@ def gptq(weight_OI: Tensor) -> State:
     return {
         "qweight": words(numbers_OI + 8).T,
         "scales": scale_OG.T,
-        "qzeros": words(torch.full((num_groups, outputs), 7)),  # stored less one
+        "qzeros": words(torch.full((num_groups, outputs), 7)),  # stored minus one
         "g_idx": torch.arange(weight_OI.shape[1]).div(GROUP, rounding_mode="floor").int(),
     }
 

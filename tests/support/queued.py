@@ -1,4 +1,4 @@
-"""Candidates that wait for an engine of a shape."""
+"""Makes queued candidates of a given engine shape."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is read of a run's folder and of its report's pages, and a text that must stay one."""
+"""Reads a run's folder and its pages, and has a hostile text that must stay text."""
 
 import json
 from html.parser import HTMLParser
@@ -8,7 +8,7 @@ ATTACK = "<script>document.title='owned'</script><img src=x onerror=alert(1)>"
 
 
 class Text(HTMLParser):
-    """What a reader sees: no tags, no scripts, no styles; titles of elements count."""
+    """The text that a reader sees: without tags, scripts and styles, with SVG titles."""
 
     def __init__(self) -> None:
         super().__init__()

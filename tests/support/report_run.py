@@ -1,4 +1,4 @@
-"""A run's folder made from a seed, for tests of the report: only its numbers are invented."""
+"""Writes a run's folder with random numbers, for tests of the report."""
 
 import json
 import random
@@ -34,7 +34,7 @@ class Shape:
 def write_run(folder: Path, shape: Shape) -> Path:
     """One skipped cell, one failed cell, one candidate without speed; the rest is complete.
 
-    The samples give the recorded scores; the last candidate has none.
+    Samples match the recorded scores; the last candidate has none.
     """
     draw = random.Random(shape.seed)
     candidates = [_candidate(i) for i in range(shape.candidates)]
@@ -206,7 +206,7 @@ def _unit(metric: str) -> str:
 
 
 def _right(share: float, hardness: list[float], draw: random.Random) -> list[bool]:
-    """So many examples right as the score says, the easy ones rather than the hard ones."""
+    """Marks as many examples right as the score says, preferring easy ones."""
     pull = [hard + draw.gauss(0, 0.3) for hard in hardness]
     chosen = set(sorted(range(len(pull)), key=pull.__getitem__)[: round(share * len(pull))])
     return [i in chosen for i in range(len(pull))]

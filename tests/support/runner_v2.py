@@ -1,4 +1,4 @@
-"""Which of vLLM's runners a process is to use: called before it imports vllm, torch or triton."""
+"""Selects vLLM's runner for a process; to be called before it imports vllm, torch or triton."""
 
 import os
 from functools import cache
@@ -17,18 +17,18 @@ def use_v2() -> None:
 
 
 def use_v2_on_a_cpu() -> None:
-    """Model Runner V2 is written in Triton, whose interpreter needs no GPU, only patience."""
+    """Model Runner V2 is written in Triton, whose interpreter needs no GPU but is slow."""
     use_v2()
     os.environ["TRITON_INTERPRET"] = "1"
     from triton.backends import backends
 
-    # vLLM's CPU build uses Triton where that compiles for CPUs. The interpreter compiles nothing.
+    # vLLM's CPU build uses Triton only if it can compile for CPUs; the interpreter cannot.
     backends["cpu"] = SimpleNamespace(driver=SimpleNamespace(is_active=lambda: True))
 
 
 @cache
 def allow_async_scheduling() -> None:
-    """To be called later. vLLM switches it off on a CPU, which gains nothing by it."""
+    """To be called later. vLLM disables it on CPUs, where it gains nothing."""
     from vllm.platforms import current_platform
 
     platform = type(current_platform)

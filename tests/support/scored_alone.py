@@ -1,4 +1,4 @@
-"""Scores of a checkpoint by an engine, as JSON: scored_alone.py FOLDER."""
+"""Prints an engine's scores of a checkpoint as JSON: scored_alone.py FOLDER."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""An engine session in a process of its own: a GPU's memory is free again when it has ended."""
+"""An engine session in its own process, so that its GPU memory is freed when it ends."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -11,7 +11,7 @@ from melange.harness.records import EngineShape
 from melange.harness.requests import Completion, Generation, Request, Score
 
 _opened: list[Any] = []
-"""The session of this process; the one that asks has none."""
+"""This process's session; empty in the parent process."""
 
 
 class Graphs(NamedTuple):
@@ -32,11 +32,11 @@ class SessionProcess:
         try:
             self._process.submit(_open, folder, shape).result()
         except Exception:
-            self.close()  # or what it holds of the GPU would be lacking to the next engine
+            self.close()  # frees its GPU memory for the next engine
             raise
 
     def reopen(self, folder: Path, shape: EngineShape) -> None:
-        """Another engine in the same process; on a CPU, which has the first one's memory back."""
+        """Opens another engine in the same process; only on a CPU, where memory is freed."""
         self._process.submit(_reopen, folder, shape).result()
 
     def load(self, folder: Path, mix: LogitMix | None = None, members: Sequence[Path] = ()) -> None:

@@ -1,4 +1,4 @@
-"""Model Runner V2's interface to logits processors, without the runner."""
+"""Simulates Model Runner V2's interface to logits processors."""
 
 import random
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 CHUNK = 7
-"""Tokens of a prompt that the simulated runner computes in a step."""
+"""Prompt tokens that the simulated runner computes per step."""
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Asked:
 
 @dataclass
 class Buffer:
-    """A tensor that both sides see: what `StagedWriteTensor` and `UvaBackedTensor` come to."""
+    """A tensor that CPU and GPU share, like `StagedWriteTensor` and `UvaBackedTensor`."""
 
     gpu: Tensor
 
@@ -42,9 +42,9 @@ class Buffer:
 
 
 class SimulatedRunner:
-    """Does to a processor what Model Runner V2 does: see its `add_requests` and `prepare_inputs`.
+    """Calls a processor as Model Runner V2 does in `add_requests` and `prepare_inputs`.
 
-    Indices are recycled, last freed first, and rows have another order at every step.
+    Indices are recycled, last freed first, and the order of rows changes at every step.
     """
 
     def __init__(self, base: Path, *, max_num_reqs: int, seed: int) -> None:
@@ -70,7 +70,7 @@ class SimulatedRunner:
 
     def add(self, asked: Asked) -> int:
         index = self._free.pop()
-        # What the index's last request wrote behind this one's tokens stays where it is.
+        # Tokens of the index's last request stay in the buffer after this one's.
         self.states.all_token_ids.np[index, : len(asked.token_ids)] = asked.token_ids
         self.states.prompt_len.np[index] = len(asked.prompt)
         self.states.prefill_len.np[index] = len(asked.token_ids)
@@ -82,12 +82,12 @@ class SimulatedRunner:
         return index
 
     def remove(self, index: int) -> Asked:
-        """Finished or preempted: the processor is not told."""
+        """Removes a finished or preempted request; the processor is not told."""
         self._free.append(index)
         return self.running.pop(index)
 
     def step(self) -> None:
-        """Compute a chunk of each prompt and a token of every other, and check what came out."""
+        """Computes a chunk of each prompt and a token of other requests, and checks the result."""
         batch = self._rng.sample(sorted(self.running), self._rng.randint(1, len(self.running)))
         for index in batch:
             asked = self.running[index]
@@ -99,7 +99,7 @@ class SimulatedRunner:
             self._check_and_sample(index, base_V, mixed_V)
 
     def warm_up(self) -> None:
-        """Rows for indices that belong to no request, or to none any more."""
+        """Runs the processor on indices without a request, or whose request has ended."""
         from vllm.v1.worker.gpu.sample.logits_processor import LogitsContext
 
         num = self.states.max_num_reqs
@@ -138,7 +138,7 @@ class SimulatedRunner:
     def _check_and_sample(self, index: int, base_V: Tensor, mixed_V: Tensor) -> None:
         asked = self.running[index]
         if asked.num_computed < len(asked.token_ids):
-            return  # vLLM throws away what follows a chunk of a prompt.
+            return  # vLLM discards the token sampled after a chunk of a prompt.
         if asked.mix is None:
             assert torch.equal(mixed_V, base_V)
         else:

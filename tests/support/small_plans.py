@@ -1,4 +1,4 @@
-"""A plan of a few candidates on three tasks, over checkpoints that nobody has built."""
+"""Plans of a few candidates on three tasks, over checkpoints that are not built."""
 
 from zoo_of_folders import FolderZoo, plan_of
 

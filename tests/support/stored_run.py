@@ -1,4 +1,4 @@
-"""The run of an earlier version that ships with the tests, and what was asked for."""
+"""The stored run of an earlier version that ships with the tests, and its request."""
 
 from places import DATA
 

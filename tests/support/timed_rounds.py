@@ -1,4 +1,4 @@
-"""Rounds as a worker answers them, without one."""
+"""Rounds as a worker returns them, without a worker."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def timed(wall_sec: float) -> Timed:
 
 
 def with_readings(one: Round) -> Round:
-    """As collectors would have left it."""
+    """The round with collectors' readings."""
     watched = Watched(session=None, device="cpu")  # type: ignore[arg-type]
     with watching("workload", watched):
         watched.rounds.append(one)

@@ -22,7 +22,7 @@ class FolderZoo:
     def __init__(
         self, folders: Mapping[str, Path | None], fingerprints: Mapping[str, str] | None = None
     ) -> None:
-        """A role without a folder is still to be built."""
+        """A role without a folder has not been built yet."""
         self._folders, self._fingerprints = folders, fingerprints or {}
         self.roles = tuple(folders)
 
@@ -61,7 +61,7 @@ def checkpoints_of(
 def made(
     candidate: Candidate, folders: Mapping[str, Path], fingerprints: Mapping[str, str] | None = None
 ) -> Path:
-    """The folder of a candidate that is one checkpoint, built where it is not there."""
+    """The folder of a candidate that is one checkpoint, built if it does not exist."""
     recipe: Any = candidate.recipe
     found = checkpoints_of(folders, fingerprints).made(candidate.name, recipe)
     return found.path if found.build is None else ensure(found.path, found.build)
@@ -84,7 +84,7 @@ MIXED = ("knowledge", "arithmetic", "instructions")
 
 
 def related(names: Iterable[str]) -> list[Role]:
-    """Roles that are named as the pocket zoo's: `small_math` is tuned from `small_base`."""
+    """Roles with the pocket zoo's naming: `small_math` is tuned from `small_base`."""
     names = tuple(names)
     return [_role(name, names) for name in names]
 

@@ -1,4 +1,4 @@
-"""The task registry: one YAML adds a task, and public tasks run from local files."""
+"""The task registry: one YAML file adds a task, and public tasks run on local files."""
 
 import json
 import shutil
@@ -49,7 +49,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def registry(folder: Path, *, public: str = "", pocket: str = "") -> Path:
-    """A task folder with one public and one pocket file, where given."""
+    """A task folder with a public and a pocket file, if given."""
     for kind, name, text in (
         ("public", "riddles.yaml", public),
         ("pocket", "pocket_capitals.yaml", pocket),
@@ -188,7 +188,7 @@ def load(offline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def score(task: Any, filter_name: str, metric: str) -> float:
-    """lm-eval's own steps after the model has answered."""
+    """lm-eval's processing of the model's answer."""
     task.apply_filters()
     by_doc: dict[int, list[Any]] = {}
     for request in task.instances:

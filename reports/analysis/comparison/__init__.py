@@ -1,4 +1,4 @@
-"""A run against an earlier one: what changed significantly, and what could not be compared."""
+"""Compares a run with an earlier one: what changed significantly, and what is not comparable."""
 
 from itertools import chain
 

@@ -1,4 +1,4 @@
-"""What became of a number between two runs."""
+"""How a number changed between two runs."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -12,11 +12,11 @@ class Kind(StrEnum):
 
     QUALITY = "quality"
     SPEED = "speed"
-    """Of a candidate, over all of its workloads."""
+    """Speed of a candidate over all of its workloads."""
     WORKLOAD = "workload"
     """Speed of a candidate on one of them."""
     ENGINE = "engine"
-    """All candidates together, against work outside the engine."""
+    """Speed of all candidates together, relative to work outside the engine."""
     MEMORY = "memory"
     BUILD = "build"
 
@@ -25,15 +25,15 @@ class Verdict(StrEnum):
     WORSE = "worse"
     BETTER = "better"
     ALIKE = "alike"
-    """No significant difference, or none that matters."""
+    """No significant difference, or one within the tolerance."""
     LOST = "lost"
-    """The baseline has a result, this run has a failure."""
+    """The baseline has a result, this run failed."""
     UNJUDGED = "not judged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A cell of both runs: from the baseline's number (`old`) to this run's (`new`)."""
+    """A cell in both runs: the baseline's number (`old`) and this run's (`new`)."""
 
     kind: Kind
     candidate: str
@@ -45,7 +45,7 @@ class Change:
     value: float | None = None
     """new - old for quality, in the task's unit; new / old for the others."""
     low: float | None = None
-    """Of the 95 % interval of `value`, as `high`."""
+    """Lower end of the 95 % interval of `value`; `high` is the upper one."""
     high: float | None = None
     p_value: float | None = None
     """None where nothing was tested: exact numbers need no test."""
@@ -53,26 +53,26 @@ class Change:
     """Corrected over all cells."""
     verdict: Verdict = Verdict.UNJUDGED
     reason: str = ""
-    """Why it is not judged."""
+    """Why it was not judged; empty if it was."""
     lost: tuple[int, ...] = ()
     """Numbers of the examples that scored worse than before; `won` those that scored better."""
     won: tuple[int, ...] = ()
 
     estimate: Estimate | None = None
-    """Of a speed: with the noise that it was judged by."""
+    """Only for speeds: the change with the noise that was assumed for the test."""
 
     unit: str = "fraction"
     higher_is_better: bool = True
 
     @property
     def is_worse(self) -> bool:
-        """On the bad side of no change, doubts aside."""
+        """Whether the number got worse, significantly or not."""
         change = (self.value or 0.0) - (0.0 if self.kind is Kind.QUALITY else 1.0)
         return change < 0 if self.higher_is_better else change > 0
 
     @property
     def title(self) -> str:
-        """`soup on gsm8k`, as a sentence names the cell."""
+        """The cell's name in a sentence: `soup on gsm8k`."""
         who = self.candidate or "all candidates"
         return f"{who} on {self.subject}" if self.subject else who
 

@@ -1,4 +1,4 @@
-"""Memory and build cost: what is exact may not grow at all, what is a peak has a tolerance."""
+"""Compares memory and build cost: exact sizes may not grow at all, peaks have a tolerance."""
 
 import math
 from collections.abc import Iterator

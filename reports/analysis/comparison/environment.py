@@ -1,4 +1,4 @@
-"""What else differs between two runs: nothing is refused for it, everything of it is named."""
+"""Lists what else differs between two runs. It is reported, and prevents no comparison."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The scored examples of a cell in two runs, side by side. Shape letter: N examples."""
+"""Pairs the scored examples of a cell in two runs. Shape letter: N examples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,12 +25,12 @@ class Pairs:
     old_N: np.ndarray
     new_N: np.ndarray
     clusters_N: np.ndarray | None = None
-    """As this run names them; None where every example stands for itself."""
+    """This run's cluster names; None if all examples are independent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """An example with what each run answered."""
+    """An example with each run's answer."""
 
     example: int
     prompt: str
@@ -45,7 +45,7 @@ def pair_up(old: Run, new: Run, candidate: str, task: str) -> Pairs | str:
     """The cell's examples, or why they cannot be paired."""
     try:
         before, now = (_columns(run, candidate, task, PAIRED) for run in (old, new))
-    except HarnessError as error:  # this cell's loss: the others can be compared
+    except HarnessError as error:  # only this cell is lost; the others can still be compared
         return str(error)
     if before is None or now is None:
         return f"no samples were kept in {'the baseline' if before is None else 'this run'}"
@@ -63,7 +63,7 @@ def pair_up(old: Run, new: Run, candidate: str, task: str) -> Pairs | str:
 
 
 def _clusters(table: "pa.Table") -> np.ndarray | None:
-    """An example without a cluster is one of its own."""
+    """An example without a cluster gets one of its own."""
     if "cluster" not in table.column_names:
         return None
     shared_N = np.array(table["cluster"].to_pylist(), dtype=object)
@@ -73,7 +73,7 @@ def _clusters(table: "pa.Table") -> np.ndarray | None:
 
 
 def _stale(run: Run, table: "pa.Table", candidate: str, task: str, where: str) -> str:
-    """Samples of another attempt than the one whose mean was recorded."""
+    """Why the samples are not those of the recorded mean: another attempt wrote them."""
     recorded = run.quality(candidate, task)
     if recorded.n is not None and recorded.n != len(table):
         return f"{where} recorded {recorded.n} examples and kept {len(table)} samples"
@@ -83,8 +83,8 @@ def _stale(run: Run, table: "pa.Table", candidate: str, task: str, where: str) -
 
 
 def _mismatch(old: "pa.Table", new: "pa.Table") -> str:
-    """Other examples; or another prompt or target under the same number, which is another version
-    of the task."""
+    """Why the rows differ: other examples, or another prompt or target under the same number, which
+    means another version of the task."""
     then_N, now_N = _numbers(old, "example"), _numbers(new, "example")
     if len(set(now_N)) < len(now_N):
         return "this run kept an example twice"
@@ -110,7 +110,7 @@ def _numbers(table: "pa.Table", name: str) -> np.ndarray:
 def questions(
     old: Run, new: Run, candidate: str, task: str, examples: Sequence[int]
 ) -> list[Question]:
-    """The named examples in full."""
+    """The given examples with their texts."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -136,7 +136,7 @@ def questions(
 
 
 def _columns(run: Run, candidate: str, task: str, names: Sequence[str]) -> "pa.Table | None":
-    """By example number ascending, columns that the file has; None where there is no file.
+    """The named columns, as far as the file has them, sorted by example; None if there is no file.
 
     Raises:
         HarnessError: the file cannot be read, or lacks a column that every run writes.

@@ -1,7 +1,7 @@
-"""Which cells of two runs can be compared; for the others, why not, in one line.
+"""Decides which cells of two runs can be compared, and says in one line why others cannot.
 
-What must be the same is what decides a number, not what is under test: a new version of the engine
-or of this program is what a comparison is for, and is named, not refused.
+Whatever a number depends on must be equal, except what the comparison is meant to test: a new
+version of the engine or of this program is reported, and prevents no comparison.
 """
 
 from pathlib import Path
@@ -12,14 +12,14 @@ from melange.reports.analysis.run import Reading, Run
 SCORED_BY = (
     "output_type", "primary_metric", "filter", "num_fewshot", "chat", "higher_is_better",
 )  # fmt: skip
-"""Of a task's record, what its scores depend on."""
+"""Fields of a task's record that its scores depend on."""
 COMPUTED_BY = ("dtype", "quantization", "kv_cache_dtype")
-"""Of an engine, what scores depend on as much as speeds."""
+"""Engine options that scores depend on as well as speeds."""
 HARDWARE = ("cpu", "cores", "gpu")
 
 
 def gap(old: Reading, new: Reading) -> str:
-    """Why one of the numbers is missing; empty where both are there."""
+    """Why one of the numbers is missing; empty if neither is."""
     if old.value is None and old.outcome == new.outcome:
         return f"{_outcome(new)} in both runs: {new.reason}"
     if old.value is None:
@@ -30,7 +30,7 @@ def gap(old: Reading, new: Reading) -> str:
 
 
 def is_lost(old: Reading, new: Reading) -> bool:
-    """It could be measured, and now it breaks, or transformers does not confirm it."""
+    """Whether the baseline has the number, and this run failed or transformers disputes it."""
     return old.value is not None and new.outcome in (Outcome.FAILED, Outcome.DISPUTED)
 
 
@@ -49,7 +49,7 @@ def memory_refusal(old: Run, new: Run, candidate: str) -> str:
 
 
 def machine_refusal(old: Run, new: Run) -> str:
-    """Speeds, times and peaks of one machine say nothing about another."""
+    """Why speeds, times and memory peaks are not comparable: another machine."""
     device = _differs("device", old.manifest.device, new.manifest.device)
     parts = (
         _differs(key, old.manifest.hardware.get(key), new.manifest.hardware.get(key))
@@ -65,7 +65,7 @@ def speed_refusal(old: Run, new: Run, candidate: str, workload: str) -> str:
 
 
 def _candidate_refusal(old: Run, new: Run, candidate: str) -> str:
-    """Another seed, recipe or checkpoint."""
+    """Why the candidate is not the same: another seed, recipe or checkpoint."""
     before, now = old.recipes.get(candidate), new.recipes.get(candidate)
     if before is None or now is None:
         where = "the baseline" if before is None else "this run"
@@ -81,7 +81,7 @@ def _candidate_refusal(old: Run, new: Run, candidate: str) -> str:
 
 
 def _computing_refusal(old: Run, new: Run, candidate: str) -> str:
-    """Runs of before engines were recorded computed as the checkpoints say."""
+    """Why dtypes or quantization differ. Runs that record no engines used the checkpoints' own."""
     before, now = (run.manifest.engines.get(candidate) for run in (old, new))
     if before is None or now is None:
         return ""
@@ -91,7 +91,7 @@ def _computing_refusal(old: Run, new: Run, candidate: str) -> str:
 
 def _checkpoint_refusal(old: Run, new: Run, role: str) -> str:
     if Path(role).is_absolute():
-        return ""  # a folder is what it is called: no run records its content
+        return ""  # a folder is identified by its path: no run records its contents
     before, now = (run.manifest.fingerprints.get(role) for run in (old, new))
     if before is None or now is None:
         where = "the baseline" if before is None else "this run"
@@ -111,7 +111,7 @@ def _task_refusal(old: Run, new: Run, task: str) -> str:
 
 
 def _definition_refusal(old: Run, new: Run, task: Task) -> str:
-    """Runs of before definitions were recorded are held by their prompts and targets alone."""
+    """Runs that record no definitions are compared by their prompts and targets alone."""
     before, now = (run.manifest.task_definitions.get(task.name) for run in (old, new))
     if before is None or now is None or before == now:
         return ""

@@ -1,13 +1,13 @@
-"""How much faster or slower, and how sure: from the rounds of two runs, pure.
+"""Estimates changes of speed and their noise from the rounds of two runs. Pure.
 
-What disturbs a round only ever makes it slower, so one of the fastest of a cell's rounds stands for
-it. Not the very fastest: on a shared machine quiet moments are rare, and how quiet a run's quietest
-was is luck. What all candidates share is the machine's or the engine's: it is taken off each of
-them, and judged once, against the calibration. What is left over, spread over the other candidates,
-is the noise of one between two runs: the rounds of a run alone would hide what a process keeps for
-as long as it lives. Its scale is Qn, which up to half of the candidates could not move far. Where a
-cell's even rounds say something else than its odd ones, it was disturbed, and is taken to be as
-uncertain as that.
+Other work on the machine can only slow a round down, so a cell is represented by one of its fastest
+rounds. Not by the very fastest: on a shared machine quiet moments are rare, and how quiet the
+quietest one was is luck. A change that all candidates share comes from the machine or the engine:
+it is subtracted from each candidate's, and tested once, against the calibration. The noise of what
+is left of one candidate's change is the spread of the other candidates' changes: the rounds within
+a run would hide effects that last as long as a process. The spread is Qn, which is robust against
+outliers in up to half of the candidates. If a cell's even rounds differ from its odd ones, the cell
+was disturbed, and the difference is added to its noise.
 
 Sources: Chen & Revels 2016, https://arxiv.org/abs/1608.04295 (the minimum); Rousseeuw & Croux
 1993, JASA 88, 1273-1283 (Qn); Efron 2004, JASA 99, 96-104 (the spread of many tests as their
@@ -25,46 +25,46 @@ import numpy as np
 from melange.harness.stats import FEW, QN_SMALLEST, QUIET, halves_apart, qn, quiet_log_throughput
 
 TOLERANCE = 0.03
-"""Rounds that take no more than this share longer are no slow-down that matters."""
+"""A slow-down of up to this share of the time does not matter."""
 CELL_TOLERANCE = 0.10
-"""The same on a single workload."""
+"""The same, for a single workload."""
 ENGINE_TOLERANCE = 0.05
-"""The same of all candidates: the calibration is not the engine, and follows the machine less well
-than one candidate follows another."""
+"""The same, for all candidates together: the calibration tracks the machine less well than one
+candidate tracks another, because it is not the engine's work."""
 DISTURBED = 0.25
-"""A round that takes as much longer than the fastest of its cell was disturbed."""
+"""A round that takes longer than the fastest of its cell by more than this share was disturbed."""
 RESTLESS = 0.025
-"""Candidates, in a run, that may be expected to have been disturbed in all of their rounds: with
-more, no speed of the run is judged. Few rounds need a quieter machine than many."""
+"""The largest expected number of candidates that had no undisturbed round: above it, no speed of
+the run is judged. With fewer rounds, the machine must be quieter."""
 SURENESS = 0.62
-"""Degrees of freedom for each other candidate, with which Student's t at the gate's levels is that
-of a deviation over Qn of the others: simulated, 0.62 for 12 candidates to 0.74 for 41."""
+"""Degrees of freedom per other candidate of the Student's t that fits a deviation divided by the
+others' Qn at the gate's levels: by simulation, 0.62 for 12 candidates to 0.74 for 41."""
 DEGREES = 30.0
-"""The same where noise is no spread of candidates but taken as known."""
+"""All degrees of freedom, where the noise is not estimated from the spread of candidates."""
 ENOUGH = QN_SMALLEST + 1
-"""From as many candidates on, their spread is known; below, only that of the rounds."""
+"""The least number of candidates to estimate noise from their spread; below, rounds are used."""
 FLOOR = 0.01
-"""Of a logarithm of speed: noise between runs that their rounds do not show."""
+"""Least noise of a log speed: runs differ by more than their rounds show."""
 ENGINE_FLOOR = 0.02
-"""The same of all candidates against the calibration: only further runs could show it."""
+"""The same, for all candidates relative to the calibration: only more runs could measure it."""
 BEYOND_ERROR = 4.0
-"""Standard errors from which on a drift stands out."""
+"""A drift is significant beyond so many standard errors."""
 MIN_ROUNDS = 2
 WIDE_GAP = 3.0
-"""Between a cell's two halves, from as many middle ones on: something disturbed the cell."""
+"""A cell was disturbed if its halves differ by more than so many times the median gap."""
 GAP_TO_NOISE = 1.0
-"""From the median gap between halves to the deviation between two runs. Were rounds independent,
-it would be 0.6."""
+"""Standard deviation between two runs over the median gap between halves. It would be 0.6 if
+rounds were independent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogRounds:
-    """Logarithms of what was measured in one run's rounds."""
+    """Logarithms of one run's measurements by round."""
 
     throughput_CWR: np.ndarray
-    """In tokens per second."""
+    """Log of tokens per second."""
     calibration_CWR: np.ndarray
-    """Of the machine, beside the round, in seconds."""
+    """Log of the seconds that the machine calibration took next to the round."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +73,10 @@ class Estimate:
 
     value: float
     noise: float
-    """Its standard deviation between runs that differ in nothing else."""
+    """Standard deviation between runs that differ in noise only."""
     tolerance: float
     degrees: float
-    """Of freedom, of the Student's t that stands for it."""
+    """Degrees of freedom of its Student's t."""
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -87,15 +87,15 @@ class Estimate:
 
     @property
     def p_value(self) -> float:
-        """One-sided, on the side it lies on: that the change is within the tolerance."""
+        """One-sided, in the direction of the change: that it is within the tolerance."""
         from scipy.special import stdtr
 
         excess = abs(self.value) - math.log1p(self.tolerance)
         return float(stdtr(self.degrees, -excess / self.noise))
 
     def smallest_slowdown(self, alpha: float, power: float) -> float:
-        """Share of time that this cell would have to take longer, to have p below `alpha` in
-        `power` of all comparisons as noisy as this one."""
+        """The slow-down, as a share of the time, that has p below `alpha` in a share `power` of
+        comparisons as noisy as this one."""
         from scipy.special import stdtrit
 
         deviations = float(stdtrit(self.degrees, 1 - alpha) + stdtrit(self.degrees, power))
@@ -107,18 +107,18 @@ class Estimates:
     cells: dict[tuple[int, int], Estimate]
     """By candidate and workload."""
     candidates: dict[int, Estimate]
-    """Over a candidate's workloads."""
+    """By candidate, over its workloads."""
     engine: Estimate | None
-    """Of all candidates against the calibration; None where it was not timed."""
+    """All candidates relative to the calibration; None if that was not timed."""
 
 
 def estimate(old: LogRounds, new: LogRounds, reference: int | None) -> Estimates:
-    """`reference` is the row of the reference candidate. A cell with a single round has none."""
+    """`reference` is the row of the reference candidate. Cells of a single round have none."""
     then_CWR, now_CWR = (steadied(run.throughput_CWR) for run in (old, new))
     change_CW = quiet_log_throughput(now_CWR) - quiet_log_throughput(then_CWR)
     own_CW = change_CW - _middle(change_CW, reference)
     gap_CW = np.hypot(halves_apart(then_CWR), halves_apart(now_CWR))
-    own_CW[np.isnan(gap_CW)] = np.nan  # a single round: nothing says how sure it is
+    own_CW[np.isnan(gap_CW)] = np.nan  # a single round: its noise is unknown
     noise_CW = np.array([_noise(*columns) for columns in zip(own_CW.T, gap_CW.T, strict=True)]).T
     return Estimates(
         cells=_cells(own_CW, np.hypot(noise_CW, _excess(gap_CW))),
@@ -129,12 +129,12 @@ def estimate(old: LogRounds, new: LogRounds, reference: int | None) -> Estimates
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unrest:
-    """How far other work got between a run's rounds."""
+    """How much other work disturbed a run's rounds."""
 
     disturbed: float
-    """Share of all rounds, the machine's drift apart."""
+    """Share of disturbed rounds, not counting the machine's drift."""
     lost_candidates: float
-    """Expected number of those that had no undisturbed round."""
+    """Expected number of candidates without an undisturbed round."""
 
 
 def unrest(run: LogRounds) -> Unrest:
@@ -146,9 +146,9 @@ def unrest(run: LogRounds) -> Unrest:
 
 
 def steadied(throughput_CWR: np.ndarray) -> np.ndarray:
-    """Without what all candidates share in a round, where that stands out from its own error.
+    """Throughputs without what all candidates share in a round, where that is significant.
 
-    It is the machine's drift within a run. On a restless machine it does not stand out: taken off,
+    This is the machine's drift within a run. On a busy machine it is not significant: subtracting
     it would add more noise than it removes.
     """
     own_CWR = throughput_CWR - _nanmedian(throughput_CWR, axis=2)[:, :, None]
@@ -159,15 +159,15 @@ def steadied(throughput_CWR: np.ndarray) -> np.ndarray:
 
 
 def _middle(change_CW: np.ndarray, reference: int | None) -> np.ndarray:
-    """Over candidates, the first axis."""
+    """The change that candidates share: the median over the first axis."""
     if len(change_CW) < FEW and reference is not None:
         return change_CW[reference]
     return _nanmedian(change_CW, axis=0)
 
 
 def _noise(own_C: np.ndarray, gap_C: np.ndarray) -> np.ndarray:
-    """Between two runs, of each candidate [C], as the others have it: a change that stands out
-    would make its own noise look larger, by a sixth among 15 candidates."""
+    """Noise of each candidate between two runs [C], from the other candidates: its own change, if
+    large, would inflate the estimate, by a sixth among 15 candidates."""
     known_C = ~np.isnan(own_C)
     if known_C.sum() < ENOUGH:
         return np.full(len(own_C), FLOOR + GAP_TO_NOISE * float(_nanmedian(gap_C, axis=0)))
@@ -176,7 +176,7 @@ def _noise(own_C: np.ndarray, gap_C: np.ndarray) -> np.ndarray:
 
 
 def _excess(gap_C: np.ndarray) -> np.ndarray:
-    """What of a gap is more than rounds have that nothing disturbs; columns apart."""
+    """The part of a gap that undisturbed rounds do not explain; each column by itself."""
     return np.maximum(0.0, gap_C - WIDE_GAP * _nanmedian(gap_C, axis=0))
 
 
@@ -199,10 +199,10 @@ def _cells(own_CW: np.ndarray, noise_CW: np.ndarray) -> dict[tuple[int, int], Es
 def _candidates(
     own_CW: np.ndarray, gap_CW: np.ndarray, noise_CW: np.ndarray
 ) -> dict[int, Estimate]:
-    """Means over workloads, in which noisy ones count for less.
+    """Means over workloads, with less weight for noisy ones.
 
-    A bad minute may hold all of a candidate's workloads back, so their gaps do not average out;
-    where workloads go astray together, the spread of the means is larger than their weights say.
+    A bad minute may slow all of a candidate's workloads, so their gaps do not average out; where
+    workloads vary together, the spread of the means is larger than the weights imply.
     """
     weights_CW = np.where(np.isnan(own_CW), 0.0, noise_CW**-2)
     total_C = weights_CW.sum(axis=1)
@@ -224,10 +224,10 @@ def _candidates(
 
 
 def _engine(old: LogRounds, new: LogRounds, reference: int | None) -> Estimate | None:
-    """What all candidates share, less what the machine's own change explains.
+    """The change that all candidates share, less the machine's own.
 
-    Where even the fastest rounds lie far apart, other work has slowed them all: by how much, half
-    of their gap is a guess at.
+    If even the two fastest rounds lie far apart, other work has slowed all of them; half of their
+    gap is a guess at how much.
     """
     change_W = _middle(
         quiet_log_throughput(new.throughput_CWR) - quiet_log_throughput(old.throughput_CWR),
@@ -244,20 +244,19 @@ def _engine(old: LogRounds, new: LogRounds, reference: int | None) -> Estimate |
 
 
 def _quiet_calibration(run: LogRounds) -> float:
-    """As few of all candidates' visits saw it surpassed as of a cell's rounds: so both feel the
-    machine alike."""
+    """A quantile as extreme as that of a cell's rounds, so that the machine affects both alike."""
     known = run.calibration_CWR[~np.isnan(run.calibration_CWR)]
     return float(np.quantile(known, QUIET)) if len(known) else math.nan
 
 
 def _lead(throughput_CWR: np.ndarray) -> np.ndarray:
-    """How far ahead of the second the fastest round is [C, W]."""
+    """Log ratio of the fastest round to the second fastest [C, W]."""
     ordered_CWR = -np.sort(-throughput_CWR, axis=2)  # NaN comes last
     return ordered_CWR[:, :, 0] - ordered_CWR[:, :, 1]
 
 
 def _nanmedian(values: np.ndarray, axis: int) -> np.ndarray:
-    """NaN where nothing is known, without a warning."""
+    """NaN where all values are NaN, without a warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         return np.asarray(np.nanmedian(values, axis=axis))

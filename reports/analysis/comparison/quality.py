@@ -1,4 +1,4 @@
-"""Accuracy, cell by cell: the same examples in both runs, so only those that flipped count."""
+"""Compares accuracy cell by cell on the same examples, so that only those that flipped count."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +13,7 @@ from melange.reports.analysis.run import Reading, Run
 
 
 def quality_changes(old: Run, new: Run) -> Iterator[Change]:
-    """A change for every cell that either run has; what cannot be compared says why."""
+    """A change for every cell of either run, with a reason if it cannot be compared."""
     for candidate in {**new.families, **old.families}:
         for task in {**new.tasks, **old.tasks}:
             change = _change(old, new, candidate, task)
@@ -49,7 +49,7 @@ def _unit(run: Run, candidate: str, task: str) -> str:
 
 
 def judged(change: Change, pairs: Pairs) -> Change:
-    """The paired difference with its p; the verdict waits for the correction over all cells."""
+    """The paired difference with its p; the verdict comes after the correction over all cells."""
     paired = paired_difference(pairs.new_N, pairs.old_N, pairs.clusters_N)
     gain_N = (pairs.new_N - pairs.old_N) * (1 if change.higher_is_better else -1)
     return replace(

@@ -1,4 +1,4 @@
-"""Speed, cell by cell and candidate by candidate, from the rounds that both runs kept."""
+"""Compares speed by cell and by candidate, from the rounds that both runs stored."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ Rounds = dict[tuple[str, str], list[RoundLine]]
 
 
 def speed_changes(old: Run, new: Run) -> Iterator[Change]:
-    """A change for every candidate and workload, candidate, and for all candidates together."""
+    """A change for every cell, for every candidate, and for all candidates together."""
     before, now = (by_cell(read_rounds(run.folder / ROUNDS)) for run in (old, new))
     comparable: list[tuple[str, str]] = []
     for candidate, workload in _cells(old, new):
@@ -88,7 +88,7 @@ def _unknown_noise(rounds: Rounds, candidate: str, workload: str, reference: str
         return "it did not keep the time of each round, so its noise is unknown"
     if len(lines) < MIN_ROUNDS:
         return "timed in one round, so its noise is unknown"
-    # Rounds of a run that was resumed have another reference beside them than the others had.
+    # Rounds of a resumed run were timed next to another round of the reference.
     beside = {line.round: line.wall_sec for line in rounds.get((reference, workload), [])}
     if beside and any(
         line.reference_wall_sec and line.reference_wall_sec != beside.get(line.round)
@@ -136,7 +136,7 @@ def speed_estimates(
     candidates: Sequence[str],
     workloads: Sequence[str],
 ) -> list[Change]:
-    """Per candidate and workload, per candidate, and of all candidates."""
+    """One for each cell, one for each candidate, and one for all candidates."""
     found = estimate(old, new, reference)
     engine = [_change(Kind.ENGINE, "", "", found.engine)] if found.engine else []
     return [
@@ -150,12 +150,12 @@ def speed_estimates(
 
 
 def axes(cells: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
-    """Candidates and workloads in the order in which the cells name them."""
+    """Candidates and workloads, in order of first appearance."""
     return list(dict.fromkeys(c for c, _ in cells)), list(dict.fromkeys(w for _, w in cells))
 
 
 def log_rounds(runs: Sequence[Rounds], cells: Sequence[tuple[str, str]]) -> list[LogRounds]:
-    """Of each run, along `axes(cells)`."""
+    """One for each run, along `axes(cells)`."""
     candidates, workloads = axes(cells)
     found = []
     for rounds in runs:

@@ -1,4 +1,4 @@
-"""From changes to a verdict: p-values corrected over all cells, regressions, one sentence."""
+"""The verdict on all changes: p-values corrected over all cells, regressions, a sentence."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,12 +13,12 @@ from melange.reports.analysis.run import Run
 from melange.reports.units import PERCENT, POINTS, plural, significant
 
 ALPHA = 0.05
-"""The chance of a false alarm, over all cells of a comparison."""
+"""Probability of any false alarm, over all cells of a comparison."""
 POWER = 0.9
-"""In as many comparisons of ten a change of the size that is said to be seen is seen."""
+"""Share of comparisons in which a change of the stated smallest size is detected."""
 SPEEDS = (Kind.SPEED, Kind.WORKLOAD, Kind.ENGINE)
 NAMED = 3
-"""Cells that a sentence names; it counts the others."""
+"""Number of cells that a sentence names; the others are counted."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Comparison:
 
     @cached_property
     def regressions(self) -> list[Change]:
-        """The clearest first."""
+        """The most significant first."""
         return sorted(self._of(Verdict.WORSE), key=_clearest)
 
     @cached_property
@@ -78,7 +78,7 @@ class Comparison:
 
     @property
     def sight(self) -> str:
-        """What slow-downs this comparison could see; empty where no speed was judged."""
+        """The slow-downs that this comparison could detect; empty if no speed was judged."""
         one, all_ = (smallest_slowdown(self.changes, kind) for kind in (Kind.SPEED, Kind.ENGINE))
         if one is None:
             return ""
@@ -90,21 +90,21 @@ class Comparison:
 
     @property
     def why_nothing(self) -> str:
-        """The most frequent reason, with how often it holds."""
+        """The most frequent reason, with its count."""
         return _most_frequent_reason(self.changes) or "no cell is in both runs"
 
     @property
     def blind(self) -> str:
-        """Why a gate may not pass for want of numbers; empty where it has seen enough.
+        """Why a gate may not pass: too little was compared; empty if enough was.
 
-        A restless machine, or another one, is no reason: then accuracy is judged alone.
+        A busy machine, or another one, is no reason: then accuracy alone is judged.
         """
         if not self.num_judged:
             return f"nothing could be compared: {self.why_nothing}"
         return self._silence("accuracy", Kind.QUALITY)
 
     def _silence(self, what: str, *kinds: Kind) -> str:
-        """Said where a run has something of these kinds and none of it could be judged."""
+        """Why no change of these kinds was judged; empty if there is none, or if one was."""
         changes = self.of(*kinds)
         if not changes or any(not one.reason for one in changes):
             return ""
@@ -120,10 +120,10 @@ def _most_frequent_reason(changes: Iterable[Change]) -> str:
 
 
 def smallest_slowdown(changes: Iterable[Change], kind: Kind) -> float | None:
-    """Share of time that one candidate (`Kind.SPEED`) or all of them (`Kind.ENGINE`) would have to
-    take longer, to be named in `POWER` of all comparisons as noisy as this one.
+    """The slow-down, as a share of the time, of one candidate (`Kind.SPEED`) or of all
+    (`Kind.ENGINE`) that is detected in a share `POWER` of comparisons as noisy as this one.
 
-    The median candidate's. None where no speed was judged.
+    The median over candidates. None if no speed was judged.
     """
     tested = [one for one in changes if one.p_value is not None]
     estimates = [one.estimate for one in tested if one.kind is kind and one.estimate]
@@ -134,7 +134,7 @@ def smallest_slowdown(changes: Iterable[Change], kind: Kind) -> float | None:
 
 
 def judge(changes: Iterable[Change]) -> list[Change]:
-    """Give every tested change its corrected p and its verdict.
+    """Sets the corrected p and the verdict of every tested change.
 
     The kinds share `ALPHA` equally; within one, Holm's correction over all of its cells.
     """
@@ -153,10 +153,10 @@ def judge(changes: Iterable[Change]) -> list[Change]:
 
 
 def corrected(p_values: Sequence[float], smallest: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, where a cell counts only if it could have had so small a p.
+    """Holm's adjusted p-values, counting only cells that could have had so small a p.
 
-    `smallest` is the least p that a cell could have shown: a task on which two examples flipped
-    cannot raise a false alarm at 1e-4, whatever they did. With zeros it is Holm's own correction.
+    `smallest` is the least p that a cell could have had: a task on which two examples flipped
+    cannot raise a false alarm at 1e-4, whichever way they did. With zeros it is Holm's correction.
 
     Source: Tarone 1990, Biometrics 46, 515-522; stepped down as Holm 1979.
     """
@@ -177,7 +177,7 @@ def _p(change: Change) -> float:
 
 
 def _smallest_p(change: Change) -> float:
-    """Of the sign-flip test: all of the examples that moved on one side."""
+    """Of the sign-flip test: all examples that changed, changed in one direction."""
     if change.kind is not Kind.QUALITY:
         return 0.0
     moved = len(change.lost) + len(change.won)
@@ -203,7 +203,7 @@ def _named(changes: Sequence[Change]) -> str:
 
 
 def amount(change: Change) -> str:
-    """`−5.2 points`, `14.9 % slower`, `3 % more`; empty where nothing was compared."""
+    """`−5.2 points`, `14.9 % slower`, `3 % more`; empty if nothing was compared."""
     if change.value is None:
         return ""
     if change.kind is Kind.QUALITY:

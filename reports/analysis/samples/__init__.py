@@ -1,1 +1,1 @@
-"""Every example of a task, with the responses of all candidates: read, packed, excerpted."""
+"""Reads all candidates' responses to a task's examples, and takes excerpts."""

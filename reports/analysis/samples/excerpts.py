@@ -1,4 +1,4 @@
-"""What pages other than the browser show of the samples.
+"""Excerpts of samples, for pages other than the samples browser.
 
 Shape letters: C candidates, N examples.
 """
@@ -19,12 +19,12 @@ from melange.reports.analysis.samples.table import SampleTable, read_task
 Scores = TypeVar("Scores", float, np.ndarray)
 
 TELLING, WRONG, RIGHT = 3, 2, 1
-"""Examples on a task's page; wrong and right ones of each cell on a candidate's."""
+"""Examples on a task's page; wrong and right ones per cell on a candidate's page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellExcerpt:
-    """A few of a cell's samples, and how it did on all of them."""
+    """A few of a cell's samples, with the counts over all of them."""
 
     num_scored: int
     num_right: int
@@ -43,7 +43,7 @@ class TaskExcerpt:
 
 @dataclass(frozen=True)
 class SampleReader:
-    """A run's samples, read a task at a time: of each, only the excerpt stays in memory."""
+    """Reads a run's samples one task at a time, and keeps only excerpts in memory."""
 
     run: Run
     candidates: tuple[str, ...]
@@ -53,7 +53,7 @@ class SampleReader:
 
     @cached_property
     def tasks(self) -> tuple[str, ...]:
-        """Those with a file of samples: each has a page to browse them."""
+        """Tasks with a file of samples: each has a page of samples."""
         return tuple(
             task
             for task in self.run.tasks
@@ -74,7 +74,7 @@ class SampleReader:
 
 
 def excerpt(table: SampleTable, task: Task | None) -> TaskExcerpt:
-    """The few samples that other pages show."""
+    """The samples that other pages show."""
     good_CN = goodness(table.scores_CN, task)
     return TaskExcerpt(
         num_examples=len(table.examples_N),
@@ -92,17 +92,17 @@ def excerpt(table: SampleTable, task: Task | None) -> TaskExcerpt:
 
 
 def goodness(scores: Scores, task: Task | None) -> Scores:
-    """1 is right and 0 wrong, whichever way the task's metric points."""
+    """Scores turned so that 1 is right and 0 wrong, whatever the metric's direction."""
     return scores if task is None or task.higher_is_better else 1 - scores
 
 
 def telling_rows(good_CN: np.ndarray) -> list[int]:
-    """Those on which candidates disagree most, by the variance of their scores.
+    """Rows on which candidates disagree most, by the variance of their scores.
 
-    Examples that fewer than half as many candidates answered as the best known are left out.
+    Examples answered by less than half of the largest number of candidates are left out.
     """
     count_N = (~np.isnan(good_CN)).sum(axis=0)
-    # An example without any score has no variance, and says so.
+    # The variance of an example without any score is NaN, with a warning.
     with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
         variance_N = np.nanvar(good_CN, axis=0)
     enough_N = (count_N > 0) & (2 * count_N >= count_N.max(initial=0))

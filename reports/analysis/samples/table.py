@@ -1,7 +1,7 @@
 """All samples of a task, read column by column and aligned by example number.
 
-Texts stay Arrow's bytes from the file to the page: none of them becomes a Python string on the
-way, so that a million of them pass in seconds and bytes that are no UTF-8 stop nothing.
+Texts stay Arrow bytes from the file to the page and never become Python strings, so that a
+million of them take seconds and invalid UTF-8 does no harm.
 Shape letter: N examples.
 """
 
@@ -24,26 +24,26 @@ NO_FILE = "no samples were kept for this cell"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """What one candidate made of a task; null where it has nothing for an example."""
+    """One candidate's answers to a task; null for an example that it lacks."""
 
     scores_N: np.ndarray
     """The primary metric, float64, NaN where missing."""
     responses_N: pa.Array
     logprobs_N: pa.Array | None
-    """A list of float32 per example (nats, a choice each); None where the file has none."""
+    """A list of float32 per example (nats, one per choice); None if the file has none."""
     own_prompts_N: pa.Array | None
-    """Prompts that are not the task's, null where they are; None where they all are."""
+    """Prompts that differ from the task's, null for others; None if none differ."""
     own_targets_N: pa.Array | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleTable:
-    """A task's examples, and what each candidate made of them."""
+    """A task's examples, and each candidate's answers."""
 
     examples_N: np.ndarray
-    """Numbers of all examples that any candidate answered, int64, ascending."""
+    """Numbers of all examples with an answer, int64, ascending."""
     prompts_N: pa.Array
-    """From the first candidate that saw the example."""
+    """From the first candidate that has the example."""
     targets_N: pa.Array
     answers: Mapping[str, Answers]
     gaps: Mapping[str, str]
@@ -59,7 +59,7 @@ class SampleTable:
         """An example as the candidate saw and answered it; `row` counts from 0."""
         answers = self.answers[candidate]
         logprobs = answers.logprobs_N[row].as_py() if answers.logprobs_N is not None else None
-        # Texts of the run's own files: not validated again.
+        # Read from the run's own files, so not validated again.
         return Sample.model_construct(
             example=int(self.examples_N[row]),
             prompt=_text(row, answers.own_prompts_N, self.prompts_N),
@@ -78,7 +78,7 @@ def _text(row: int, *columns: pa.Array | None) -> str:
 
 
 def read_task(run: Run, task: str, candidates: Iterable[str]) -> SampleTable:
-    """The samples of these candidates; a file that is missing or unreadable becomes a gap."""
+    """These candidates' samples; a missing or unreadable file becomes a gap."""
     columns, gaps = _Columns(), {}
     cells: dict[str, Mapping[str, pa.Array]] = {}
     for candidate in candidates:
@@ -91,7 +91,7 @@ def read_task(run: Run, task: str, candidates: Iterable[str]) -> SampleTable:
 
 @dataclass(frozen=True)
 class _Columns:
-    """Reads cells; candidates that saw the same prompts share one column in memory."""
+    """Reads cells; candidates with the same prompts share one column in memory."""
 
     seen: dict[str, list[pa.Array]] = field(default_factory=dict)
 
@@ -121,7 +121,7 @@ class _Columns:
 
 
 def _ordered(table: pa.Table) -> dict[str, pa.Array]:
-    """Columns of one type each, by example number ascending, the first of each number only."""
+    """Columns of fixed types, sorted by example number; of duplicates, the first."""
     columns = {
         "example": table.column("example").cast(pa.int64()),
         "score": table.column("score").cast(pa.float64()),
@@ -161,14 +161,14 @@ def _aligned(cells: Mapping[str, Mapping[str, pa.Array]], gaps: Mapping[str, str
 
 @dataclass(frozen=True)
 class _Rows:
-    """A cell's rows, spread over all of the task's examples."""
+    """Aligns a cell's rows with all of the task's examples."""
 
     examples_N: np.ndarray
     cell: Mapping[str, pa.Array]
 
     @cached_property
     def _take(self) -> pa.Array | None:
-        """Where each example stands in the cell, null where it does not; None if all do."""
+        """Each example's row in the cell, null if it has none; None if rows are the same."""
         own = self.cell["example"].to_numpy()
         if len(own) == len(self.examples_N):
             return None
@@ -182,7 +182,7 @@ class _Rows:
 
     @cached_property
     def scores_N(self) -> np.ndarray:
-        # Null becomes NaN: what is missing stays missing.
+        # Null becomes NaN.
         return self.column("score").to_numpy(zero_copy_only=False).astype(np.float64)
 
 

@@ -1,1 +1,1 @@
-"""Runs side by side: read as a history, drawn as trends, searched for steps, pruned."""
+"""Reads a series of runs as a history, and finds trends and steps in it."""

@@ -1,14 +1,13 @@
-"""Where a series of runs changes level: the piecewise constant function that fits it best.
+"""Finds where a series of runs changes level, by fitting a piecewise constant function.
 
-A series is cut where that lowers the squared error, in units of the series' own noise, by more
-than a cut costs. The best set of cuts is found exactly, by dynamic programming over many series at
-once.
+A series is cut where that lowers the squared error, in units of the series' own noise, by more than
+a penalty. The best set of cuts is found exactly, by dynamic programming over many series at once.
 
 Sources: Jackson et al. 2005, IEEE Signal Processing Letters 12, 105-108 (optimal partitioning);
 asv's step detection, https://asv.readthedocs.io/en/stable/dev.html (weights from intervals, noise
 from the series itself); Hampel 1974, JASA 69, 383-393 (single outliers). We differ from asv in
-squared error on tamed values where it has absolute error, and in the penalty, which is set for a
-rate of false alarms: docs/decisions/step-detection.md.
+squared error on winsorized values where it has absolute error, and in the penalty, which is set for
+a rate of false alarms: docs/decisions/step-detection.md.
 
 Shape letters: L series, N runs, oldest first.
 """
@@ -22,27 +21,27 @@ import numpy as np
 from melange.harness.stats import Z95
 
 PENALTY = 22.0
-"""What a cut must save, in squared noise levels ..."""
+"""Penalty of a cut, in squared noise levels ..."""
 PENALTY_OF_FEW = 200.0
 """... plus this over the number of runs: few runs say little about the noise."""
 MIN_RUNS = 3
-"""A level must hold for as many runs: fewer that are off are outliers, not a step."""
+"""Least number of runs at a level: fewer that deviate are outliers, not a step."""
 REACH = 3
-"""Runs on either side that an outlier is judged by."""
+"""Number of neighbours on either side that define an outlier."""
 OUTLIER = 2.5
-"""Noise levels from the median of its neighbours, to which an outlier is pulled."""
+"""Outliers are clipped to so many noise levels from the median of their neighbours."""
 LEAST_WEIGHT = 1e-3
-"""A run never counts for more than one, nor for nothing."""
+"""Weights of runs lie between this and 1."""
 QUIET_SHARE = 0.75
-"""Share of the differences between neighbours that are taken to be noise and no step."""
+"""Share of the differences between neighbours that are taken to be noise rather than steps."""
 QUIET_DEVIATIONS = 1.6268
-"""The QUIET_SHARE quantile of |difference| of two values, in their standard deviations."""
+"""The QUIET_SHARE quantile of two values' absolute difference, in their standard deviations."""
 MOST_ALIKE = 0.8
-"""The highest correlation of neighbours that is allowed for: beyond it, drift and noise blur."""
+"""Correlations of neighbours are capped here: above, noise looks like drift."""
 SHARE_OF_ERROR = 0.1
-"""A series that repeats itself exactly is taken to vary by this share of its standard error,"""
+"""Least noise of a series, as a share of its standard error: values may repeat exactly ..."""
 SHARE_OF_VALUE = 1e-3
-"""and by this share of its middle value."""
+"""... and as a share of its median."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,15 +64,15 @@ class Step:
 
     @property
     def clarity(self) -> float:
-        """The change in half-widths of its interval."""
+        """The change, in half-widths of its interval."""
         return abs(self.change) / ((self.high - self.low) / 2)
 
 
 def find_steps(values_LN: np.ndarray, half_widths_LN: np.ndarray) -> list[list[Step]]:
-    """The steps of each series, oldest first. NaN is a gap: in a value, a run without one.
+    """The steps of each series, oldest first. A value of NaN is a run without one.
 
     `half_widths_LN` are half the values' 95 % intervals: a run whose interval is wider than the
-    series' middle one counts for less, as its variance says.
+    series' median has less weight, by its variance.
     """
     if not values_LN.size:
         return [[] for _ in values_LN]
@@ -89,11 +88,11 @@ def find_steps(values_LN: np.ndarray, half_widths_LN: np.ndarray) -> list[list[S
 
 
 def _noise(values_LN: np.ndarray, half_widths_LN: np.ndarray) -> np.ndarray:
-    """Standard deviation from run to run, [L, 1], from differences that are likely no steps.
+    """Standard deviation from run to run, [L, 1], from differences that are probably not steps.
 
-    A machine that is slow tonight is more likely to be slow tomorrow. Means of such runs vary by
-    (1 + r) / (1 - r) more than those of independent ones, r the correlation of neighbours; runs
-    two nights apart differ by 1 + r more in variance than neighbours do.
+    A machine that is slow tonight is more likely to be slow tomorrow. With r the correlation of
+    neighbours, the variance of means is (1 + r) / (1 - r) times that of independent runs, and
+    the variance of differences two nights apart is 1 + r times that of neighbours.
     """
     ordered_LN = _closed_up(values_LN)
     one_apart, two_apart = _jump(ordered_LN, 1), _jump(ordered_LN, 2)
@@ -109,7 +108,7 @@ def _noise(values_LN: np.ndarray, half_widths_LN: np.ndarray) -> np.ndarray:
 
 
 def _jump(values_LN: np.ndarray, apart: int) -> np.ndarray:
-    """How far runs lie from each other, [L, 1]; NaN where there are too few."""
+    """The spread of differences of runs `apart` nights apart, [L, 1]; NaN if there are too few."""
     jumps = np.abs(values_LN[:, apart:] - values_LN[:, :-apart])
     if not jumps.size:
         return np.full((len(values_LN), 1), np.nan)
@@ -117,27 +116,27 @@ def _jump(values_LN: np.ndarray, apart: int) -> np.ndarray:
 
 
 def _closed_up(values_LN: np.ndarray) -> np.ndarray:
-    """The values moved to the left over the gaps, in their order."""
+    """The values without gaps, moved to the left."""
     order = np.argsort(np.isnan(values_LN), axis=1, kind="stable")
     return np.take_along_axis(values_LN, order, axis=1)
 
 
 def _tame(values_LN: np.ndarray, noise_L1: np.ndarray) -> np.ndarray:
-    """Outliers pulled to the edge of what their neighbours allow.
+    """Values with outliers clipped to the range that their neighbours allow.
 
-    What is pulled there is fewer runs than `MIN_RUNS` at either end, up to `REACH` elsewhere.
+    Up to `REACH` neighbouring runs are clipped, fewer than `MIN_RUNS` at either end.
     """
     padded = np.pad(values_LN, ((0, 0), (REACH, REACH)), constant_values=np.nan)
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * REACH + 1, axis=1)
     middle_LN = np.nanmedian(windows, axis=2)
-    # At the very ends two runs that are off would be half of their window.
+    # At either end, two deviating runs would be half of their window.
     if values_LN.shape[1] > 1:
         middle_LN[:, [0, -1]] = middle_LN[:, [1, -2]]
     return np.clip(values_LN, middle_LN - OUTLIER * noise_L1, middle_LN + OUTLIER * noise_L1)
 
 
 def _weights(half_widths_LN: np.ndarray) -> np.ndarray:
-    """Inverse variances against the series' middle one; 1 without an interval."""
+    """Inverse variances relative to the series' median; 1 without an interval."""
     middle_L1 = _middle(half_widths_LN)
     wide_LN = half_widths_LN > middle_L1
     ratios_LN = np.where(wide_LN, middle_L1, 1.0) / np.where(wide_LN, half_widths_LN, 1.0)
@@ -151,8 +150,8 @@ def _middle(values_LN: np.ndarray) -> np.ndarray:
 def _best_cuts(scaled_LN: np.ndarray, weights_LN: np.ndarray) -> list[list[int]]:
     """Positions at which new levels begin, for each series.
 
-    The gain of the runs [start, end) as one level is the squared sum of their weighted values over
-    the sum of their weights: what their mean saves against zero.
+    The gain of fitting one level to the runs [start, end) is the squared sum of their weighted
+    values over the sum of their weights: how much less their error is about the mean than about 0.
     """
     num_series, num_runs = scaled_LN.shape
     sums = _running_sums(scaled_LN * weights_LN)

@@ -1,4 +1,4 @@
-"""From a history to trends: each number followed through the runs, its steps and where they came.
+"""Trends in a history: each number over the runs, its steps, and what changed with them.
 
 Shape letter: N runs of a series, oldest first; NaN where a run lacks the number.
 """
@@ -18,7 +18,7 @@ WHOLE = ""
 """The subject of a mean: over the held-out tasks, or over the workloads."""
 MEAN_SPLIT = "held_out"
 OTHER_MACHINE = math.log(1.05)
-"""Ratio of two runs' calibrations from which on it is named beside a step."""
+"""Log ratio of two runs' calibrations above which a step mentions the machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,14 +31,14 @@ class Trend:
     low_N: np.ndarray
     high_N: np.ndarray
     counts_N: np.ndarray
-    """Each value's n; NaN where there is none."""
+    """Each value's n; NaN if it has none."""
     breaks: tuple[int, ...]
-    """Runs from which on the same name measures something else: nothing is compared across."""
+    """Runs at which the same name starts to measure something else: no comparison crosses them."""
     steps: tuple[Step, ...] = ()
 
     @property
     def known(self) -> np.ndarray:
-        """Runs that have a value."""
+        """Indices of runs that have a value."""
         return np.flatnonzero(~np.isnan(self.values_N))
 
     @property
@@ -55,7 +55,7 @@ class Trend:
                 yield int(known[0]), int(known[-1]), level
 
     def verdict(self, step: Step) -> str:
-        """`better`, `worse`, or `changed` for a number that is neither."""
+        """`better`, `worse`, or `changed` if the metric has no direction."""
         if self.higher_is_better is None:
             return "changed"
         return "better" if (step.change > 0) == self.higher_is_better else "worse"
@@ -63,19 +63,19 @@ class Trend:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """A step of a trend, and what else changed with it."""
+    """A step of a trend, and what changed at the same time."""
 
     trend: Trend
     step: Step
     night: Night
-    """The first run of the new level; `before` is the last of the old one."""
+    """The first run at the new level; `before` is the last at the old one."""
     before: Night
     came_with: tuple[str, ...]
     """`vllm 0.31.0 → 0.32.0`: every difference between the two."""
 
 
 def trends(nights: Sequence[Night]) -> list[Trend]:
-    """All trends of one series, by metric, then means first, then as the newest run orders them."""
+    """All trends of one series, sorted by metric, means first, then in the newest run's order."""
     points = [dict(night.points) | dict(_means(night)) for night in nights]
     keys = _ordered({key: None for found in points for key in found}, nights)
     families = {one.name: one.family for night in nights for one in night.manifest.candidates}
@@ -139,7 +139,7 @@ def _era(night: Night, key: Key) -> str:
 
 
 def _parts(night: Night, metric: str) -> list[str]:
-    """What a mean is over: the same for all candidates of a run."""
+    """What a mean is taken over: the same for all candidates of a run."""
     if metric == ACCURACY:
         return [one.name for one in night.manifest.tasks
                 if one.split == MEAN_SPLIT and one.higher_is_better]  # fmt: skip
@@ -147,7 +147,7 @@ def _parts(night: Night, metric: str) -> list[str]:
 
 
 def _means(night: Night) -> Iterator[tuple[Key, Point]]:
-    """Of each candidate that has all parts: half a mean would be a step that is none."""
+    """Means of candidates that have all parts: an incomplete mean would look like a step."""
     for metric in (ACCURACY, *SPEEDS):
         parts = _parts(night, metric)
         for candidate in night.recipes:
@@ -169,7 +169,7 @@ def _arithmetic_mean(points: Sequence[Point]) -> Point:
 
 
 def _geometric_mean(points: Sequence[Point]) -> Point:
-    """Of speeds: a workload counts for as much whether it is long or short."""
+    """For speeds: long and short workloads have the same weight."""
     if any(min(one.value, _low(one)) <= 0 for one in points):
         return _arithmetic_mean(points)
     value = math.exp(sum(math.log(one.value) for one in points) / len(points))
@@ -182,7 +182,7 @@ def _geometric_mean(points: Sequence[Point]) -> Point:
 
 
 def _spread(below: Sequence[float], above: Sequence[float]) -> tuple[float, float]:
-    """Half-widths of a mean from those of its parts (MOVER, as in analysis/aggregate.py)."""
+    """Half-widths of a mean's interval from its parts' (MOVER, see analysis/aggregate.py)."""
     return math.hypot(*below) / len(below), math.hypot(*above) / len(above)
 
 
@@ -195,7 +195,7 @@ def _high(point: Point) -> float:
 
 
 def _with_steps(found: Sequence[Trend]) -> list[Trend]:
-    """Trends that break at the same runs are searched at once."""
+    """Trends with breaks at the same runs are searched together."""
     stretches: dict[tuple[int, int], list[int]] = defaultdict(list)
     for i, trend in enumerate(found):
         for stretch in pairwise((0, *trend.breaks, len(trend.values_N))):
@@ -222,7 +222,7 @@ def _event(trend: Trend, step: Step, nights: Sequence[Night]) -> Event:
 
 
 def _machine(before: Night, now: Night) -> Iterator[str]:
-    """Whether the machine itself was slower or faster, by work that no engine takes part in."""
+    """Whether the machine was slower or faster, by work without an engine."""
     if before.calibration_sec is None or now.calibration_sec is None:
         return
     ratio = now.calibration_sec / before.calibration_sec
@@ -232,7 +232,7 @@ def _machine(before: Night, now: Night) -> Iterator[str]:
 
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
-    """`vllm 0.31.0 → 0.32.0`, for all that two runs' environments differ in."""
+    """`vllm 0.31.0 → 0.32.0`, for every difference of two runs' environments."""
     for name in dict.fromkeys((*now, *before)):
         old, new = before.get(name, "none"), now.get(name, "none")
         if old != new:

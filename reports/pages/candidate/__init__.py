@@ -1,4 +1,4 @@
-"""A candidate: what it is made of, what it scores and what it costs."""
+"""A candidate's page: its recipe, scores and costs."""
 
 from melange.reports.page import Page, one_each
 from melange.reports.pages.candidate import (

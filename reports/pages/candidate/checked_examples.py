@@ -1,4 +1,4 @@
-"""A candidate's examples that transformers answered too, with both answers."""
+"""A candidate's examples that were checked with transformers, with both answers."""
 
 from melange.reports.analysis.checks import candidate_sentence
 from melange.reports.page import Block, Section

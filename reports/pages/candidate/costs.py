@@ -32,13 +32,13 @@ def block(view: RunView, subject: str) -> Block:
 
 
 def _speed(view: RunView, candidate: str, workloads: list[str]) -> list[dict[str, Any]]:
-    """One row a metric. Every metric that any candidate has, so that pages can be compared."""
+    """One row per metric that any candidate has, so that candidates' pages are alike."""
     metrics = _in_order(view.run.timed)
     return [_speed_row(view, candidate, metric, workloads) for metric in metrics]
 
 
 def _in_order(metrics: Iterable[str]) -> list[str]:
-    """As they are declared; what this version does not know comes last."""
+    """In the order of declaration; metrics unknown to this version come last."""
     places = {metric: at for at, metric in enumerate(KNOWN)}
     return sorted(metrics, key=lambda metric: places.get(metric, len(places)))
 

@@ -1,4 +1,4 @@
-"""What a candidate has no result for, and why."""
+"""A candidate's missing results, and why they are missing."""
 
 from melange.reports.page import Block, Section
 from melange.reports.pages.index.gaps import recorded_gaps, waiting_gaps
@@ -12,7 +12,7 @@ def block(view: RunView, subject: str) -> Block | None:
 
 
 def _waiting(view: RunView, candidate: str) -> list[dict[str, str]]:
-    """In one row: it may be all that the candidate has to do."""
+    """In one row, because it may be all of the candidate's cells."""
     rows = waiting_gaps(view, candidate)
     if len(rows) < 2:
         return rows

@@ -25,7 +25,7 @@ def block(view: RunView, subject: str) -> Block | None:
 
 
 def _others(view: RunView, subject: str) -> dict[str, str]:
-    """What to compare with -> candidate; whatever is the candidate itself is left out."""
+    """Label -> candidate to compare with, without the candidate itself."""
     leader = view.standings[0]
     found = {
         "base": view.bases.get(subject),
@@ -61,7 +61,7 @@ def _place(reading: Reading) -> float | None:
 
 
 def _table(columns: list[BoardColumn], subject: str, others: dict[str, str]) -> Table:
-    """One row a mean and a candidate."""
+    """One row per mean and candidate."""
     named = {"candidate": subject, **others}
     return Table(
         columns=[

@@ -1,4 +1,4 @@
-"""What a candidate is made of."""
+"""A candidate's recipe."""
 
 import json
 from typing import Any

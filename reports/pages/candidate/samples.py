@@ -1,4 +1,4 @@
-"""A few of a candidate's samples on each task, and the way to all of them."""
+"""A few of a candidate's samples on each task, with links to all."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def _task(view: RunView, candidate: str, name: str) -> dict[str, Any]:
 
 
 def described(sample: Sample, task: Task | None) -> dict[str, Any]:
-    """A sample as a template shows it; long texts are cut, with the count of what is left."""
+    """A sample for a template; long texts are cut, with the number of characters left out."""
     return {
         "example": sample.example,
         "prompt": clipped_prompt(sample.prompt),
@@ -47,14 +47,14 @@ def verdict(score: float, task: Task | None) -> str:
 
 
 def clipped_prompt(prompt: str) -> dict[str, Any]:
-    """Its question, not the examples before it."""
+    """The prompt's question, without the few-shot examples before it."""
     at = prompt.rfind("\n\n", 0, max(0, len(prompt) - 60))
     question = len(prompt) - at - 2
     return clipped(prompt, 300, 900) if at < 0 or question > 1200 else clipped(prompt, 0, question)
 
 
 def clipped(text: str, head: int = 500, tail: int = 300) -> dict[str, Any]:
-    """A text's ends: `head` and `tail` letters, or all of it where that would save little."""
+    """A text's first `head` and last `tail` characters, or all of it if that would save little."""
     if len(text) <= head + tail + 200:
         return {"head": text, "left_out": 0, "tail": ""}
     left_out = len(text) - head - tail

@@ -48,14 +48,14 @@ def _row(view: RunView, candidate: str, base: str | None, name: str) -> dict[str
 
 
 def _good(against: Contrast | None, higher_is_better: bool | None) -> str:
-    """`better`, `worse`, or `unclear` where the interval of the difference holds 0."""
+    """`better`, `worse`, or `unclear` if the interval of the difference contains 0."""
     if against is None or against.verdict not in ("higher", "lower"):
         return "unclear"
     return "better" if (against.verdict == "higher") == bool(higher_is_better) else "worse"
 
 
 def _others(view: RunView, candidate: str) -> list[dict[str, Any]]:
-    """The tasks' further metrics."""
+    """The tasks' other metrics."""
     return [
         {"line": line, "reading": reading(line), "scale": _scale(line)}
         for line in view.run.by_candidate[candidate]

@@ -1,4 +1,4 @@
-"""Examples that scored otherwise than before, with what each run answered."""
+"""Examples whose score changed, with each run's answer."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from melange.reports.view import RunView
 
 CELLS = 12
 LOST, WON = 4, 2
-"""Examples shown of a cell; its page of samples has all of them."""
+"""Examples shown per cell; the page of samples has all."""
 
 
 def block(view: RunView, subject: str) -> Block | None:

@@ -1,4 +1,4 @@
-"""What could not be compared, by reason; with it what only one of the runs has."""
+"""Cells that could not be compared, by reason, with those of only one run."""
 
 from melange.reports.analysis.comparison import Kind
 from melange.reports.page import Block, Section

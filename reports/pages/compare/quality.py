@@ -1,4 +1,4 @@
-"""Accuracy of both runs, cell by cell, where any example scored otherwise."""
+"""Accuracy of both runs in cells where any example's score changed."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def block(view: RunView, subject: str) -> Block | None:
 
 
 def _order(change: Change) -> tuple[float, float]:
-    """By certainty; then the losses first."""
+    """By p-value, then losses first."""
     return (change.p_value or 0.0, len(change.won) - len(change.lost))
 
 

@@ -1,4 +1,4 @@
-"""Speed of this run over the baseline's, with the drift of the machine taken off."""
+"""Ratio of this run's speed to the baseline's, without the drift of the machine."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def block(view: RunView, subject: str) -> Block | None:
 
 
 def _rows(changes: list[Change], workloads: list[str]) -> list[dict[str, Any]]:
-    """The candidates that changed most first."""
+    """The largest changes first."""
     cells = {(one.candidate, one.subject): one for one in changes}
     rows = [
         {

@@ -1,4 +1,4 @@
-"""What a comparison comes to, in one sentence and the cells behind it."""
+"""A comparison's verdict, in one sentence with the cells behind it."""
 
 from melange.reports.analysis.comparison import Change, Kind
 from melange.reports.analysis.comparison.verdict import ALPHA, Comparison, amount
@@ -54,7 +54,7 @@ def _groups(comparison: Comparison) -> list[dict[str, object]]:
 
 
 def _counts(changes: list[Change]) -> tuple[int, int]:
-    """Compared, and not."""
+    """Numbers of changes that were judged, and that were not."""
     refused = sum(bool(one.reason) for one in changes)
     return len(changes) - refused, refused
 

@@ -1,4 +1,4 @@
-"""The first page of a run: what was found."""
+"""The first page of a run: its findings."""
 
 from melange.reports.page import Page
 from melange.reports.pages.index import (

@@ -1,4 +1,4 @@
-"""What plain transformers answers to a few of each candidate's examples."""
+"""The check of a few of each candidate's examples against plain transformers."""
 
 from operator import attrgetter
 from typing import Any

@@ -31,7 +31,7 @@ def block(view: RunView, subject: str) -> Block | None:
 
 
 def _bound(column: BoardColumn | None) -> dict[str, Any] | None:
-    """None where no candidate has the number."""
+    """None if no candidate has the number."""
     if column is None:
         return None
     values = [cell.reading.value for cell in column.cells.values()]
@@ -56,7 +56,7 @@ def _bound(column: BoardColumn | None) -> dict[str, Any] | None:
 def _candidate(
     view: RunView, row: Standing, bounds: list[dict[str, Any]], places: dict[str, int]
 ) -> dict[str, Any]:
-    """`values` holds a number, or the text that says why there is none."""
+    """`values` has a number, or a text that says why there is none."""
     readings = {b["key"]: b["column"].cells[row.candidate].reading for b in bounds}
     return {
         "name": row.candidate,
@@ -70,7 +70,7 @@ def _candidate(
 
 
 def _value(key: str, reading: Reading) -> float | str:
-    # What did not have to be built fits any bound on the time to build it.
+    # A candidate that needs no build fits any bound on build time.
     if key == "build_sec" and reading.outcome == "unneeded":
         return 0.0
     return reading.value if reading.value is not None else f"{reading.outcome}: {reading.reason}"
@@ -84,7 +84,7 @@ def _accuracy(row: Standing) -> str:
 
 
 def _gap(row: Standing) -> str:
-    """Why the mean does not compare with the others'."""
+    """Why the mean is not comparable with the others'."""
     if row.mean is None:
         return "no task completed"
     return "" if row.mean.complete else f"{row.mean.tasks} of {row.mean.of_tasks} tasks"

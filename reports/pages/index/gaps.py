@@ -11,7 +11,7 @@ WITHOUT_TASK = "speed and memory"
 NAMES = {"absent": "not run"}
 KEYS = ("candidate", "cell", "outcome", "reason")
 NAMED = 3
-"""Cells of a candidate that are named; of more, the number."""
+"""Cells of a candidate that are named; if there are more, only their number is given."""
 
 
 def block(view: RunView, subject: str) -> Block:
@@ -31,7 +31,7 @@ def block(view: RunView, subject: str) -> Block:
 
 
 def recorded_gaps(view: RunView, candidate: str | None = None) -> list[dict[str, str]]:
-    """Of one candidate, or of all: what has a record, then what the plan refused without one."""
+    """Gaps of one candidate, or of all: those with a record, then those that the plan refused."""
     lines = view.run.measurements if candidate is None else view.run.by_candidate[candidate]
     recorded = [
         {
@@ -59,7 +59,7 @@ def recorded_gaps(view: RunView, candidate: str | None = None) -> list[dict[str,
 
 
 def waiting_gaps(view: RunView, candidate: str | None = None) -> list[dict[str, str]]:
-    """What is pending, or was never reached."""
+    """Cells that are pending, or were never reached."""
     why = view.run.not_reached
     return [
         {
@@ -81,7 +81,7 @@ def _covered(candidate: str, task: str | None, known: set[tuple[str, str]], view
 
 
 def _grouped(rows: list[dict[str, str]]) -> list[dict[str, Any]]:
-    """By outcome and reason, so that one cause reads as one line; in it, by candidate."""
+    """By outcome and reason, so that one cause is one line, then by candidate."""
     groups: dict[tuple[str, str], dict[str, list[str]]] = {}
     for row in rows:
         cells = groups.setdefault((row["outcome"], row["reason"]), {})
@@ -93,7 +93,7 @@ def _grouped(rows: list[dict[str, str]]) -> list[dict[str, Any]]:
 
 
 def _named(cells: dict[str, list[str]]) -> list[tuple[str, str]]:
-    """Candidate and its cells, named where they are few."""
+    """Candidates with their cells, named if they are few."""
     return [
         (candidate, ", ".join(names) if len(names) <= NAMED else plural(len(names), "cell"))
         for candidate, names in cells.items()

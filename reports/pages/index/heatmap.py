@@ -38,7 +38,7 @@ def _cell(view: RunView, reading: Reading, task: str, write: Any) -> dict[str, A
 
 
 def heat(reading: Reading, task: Task | None) -> int | None:
-    """0 at chance or below, STEPS - 1 where all is right; None where the task has no such ends."""
+    """0 at chance or below, STEPS - 1 for a perfect score; None if the task has no such range."""
     if reading.value is None or task is None or not 0 <= reading.value <= 1:
         return None
     value = oriented(reading, task).known
@@ -48,7 +48,7 @@ def heat(reading: Reading, task: Task | None) -> int | None:
 
 
 def _table(view: RunView) -> Table:
-    """One row a candidate and a task."""
+    """One row per candidate and task."""
     run = view.run
     return Table(
         columns=[

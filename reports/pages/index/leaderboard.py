@@ -27,7 +27,7 @@ SHOWN = ("split", "difference", "speed", "memory")
 
 @dataclass
 class Footnotes:
-    """Reasons, each written once and numbered in the order of first use."""
+    """Reasons, each listed once and numbered by first use."""
 
     texts: list[str] = field(default_factory=list)
 
@@ -65,7 +65,7 @@ def block(view: RunView, subject: str) -> Block:
 
 
 def _groups(columns: list[BoardColumn]) -> list[dict[str, Any]]:
-    """What the reader can show and hide; `mean` alone always stays."""
+    """Groups of columns that the reader can hide; `mean` is always shown."""
     present = {column.group for column in columns}
     return [
         {"key": key, "label": label, "shown": key in SHOWN}
@@ -75,7 +75,7 @@ def _groups(columns: list[BoardColumn]) -> list[dict[str, Any]]:
 
 
 def interval_span(means: list[Mean]) -> tuple[float, float]:
-    """The bar's axis: all intervals, widened to whole steps of five points, inside [0, 1]."""
+    """The bars' axis: covers all intervals, in whole steps of five points, within [0, 1]."""
     if not means:
         return (0.0, 1.0)
     low = min(m.low for m in means) // 0.05 * 0.05
@@ -101,7 +101,7 @@ def _row(
 
 
 def _rank_hint(view: RunView, row: Standing) -> str:
-    """Who may be better or worse than it, in words."""
+    """Which candidates do not differ significantly from it, in words."""
     if row.rank is None:
         return row.unranked
     alike = view.evidence.alike(row.candidate)
@@ -125,7 +125,7 @@ def _cell(column: BoardColumn, cell: BoardCell, notes: Footnotes) -> dict[str, A
 def _gap_note(gap: Reading) -> str:
     if gap.value is not None:
         return gap.reason
-    # What is pending needs no note: there are many, all for one reason.
+    # Pending cells have no note: there are many, all with the same reason.
     if gap.outcome in ("itself", "pending"):
         return ""
     recorded = gap.outcome in ("skipped", "failed", "disputed")

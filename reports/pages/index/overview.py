@@ -1,4 +1,4 @@
-"""What was found, in words that are computed from the measurements."""
+"""Findings in words, computed from the measurements."""
 
 from collections import Counter
 from typing import Any
@@ -38,7 +38,7 @@ def block(view: RunView, subject: str) -> Block:
 
 
 def best_by_family(ranked: list[Standing]) -> list[Standing]:
-    """The first of each family, best first."""
+    """The best of each family, best first."""
     found: dict[str, Standing] = {}
     for row in ranked:
         found.setdefault(row.family, row)
@@ -46,7 +46,7 @@ def best_by_family(ranked: list[Standing]) -> list[Standing]:
 
 
 def _lead(view: RunView, ranked: list[Standing]) -> dict[str, Any] | None:
-    """The runner-up, how far it is behind, and who else cannot be told apart from the leader."""
+    """The runner-up, its distance, and who else does not differ significantly from the leader."""
     if len(ranked) < 2 or ranked[1].rank is None:
         return None
     second = ranked[1]
@@ -58,8 +58,8 @@ def _lead(view: RunView, ranked: list[Standing]) -> dict[str, Any] | None:
 
 
 def _unlike_dtypes(view: RunView) -> list[str]:
-    """A dtype is the checkpoint's or the run's, not the method's: where they differ, that says so
-    beside the speeds."""
+    """A note next to the speeds if dtypes differ: a dtype comes from the checkpoint or the run, not
+    from the method."""
     dtypes = Counter(one["dtype"] for one in view.run.manifest.engines.values())
     if len(dtypes) < 2:
         return []
@@ -75,7 +75,7 @@ def _unlike_dtypes(view: RunView) -> list[str]:
 
 
 def _so_far(view: RunView) -> str:
-    """What holds a claim about the best to the candidates that are there; empty once all are."""
+    """Limits a claim about the best to the candidates that are done; empty once all are."""
     shares = view.progress.families.values()
     through, of = (sum(counts) for counts in zip(*shares, strict=True)) if shares else (0, 0)
     return f"so far, with {through} of {plural(of, 'candidate')} through" if through < of else ""

@@ -1,4 +1,4 @@
-"""What accuracy costs: accuracy against speed, memory and size, with the Pareto front."""
+"""Accuracy against speed, memory and size, with the Pareto fronts."""
 
 from dataclasses import replace
 from typing import Any
@@ -43,7 +43,7 @@ def _plot(view: RunView, column: BoardColumn) -> dict[str, Any]:
 
 
 def _x(column: BoardColumn, row: Standing) -> float | None:
-    """A checkpoint that is served as it is costs nothing to build."""
+    """A candidate's x; 0 for the build time of a checkpoint that is served as it is."""
     reading = column.cells[row.candidate].reading
     return 0.0 if reading.outcome == "unneeded" else reading.value
 

@@ -37,7 +37,7 @@ class Row:
 
     @property
     def gap(self) -> Reading | None:
-        """Why there is no number at all."""
+        """Why all percentiles are missing."""
         medians = [spread.p50 for spread in self.spreads]
         return medians[0] if all(one.value is None for one in medians) else None
 
@@ -107,13 +107,13 @@ def _at(value: float | None, otherwise: float, end: float) -> float:
 
 
 def _order(row: Row) -> tuple[bool, float]:
-    """By latency from end to end, then those without."""
+    """By end-to-end latency, then those without it."""
     value = row.spreads[-1].p50.value
     return (value is None, value or 0.0)
 
 
 def _file_table(tables: list[dict[str, Any]]) -> Table:
-    """One row a workload, a candidate and a metric."""
+    """One row per workload, candidate and metric."""
     return Table(
         columns=[
             Column("workload", lambda line: line[0]),

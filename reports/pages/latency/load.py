@@ -1,6 +1,6 @@
-"""Throughput and latency over the number of requests at once.
+"""Throughput and latency by number of concurrent requests.
 
-Workloads that differ only in that number are one curve.
+Workloads that differ only in that number form one curve.
 """
 
 from typing import Any, NamedTuple
@@ -37,7 +37,7 @@ def block(view: RunView, subject: str) -> Block | None:
 
 
 def load_ladders(run: Run) -> list[list[Workload]]:
-    """Workloads alike but for `num_requests`, by that number; two or more of them."""
+    """Groups of two or more workloads that differ only in `num_requests`, sorted by it."""
     found: dict[tuple[int, int, bool], dict[int, Workload]] = {}
     for load in run.workloads.values():
         if load is not None:
@@ -47,7 +47,7 @@ def load_ladders(run: Run) -> list[list[Workload]]:
 
 
 class Step(NamedTuple):
-    """A candidate under one load."""
+    """A candidate at one load."""
 
     candidate: str
     load: Workload
@@ -93,7 +93,7 @@ def _table(run: Run, steps: list[Step], metric: str) -> Table:
 
 
 def _panels(view: RunView, steps: list[Step], scale: Scale) -> list[Panel]:
-    """A family each."""
+    """One panel per family."""
     known: dict[str, dict[str, list[Step]]] = {}
     for step in steps:
         if step.reading.value is not None:

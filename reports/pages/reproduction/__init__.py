@@ -1,4 +1,4 @@
-"""How the run was made, and how to make it again."""
+"""How the run was made, and how to reproduce it."""
 
 from melange.reports.page import Page
 from melange.reports.pages.reproduction import (

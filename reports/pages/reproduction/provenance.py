@@ -42,7 +42,7 @@ def _facts(view: RunView) -> list[tuple[str, str]]:
 
 
 def _finished(run: Run) -> str:
-    """A manifest of an older version has a time from the start on."""
+    """Older versions wrote this time at the start of a run."""
     known = _time(run.manifest.finished) if not run.waiting else ""
     return known or "not finished when this page was made"
 
@@ -73,7 +73,7 @@ def _notes(manifest: Manifest) -> list[tuple[str, str]]:
 
 
 def _engines(manifest: Manifest) -> list[tuple[str, str]]:
-    """How candidates were computed -> which; the most common way is `all others`, or `all`."""
+    """Engine settings -> their candidates; the most common ones have `all others`, or `all`."""
     found: dict[str, list[str]] = defaultdict(list)
     for candidate, settings in manifest.engines.items():
         found[computing(settings)].append(candidate)
@@ -83,7 +83,7 @@ def _engines(manifest: Manifest) -> list[tuple[str, str]]:
 
 
 def _rows(entries: dict[str, Any]) -> list[tuple[str, str]]:
-    """Nested entries get their path as name; what is unknown says so."""
+    """Nested entries are named by their path; unknown values are marked as such."""
     rows: list[tuple[str, str]] = []
     for name, value in entries.items():
         if isinstance(value, dict):

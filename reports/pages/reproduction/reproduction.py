@@ -1,4 +1,4 @@
-"""Commands that measure the run again, whole or one cell of it."""
+"""Commands that repeat the run, or one of its cells."""
 
 import glob
 import shlex
@@ -36,7 +36,7 @@ def command_line(manifest: Manifest) -> str:
 
 
 def suite_command(command: str) -> str:
-    """The command without what narrows it to some cells, or to another purpose."""
+    """The command without options that restrict it to some cells, or that change its purpose."""
     words = command.split()
     kept: list[str] = []
     skip = False
@@ -49,7 +49,7 @@ def suite_command(command: str) -> str:
 
 
 def _quoted(name: str) -> str:
-    """As an argument that matches this name alone."""
+    """A shell argument whose pattern matches only this name."""
     return shlex.quote(glob.escape(name))
 
 

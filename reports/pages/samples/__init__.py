@@ -12,7 +12,7 @@ def with_samples(view: RunView) -> Sequence[PageFile]:
     return one_each("samples", stems, "Samples of {subject}")
 
 
-# Before the pages that show excerpts: a task's samples are read once.
+# Before the pages that show excerpts, so that a task's samples are read once.
 PAGE = Page(
     name="samples",
     title="Samples",

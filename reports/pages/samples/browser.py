@@ -13,7 +13,7 @@ COLUMNS_SHOWN = 4
 
 def block(view: RunView, subject: str) -> Block:
     table = view.samples.table(subject)
-    # What other pages show of them, while they are in memory.
+    # Other pages' excerpts are taken while the samples are in memory.
     view.samples.excerpt(subject)
     task = view.run.tasks[subject]
     facts, pieces = packed(table, view.candidate_slugs)
@@ -25,7 +25,7 @@ def block(view: RunView, subject: str) -> Block:
     return Block(
         data={
             "facts": facts,
-            # Base64 holds no markup, and to look for some in megabytes takes its time.
+            # Base64 contains no markup, and escaping megabytes takes long.
             "pieces": {kind: [Markup(one) for one in all_] for kind, all_ in pieces.items()},
             "num_examples": len(table.examples_N),
             "names": list(table.answers),
@@ -36,7 +36,7 @@ def block(view: RunView, subject: str) -> Block:
 
 
 def default_columns(view: RunView, answered: Sequence[str]) -> list[str]:
-    """The suite's reference and the leader, then the best of each family not yet shown."""
+    """The suite's reference and the leader, then the best of every other family."""
     suite = view.run.manifest.suite
     ranked = [name for name in view.ranking if name in answered]
     first = [suite.reference] if suite and suite.reference in ranked else []

@@ -1,7 +1,7 @@
-"""A task's samples as the browser on its page reads them (assets/samples.js).
+"""Packs a task's samples for the browser on its page (assets/samples.js).
 
-Numbers and texts are packed, deflated and written as base64 into elements that run nothing: the
-page holds all of them and opens only the blocks of the examples that are looked at.
+Numbers and texts are packed, deflated and embedded as base64 in elements that are not executed. The
+page holds all of them, and inflates only the blocks of examples that are shown.
 Shape letters: C candidates, N examples.
 """
 
@@ -20,9 +20,9 @@ import pyarrow.compute as pc
 from melange.reports.analysis.samples.table import Answers, SampleTable
 
 BLOCK_BYTES = 2**18
-"""About what a block weighs before it is deflated: opened in a few milliseconds."""
+"""Approximate size of a block before it is deflated; it is inflated in a few milliseconds."""
 NOTHING = 2**32 - 1
-"""The length that says that there is no text, not an empty one."""
+"""Stands in place of a length for a missing text, which is not an empty one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +30,14 @@ class Column:
     """A byte string per example: UTF-8, or float32 for log-probabilities."""
 
     lengths_N: np.ndarray
-    """uint32, in bytes; `NOTHING` where there is none."""
+    """In bytes, uint32; `NOTHING` for a missing string."""
     content: memoryview
-    """Those that there are, one after the other."""
+    """The strings, concatenated."""
 
     @classmethod
     def of_texts(cls, texts_N: pa.Array) -> "Column":
         """From an array of large_binary."""
-        # Null may lie over bytes; the empty text does not.
+        # A null may still have bytes in the buffer; an empty text has none.
         dense_N = pc.fill_null(texts_N, b"")
         _, offsets, content = dense_N.buffers()
         at_N = np.frombuffer(offsets, np.int64)[dense_N.offset :] if len(dense_N) else [0]
@@ -57,7 +57,7 @@ class Column:
 
     @cached_property
     def starts_N(self) -> np.ndarray:
-        """int64, N + 1 of them: where each one lies in `content`."""
+        """Offsets in `content`, int64, N + 1 of them."""
         lengths_N = np.where(self.lengths_N == NOTHING, 0, self.lengths_N.astype(np.int64))
         return np.concatenate([[0], np.cumsum(lengths_N)])
 
@@ -77,7 +77,7 @@ def _lengths(counts_N: pa.Array, width: int) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocks:
-    """Columns cut after every `step` examples, each piece deflated and in base64."""
+    """Columns in pieces of `step` examples, each deflated and in base64."""
 
     step: int
     content: tuple[str, ...]
@@ -86,10 +86,10 @@ class Blocks:
 def packed(
     table: SampleTable, slugs: Mapping[str, str]
 ) -> tuple[dict[str, Any], dict[str, Sequence[str]]]:
-    """What samples.js has to know of the data, and the data: `scores`, `questions`, `answers`.
+    """Metadata for samples.js, and the data: `scores`, `questions`, `answers`.
 
     Scores are float64 [C, N], NaN where missing. Questions have two columns, prompts and targets;
-    answers those that `columns` of each candidate count off.
+    answers have the `columns` of each candidate in turn.
     """
     named = {name: dict(_answer_columns(answers)) for name, answers in table.answers.items()}
     places = count()
@@ -119,7 +119,7 @@ def _answer_columns(answers: Answers) -> Iterator[tuple[str, Column]]:
 
 
 def blocks(columns: Sequence[Column]) -> Blocks:
-    """Cut so that a block holds about `BLOCK_BYTES`, and an example at least."""
+    """Splits columns into blocks of about `BLOCK_BYTES`, with at least one example."""
     num_examples = len(columns[0].lengths_N) if columns else 0
     weight = sum(4 * num_examples + len(c.content) for c in columns)
     step = max(1, num_examples * BLOCK_BYTES // max(weight, 1))
@@ -129,5 +129,5 @@ def blocks(columns: Sequence[Column]) -> Blocks:
 
 
 def _deflated(parts: Sequence[bytes | memoryview]) -> str:
-    # Level 1: a third larger than level 6, in a third of the time.
+    # Level 1 is a third larger than level 6 and takes a third of the time.
     return base64.b64encode(zlib.compress(b"".join(parts), 1)).decode("ascii")

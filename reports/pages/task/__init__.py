@@ -1,4 +1,4 @@
-"""A task: every candidate on it."""
+"""A task's page, with every candidate's score."""
 
 from melange.reports.page import Page, one_each
 from melange.reports.pages.task import (

@@ -1,4 +1,4 @@
-"""What a task asks, how it is scored, and whether it counts for the mean."""
+"""A task's questions, how they are scored, and whether it counts for the mean."""
 
 from melange.harness.evaluators import EVALUATORS
 from melange.harness.records import Task
@@ -10,7 +10,7 @@ FORMS = {
     "multiple_choice": "the likeliest choice counts",
     "loglikelihood": "the likelihood of a given text",
 }
-"""Of lm-eval's tasks, by their output type."""
+"""Descriptions of lm-eval's output types."""
 
 
 def block(view: RunView, subject: str) -> Block:
@@ -29,7 +29,7 @@ def block(view: RunView, subject: str) -> Block:
 
 
 def form(task: Task) -> str:
-    """What is looked at."""
+    """What a task scores, in words."""
     if task.output_type:
         return FORMS[task.output_type]
     kind = EVALUATORS.get(task.evaluator)

@@ -33,7 +33,7 @@ def _order(reading: Reading, higher_is_better: bool | None) -> tuple[bool, float
 
 
 def _span(readings: list[Reading], scale: Scale, chance: float | None) -> tuple[float, float]:
-    """Shares are drawn from 0 to 1; other units from the lowest to the highest bound."""
+    """The axis: 0 to 1 for shares, from the lowest to the highest bound for other units."""
     bounds = [b for r in readings if r.value is not None for b in r.bounds]
     if scale.label == "%" or not bounds:
         return (min([0.0, *bounds]), max([1.0, *bounds]))

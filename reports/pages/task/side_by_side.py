@@ -9,7 +9,7 @@ from melange.reports.pages.candidate.samples import described
 from melange.reports.view import RunView
 
 RESPONSES = 12
-"""Of the best candidates; all others are in the browser."""
+"""Number of candidates, the best ones; the browser of samples has the others."""
 
 
 def block(view: RunView, subject: str) -> Block:

@@ -1,4 +1,4 @@
-"""Experts given as PEFT adapters, and candidates as folders that vLLM serves."""
+"""Experts as PEFT adapters, and candidates exported as folders that vLLM serves."""
 
 import json
 import shutil
@@ -117,7 +117,7 @@ def test_what_cannot_be_exported_is_told(zoo_folders: Mapping[str, Path], tmp_pa
 
 
 def test_what_an_exported_mix_names_stays(tmp_path: Path) -> None:
-    """The command has ended by the time that somebody serves the folder."""
+    """Its folders must exist after the command has ended."""
     out = tmp_path / "served"
     done = run_here("export", "proxy-lora_small_mix-a1.0", out, "--zoo", "pocket")
     assert done.returncode == 0, done.stderr

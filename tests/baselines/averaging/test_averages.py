@@ -1,4 +1,4 @@
-"""Averages are means, of states and of the checkpoints built from them."""
+"""Averages are means of tensors, in memory and in the checkpoints on disk."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Merges of every architecture are the formula on the tensors of the files."""
+"""Merges of every architecture equal the formula applied to the files' tensors."""
 
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ def family(kind: str, root: Path, **changes: Any) -> dict[str, Path]:
 
 
 def combined(entry: dict[str, Any], folders: dict[str, Path], tmp_path: Path) -> State:
-    """What the recipe gives, under the names that the first model's files have."""
+    """The recipe's result, with the tensor names of the first model's files."""
     if "merge_method" in entry:
         (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(entry))
         entry = {"mergekit": str(tmp_path / "recipe.yaml")}
@@ -128,7 +128,7 @@ def test_tables_that_old_files_hold_are_left_out(tmp_path: Path) -> None:
 
 
 def test_a_tied_model_and_one_that_stores_its_head_too_are_merged(tmp_path: Path) -> None:
-    """The head is the embedding, whatever the file says: so do mergekit and transformers."""
+    """The head is the embedding, whatever the file has, as in mergekit and transformers."""
     folders = family("Llama", tmp_path, tie_word_embeddings=True)
     expected = mean(stored(folders["math"]), stored(folders["code"]))
     rewrite(

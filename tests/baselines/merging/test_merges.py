@@ -66,7 +66,7 @@ def test_random_masks_follow_the_seed(zoo, cache):
 
 
 def test_a_role_of_a_trajectory_can_be_merged(zoo, tmp_path):
-    """Its folder's name has an @, which mergekit would take for a revision."""
+    """Its folder's name contains an @, which mergekit would take for a revision."""
     models = [{"model": role, "parameters": {"weight": 1}} for role in ("large_base@100", TUNED[0])]
     recipe = tmp_path / "half.yaml"
     recipe.write_text(yaml.safe_dump({"merge_method": "linear", "models": models}))

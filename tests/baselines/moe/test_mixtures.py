@@ -30,7 +30,7 @@ def test_equal_experts_leave_the_base_unchanged_in_a_mixture(gate_mode, shared, 
 
 
 def test_a_mixture_of_one_expert_a_token_runs_each_token_through_one_model(zoo):
-    """With a zero router the first expert serves every token."""
+    """With a zero router every token goes to the first expert."""
     path = built(moe(TUNED, gate_mode="uniform", experts_per_token=1), zoo)
     spliced = AutoModelForCausalLM.from_pretrained(zoo["large_base"])
     first = {k: v for k, v in weights(zoo[TUNED[0]]).items() if ".mlp." in k}

@@ -1,4 +1,4 @@
-"""Voting and blending: what several models answer becomes one answer."""
+"""Voting and blending combine several models' answers."""
 
 import json
 import math
@@ -102,7 +102,7 @@ def test_parts_of_different_tokenizers_are_refused(
     folders = {"a": zoo_folders["small_mix"], "b": tmp_path / "b"}
     shutil.copytree(folders["a"], folders["b"])
     settings = json.loads((folders["b"] / "tokenizer_config.json").read_text())
-    settings["tokenizer_class"] = "Qwen2Tokenizer"  # which splits digits in its own way
+    settings["tokenizer_class"] = "Qwen2Tokenizer"  # splits digits differently
     (folders["b"] / "tokenizer_config.json").write_text(json.dumps(settings))
     (other,) = candidates_of([{"method": "vote", "models": ["a", "b"]}], ["a", "b"])
     with pytest.raises(HarnessError, match="a and b have different tokenizers"):
@@ -129,7 +129,7 @@ def test_a_kind_that_a_later_version_wrote_is_shown_and_not_run() -> None:
 
 
 PANEL = ("small_mix", "large_mix", "large_base")
-"""Of two sizes, so that two engines are alive in one process."""
+"""Models of two sizes, so that one process has two engines."""
 ASKED = ("pocket_arithmetic", "pocket_mc_trade")
 
 
@@ -161,7 +161,7 @@ def prepared(zoo_folders: Mapping[str, Path]) -> Any:
 def test_a_panel_answers_with_what_each_of_its_models_says_alone(
     prepared: Any, entries: Mapping[str, Any]
 ) -> None:
-    """The answers that a task extracts are counted; the chains of thought before them differ."""
+    """Votes are counted on extracted answers; the chains of thought differ."""
     from melange.harness.executors.jobs import Evaluate, Evaluated, TaskSet, Time
     from melange.harness.executors.worker import Worker
     from melange.harness.records import Workload
@@ -199,5 +199,5 @@ def assert_says_what_it_lacks(prepared: Any, load: Any, timed: Any) -> None:
 
 
 def answers(reply: Any) -> dict[str, list[str]]:
-    """What the task extracted of each response, by task."""
+    """Answers extracted from each response, by task."""
     return {one.task: list(one.samples.response) for one in reply.results}

@@ -1,4 +1,4 @@
-"""Reward models: served by vLLM as transformers runs them, and asked which answer is better."""
+"""Reward models: vLLM gives transformers' rewards, and pairwise accuracy is measured."""
 
 import json
 import re
@@ -49,7 +49,7 @@ def test_a_pair_is_two_answers_to_one_question(pocket_rows: Path, name: str) -> 
 
 
 class Favourite:
-    """Rewards the texts that hold this token; `max_model_len` of them are seen."""
+    """Rewards texts that contain this token; its context is `max_model_len`."""
 
     def __init__(self, token: int, max_model_len: int = 256) -> None:
         self.token, self.max_model_len = token, max_model_len
@@ -134,7 +134,7 @@ def test_a_probe_is_the_same_whenever_it_is_built(
     assert again.read_bytes() == first.read_bytes()
 
 
-# What a plan makes of it
+# Plans
 
 
 def refusals(plan: Plan) -> dict[tuple[str, str | None], str]:
@@ -169,7 +169,7 @@ def test_a_plan_gives_rewards_to_reward_models_and_texts_to_language_models(
 def test_a_checkpoint_says_itself_that_it_is_a_reward_model(
     folders: Sequence[Path], tmp_path: Path
 ) -> None:
-    """So does an average of some."""
+    """Averages of reward models do too."""
     roles = {"one": folders[0], "other": folders[1]}
     zoo = FolderZoo(roles)
     suite = Suite(name="s", tasks={"pocket": ("preferences",)}, candidates=(
@@ -225,7 +225,7 @@ def test_rewards_are_those_of_transformers_for_one_model_after_the_other(
         session.load(folder)
         said.append(session.reward(texts))
         expected = rewards_of_transformers(folder, texts)
-        # A reward's unit is the head's own: of the largest, not of each.
+        # Rewards have an arbitrary scale, so the error is relative to the largest one.
         assert said[-1] == pytest.approx(expected, rel=0, abs=1e-5 * max(map(abs, expected)))
     assert said[0] == said[2]
     assert said[0] != pytest.approx(said[1], abs=0.1)

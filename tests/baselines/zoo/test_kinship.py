@@ -1,4 +1,4 @@
-"""`compare MODEL MODEL`: how models are related is told by their files."""
+"""`compare MODEL MODEL`: relations between models are read from their files."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def test_the_base_is_in_the_middle_of_its_fine_tunes() -> None:
         "large_base": "",
         "large_arithmetic": "large_base",
     }
-    # Under names that say nothing.
+    # With uninformative names.
     models = {str(at): folder for at, folder in enumerate(pocket(*LARGE).values())}
     assert parents(models) == {"0": "1", "1": "", "2": "1"}
 

@@ -60,7 +60,7 @@ def zoo_file(folder: Path, text: str) -> Path:
 
 
 def cache_checkpoint(hub: Path, repo: str, checkpoint: Path, commit: str = "c0ffee") -> Path:
-    """Lay a checkpoint out as the hub's client does after a download."""
+    """Stores a checkpoint as the hub's client does after a download."""
     home = hub / f"models--{repo.replace('/', '--')}"
     shutil.copytree(checkpoint, home / "snapshots" / commit)
     (home / "refs").mkdir()
@@ -68,7 +68,7 @@ def cache_checkpoint(hub: Path, repo: str, checkpoint: Path, commit: str = "c0ff
     return home / "snapshots" / commit
 
 
-# The zoos that come with the harness
+# The zoos that ship with the harness
 
 
 @pytest.mark.parametrize("name", PUBLIC)
@@ -108,7 +108,7 @@ def test_an_open_model_says_how_to_fetch_it(offline: Path) -> None:
     assert "`hf download mistralai/Mixtral-8x7B-v0.1`" in reason
 
 
-# Where checkpoints are found
+# Locations of checkpoints
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_other_weights_of_the_same_shape_have_another_fingerprint(
     assert before != after
 
 
-# A zoo of one's own
+# User zoos
 
 
 def test_roles_are_given_as_folders_relative_to_the_file(

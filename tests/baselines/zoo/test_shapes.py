@@ -1,4 +1,4 @@
-"""Zoos of shapes: what a config alone says, and a run of them from the plan to the report."""
+"""Zoos of shapes: facts from configs alone, and a run from the plan to the report."""
 
 import json
 import subprocess
@@ -31,9 +31,9 @@ TRUE_PARAMETERS = {
     "large_13b": 13_015_864_320,
     "mixture_8x7b": 46_702_792_704,
 }
-"""As the hub counts the tensors of the public checkpoints."""
+"""The hub's parameter counts of the public checkpoints."""
 H100_BYTES, H200_BYTES = 81_559 * 2**20, 143_771 * 2**20
-"""As nvidia-smi tells."""
+"""As reported by nvidia-smi."""
 FUSED = "fused-13b+7b-7b"
 SERVED = ("tiny_1b", "small_7b", "large_13b", FUSED)
 
@@ -65,7 +65,7 @@ ZOO = {
 
 @pytest.fixture(autouse=True, scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache of this module's own, for the runs that it starts too."""
+    """An empty cache for this module, including runs that it starts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MELANGE_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -78,7 +78,7 @@ def zoo_file(folder: Path, content: dict[str, Any]) -> str:
 
 
 def parameters_in_transformers(folder: Path) -> int:
-    """Counted on a model that holds no data."""
+    """Counted on a model on the meta device."""
     torch = pytest.importorskip("torch")
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -203,7 +203,7 @@ def test_planning_shapes_imports_neither_torch_nor_vllm() -> None:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """The suite itself, with shapes and workloads that a CPU is quickly done with."""
+    """A run of the suite, with shapes and workloads that are fast on a CPU."""
     folder = tmp_path_factory.mktemp("shapes")
     suite = yaml.safe_load(find_suite("gpu-check").read_text())
     for load in suite["workloads"]:

@@ -1,4 +1,4 @@
-"""The pocket zoo's weights, which ship with the project: opened in place, or one line why not."""
+"""The pocket zoo's shipped weights are opened in place, or refused in one line."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ def pocket() -> ShippedZoo:
 
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
-    """A copy that a test may break."""
+    """A copy that a test may damage."""
     shutil.copyfile(ZOO / "pocket.yaml", tmp_path / "pocket.yaml")
     shutil.copytree(ZOO / "pocket", tmp_path / "pocket", symlinks=True)
     return tmp_path
@@ -121,7 +121,7 @@ def test_missing_weights_are_named(own: Path) -> None:
     message = refused(own, "large_base@2250")
     assert "no such file" in message
     assert "make zoo ROLES=large_base" in message
-    assert open_zoo(str(own / "pocket.yaml")).build(["small_mix"])  # the others are whole
+    assert open_zoo(str(own / "pocket.yaml")).build(["small_mix"])  # the others are intact
 
 
 def test_an_archive_without_the_weights_trains_nothing_in_silence(own: Path) -> None:

@@ -1,4 +1,4 @@
-"""Zoo files: what they say, what they take from others, and what a plan asks of them."""
+"""Zoo files: their contents, what they take from other zoos, and their use in a plan."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The text and the tokenizer that the pocket zoo was trained on: one revision of the spec."""
+"""The pocket zoo's training text and tokenizer change only with the spec's revision."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from melange.tasks.pocket.world import make_world
 SHARED = ROOT / "baselines" / "zoo" / "pocket" / "shared"
 NUM_DOCUMENTS = 500
 TEXTS = {1: "c92b6d9bb72e8ec1"}
-"""By revision. Where the text changes on purpose, raise REVISION and train the zoo again."""
+"""Hash by revision. After an intended change of the text, raise REVISION and retrain the zoo."""
 
 
 def test_a_revision_of_the_spec_has_one_text() -> None:

@@ -1,4 +1,4 @@
-"""A trained zoo: built once, never half, loadable by transformers."""
+"""A trained zoo is built once, never partly, and loads in transformers."""
 
 import json
 import shutil
@@ -81,7 +81,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> TrainedZoo:
 
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trainings spare what a process takes to import; `tiny` is trained in processes."""
+    """Saves each process's imports; `tiny` is trained in separate processes."""
 
     def run(workers: Workers, role: str, job: Any, folder: Path, claim: object) -> None:
         done = fit.fit(Job(**job))
@@ -132,7 +132,7 @@ def test_another_seed_gives_other_weights_of_the_same_world(
 
 
 class Killed(Exception):
-    """Raised where a signal would end the process."""
+    """Raised instead of killing the process."""
 
 
 @pytest.mark.parametrize("role", ["small_base", "mixture_base"])
@@ -156,7 +156,7 @@ def test_a_training_killed_again_and_again_ends_with_the_same_weights(
             fit.fit(job)
     death = -1
     done = fit.fit(job)
-    assert steps[:8] == [1, 2, 1, 2, 3, 4, 5, 4]  # from the start, then from the last save
+    assert steps[:8] == [1, 2, 1, 2, 3, 4, 5, 4]  # from the start, then from the last saved state
     weights = (tmp_path / "model.safetensors").read_bytes()
     assert weights == (tiny.path(role) / "model.safetensors").read_bytes()
     recorded = json.loads((tiny.path(role) / "done.json").read_text())
@@ -269,7 +269,7 @@ def test_an_unknown_role_is_the_users_mistake(tiny: TrainedZoo) -> None:
 
 
 def test_muon_steps_alike_without_bfloat16() -> None:
-    """Processors that do not multiply in it take 20 times as long for a step of Muon in it."""
+    """Without bfloat16 multiplication in hardware, a step of Muon in it takes 20 times as long."""
     start = torch.randn(24, 40, generator=torch.Generator().manual_seed(0))
     moves = []
     for precision in (nullcontext(), InFloat32()):

@@ -1,4 +1,4 @@
-"""The run's check of itself: the reference is transformers' own, and the judge is fair."""
+"""The run's self-check: its references are transformers' answers, its verdicts are right."""
 
 import json
 import math
@@ -68,7 +68,7 @@ def test_log_probabilities_may_differ_by_what_the_dtype_costs(dtype: str) -> Non
         for gap in (0, 1.9, -1.9, 2.1, math.inf, math.nan)
     }
     agreed = {gap for gap, verdict in verdicts.items() if verdict is Verdict.AGREED}
-    assert agreed == {0, 1.9, -1.9}  # four tokens: twice the error of one
+    assert agreed == {0, 1.9, -1.9}  # four tokens are allowed twice the error of one
 
 
 def test_unlikely_tokens_and_sums_of_models_may_differ_by_more() -> None:

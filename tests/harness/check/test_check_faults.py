@@ -1,4 +1,4 @@
-"""Faults planted in the harness, one at a time, are disputed; what has none agrees."""
+"""The check disputes faults planted in the harness one at a time, and agrees without a fault."""
 
 from collections.abc import Iterator
 from pathlib import Path

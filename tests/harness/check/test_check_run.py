@@ -1,4 +1,4 @@
-"""Whole runs that check themselves: one with a fault in its build, then the same without it."""
+"""Self-checks of whole runs: one with a fault in its build, then the same without it."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Claims about what is read from a checkpoint folder without its tensors."""
+"""Facts read from a checkpoint folder without loading its tensors."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Claims about config.json of architectures that call things by their own names."""
+"""Reading config.json of architectures that use other keys."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from melange.harness.checkpoints.quantization import unserved
 from melange.harness.checkpoints.served import unserved_architecture
 from melange.harness.errors import HarnessError
 
-GEMMA3 = {  # of gemma-3-4b, whose other keys are transformers' defaults
+GEMMA3 = {  # as in gemma-3-4b; its other keys have transformers' defaults
     "model_type": "gemma3",
     "architectures": ["Gemma3ForConditionalGeneration"],
     "dtype": "bfloat16",
@@ -43,10 +43,10 @@ def test_what_is_read_is_what_transformers_says(kind: str, tmp_path: Path) -> No
         assert found.get(key, False) == getattr(config, key, False), key
     info = inspect(path)
     model = AutoModelForCausalLM.from_pretrained(path)
-    # DeepSeek's routers keep a trained bias as a buffer.
+    # DeepSeek's routers store a trained bias as a buffer.
     biases = [one for name, one in model.named_buffers() if name.endswith("correction_bias")]
     assert info.num_parameters == model.num_parameters() + sum(map(torch.numel, biases))
-    assert info.context_length == (2048 if kind == "Bloom" else 128)  # ALiBi knows no limit
+    assert info.context_length == (2048 if kind == "Bloom" else 128)  # ALiBi has no limit
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_what_vllm_does_not_start_is_told(
 
 
 def test_a_token_uses_two_of_eight_experts(tmp_path: Path) -> None:
-    """With the key that the hub's files have."""
+    """With the key of the hub's files."""
     sizes = {"num_experts": 8, "num_attention_heads": 2, "vocab_size": 400}
     path = make("Qwen3Moe", tmp_path / "model", **sizes)
     edited(path, num_local_experts=..., num_experts=8)
@@ -146,7 +146,7 @@ def test_half_of_the_routed_experts_are_idle(kind: str, tmp_path: Path) -> None:
 
 
 def test_masks_and_tables_are_no_parameters(tmp_path: Path) -> None:
-    """They outweigh a small Pythia's weights, and would make a bool of its type."""
+    """They are larger than a small Pythia's weights, and would make bool its dtype."""
     path = make("GPTNeoX", tmp_path / "model")
     plain = inspect(path)
     masks = {

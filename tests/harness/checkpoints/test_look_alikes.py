@@ -1,4 +1,4 @@
-"""Checkpoints of equal shapes that are not alike: no engine and no tokenizer is shared."""
+"""Different checkpoints of equal shapes share no engine and no tokenizer."""
 
 import json
 import shutil
@@ -27,10 +27,10 @@ def edit(file: Path, **changes: Any) -> None:
 @pytest.mark.parametrize(
     ("file", "change"),
     [
-        # As Llama 3 and its Instruct: the fine-tune also ends at a token of its own.
+        # As Llama 3 and its Instruct: the fine-tune has another end token.
         ("generation_config.json", {"eos_token_id": [2, 7]}),
         ("config.json", {"eos_token_id": 7}),
-        # As Granite, OLMoE, Gemma 2: numbers that the forward pass takes from the config.
+        # As Granite, OLMoE, Gemma 2: numbers in the config that the forward pass uses.
         ("config.json", {"logits_scaling": 4.0}),
         ("config.json", {"norm_topk_prob": True}),
         ("config.json", {"final_logit_softcapping": 30.0}),
@@ -65,7 +65,7 @@ def test_what_is_known_not_to_matter_shares_one(
 
 
 def test_equal_files_read_by_another_class_are_another_tokenizer(pair: tuple[Path, Path]) -> None:
-    """config.json's model_type chooses the class, and Qwen2's splits digits in its own way."""
+    """config.json's model_type selects the class, and Qwen2's splits digits differently."""
     original, copy = pair
     assert tokenizer_key(copy) == tokenizer_key(original)
     qwen = shutil.copytree(copy, copy.parent / "qwen")

@@ -1,4 +1,4 @@
-"""vLLM's CPU kernels are the ones that an engine uses, and say what torch says."""
+"""Engines use vLLM's CPU kernels, which give the same results as torch."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ def ops() -> object:
 
     options = use_cpu_kernels()
     assert options["ir_op_priority"]["rms_norm"] == [PROVIDER, "native"]
-    assert use_cpu_kernels() == options  # registered once, however often it is asked for
+    assert use_cpu_kernels() == options  # registered only once
     from vllm import ir
 
     return ir.ops
@@ -48,7 +48,7 @@ def test_what_the_kernels_cannot_take_is_left_to_torch(ops) -> None:
     x, weight = torch.ones(4, 8), torch.ones(8)
     assert takes(x, weight, 1e-6)
     assert takes_added(x, x.clone(), weight, 1e-6)
-    assert not takes(x.T, weight, 1e-6)  # as a head's norm sees a part of all projections
+    assert not takes(x.T, weight, 1e-6)  # as when a head's norm gets a slice of all projections
     assert not takes(x, None, 1e-6)
     assert not takes(x, weight.bfloat16(), 1e-6)
     assert not takes(x, weight, 1e-6, 4)

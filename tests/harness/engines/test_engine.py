@@ -1,4 +1,4 @@
-"""Engine sessions say what transformers says, for plain checkpoints and for proxy-tuning."""
+"""Engine sessions give transformers' outputs, for plain checkpoints and for proxy-tuning."""
 
 import random
 from collections.abc import Iterator, Mapping
@@ -47,7 +47,7 @@ def num_group_threads() -> int:
 
 @pytest.fixture(scope="module", params=SERVED)
 def served(request: pytest.FixtureRequest, zoo_folders: Mapping[str, Path]) -> Iterator[Any]:
-    """An engine, its checkpoint, and how many threads of process groups there were before it."""
+    """An engine, its checkpoint, and the number of process-group threads before it started."""
     before = num_group_threads()
     session = open_session(zoo_folders[request.param])
     yield session, [zoo_folders[request.param]], before
@@ -63,7 +63,7 @@ def large(zoo_folders: Mapping[str, Path]) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def prompts(pocket_rows: Path) -> list[str]:
-    """Questions of every kind of generation task, cut at random points."""
+    """Questions of every generation task, cut at random points."""
     import json
 
     rng = random.Random(0)
@@ -90,7 +90,7 @@ def encode(folder: Path, prompts: list[str]) -> list[tuple[int, ...]]:
 
 @torch.inference_mode()
 def logits_TV(folders: list[Path], ids: tuple[int, ...], alpha: float) -> torch.Tensor:
-    """Logits after each token: of one model, or of base + alpha * (expert - antiexpert)."""
+    """Logits after each token, of one model or of base + alpha * (expert - antiexpert)."""
     each = [model_of(folder)(torch.tensor([ids])).logits[0].double() for folder in folders]
     return each[0] + alpha * (each[1] - each[2]) if len(each) == 3 else each[0]
 
@@ -98,7 +98,7 @@ def logits_TV(folders: list[Path], ids: tuple[int, ...], alpha: float) -> torch.
 def assert_same_greedy_tokens(
     session: Any, folders: list[Path], ids: list[tuple[int, ...]], alpha: float
 ) -> None:
-    """A loop says the same where each token is the likeliest after those before it."""
+    """The output equals a greedy loop's if each token is the most likely one after the others."""
     said = [
         completion.token_ids
         for completion in session.generate(
@@ -129,7 +129,7 @@ def assert_same_logprobs(
 
 
 def requests_of(ids: list[tuple[int, ...]]) -> list[Request]:
-    """Continuations of one token and of several; two of them share their first tokens."""
+    """Continuations of one and of several tokens; two share their first tokens."""
     cut = [Request(one[:-size], one[-size:]) for one in ids for size in (1, 2, 6) if len(one) > 6]
     long = next(one for one in ids if len(one) > 8)
     return [*cut, Request(long[:2], long[2:]), Request(long[:2], (*long[2:-1], 7))]
@@ -159,7 +159,7 @@ def test_proxy_tuning_is_the_three_model_loop(
 
 def test_an_engine_alone_keeps_no_threads_that_wake_for_others(served: Any) -> None:
     *_, before = served
-    assert num_group_threads() <= before + 1  # a mixture's layers hold on to one group
+    assert num_group_threads() <= before + 1  # a mixture's layers keep one group alive
 
 
 def test_reloaded_weights_are_served_and_experts_leave_with_their_candidate(
@@ -177,7 +177,7 @@ def test_reloaded_weights_are_served_and_experts_leave_with_their_candidate(
 def test_requests_that_join_late_change_no_token(
     large: Any, zoo_folders: Mapping[str, Path], prompts: list[str]
 ) -> None:
-    """More requests than the batch holds, of many lengths, so that they come and go."""
+    """More requests than fit the batch, of many lengths, so that they come and go."""
     folders = [zoo_folders[member.role] for member in MIX.members]
     ids = [one[: 3 + at % 9] for at, one in enumerate(encode(folders[0], prompts) * 2)]
     large.load(folders[0], MIX, folders)

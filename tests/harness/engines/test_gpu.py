@@ -1,7 +1,7 @@
-"""On a GPU, in bfloat16 and with CUDA graphs, engines say what transformers says in float32.
+"""Engines on a GPU, in bfloat16 with CUDA graphs, agree with transformers in float32.
 
-The engine rounds every activation to 8 bits of mantissa, so that tokens which transformers finds
-about as likely may change places. It must not choose one that is clearly less likely.
+The engine rounds every activation to 8 bits of mantissa, so tokens of about equal probability may
+change places. It must not choose one that is clearly less likely.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,8 +26,8 @@ NEW_TOKENS = 16
 ALPHA = 0.8
 COEFFICIENTS = (1.0, ALPHA, -ALPHA)
 MEAN_NATS = 0.15
-"""Of one token's log-probability. A mean: where rounding sends a token to another expert, its
-logits move by a nat."""
+"""Allowed mean error of a token's log-probability. Single ones may be off by a nat, where rounding
+sends a token to another expert."""
 SECOND_SEED = 7
 
 Prompts = list[list[int]]
@@ -41,7 +41,7 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def others(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Of the members' shapes, with other weights."""
+    """Models of the members' shapes with other weights."""
     out = tmp_path_factory.mktemp("others")
     return same_shapes(out, seed=SECOND_SEED, dtype=torch.bfloat16)
 
@@ -112,7 +112,7 @@ def chosen(
 
 
 def reference(rows: Prompts, folders: Sequence[Path], formula: Formula) -> torch.Tensor:
-    """Log-probabilities of transformers in float32, over the tokens that all members have."""
+    """Transformers' log-probabilities in float32, over the tokens that all members have."""
     each = [member_logits(folder, rows) for folder in folders]
     common = min(logits.shape[-1] for logits in each)
     return formula([logits[..., :common] for logits in each]).log_softmax(-1)

@@ -1,4 +1,4 @@
-"""What the engine would get wrong is refused, with the numbers; what it gets right is not."""
+"""Models that the engine would compute wrongly are refused, with the numbers; others are not."""
 
 import re
 import subprocess

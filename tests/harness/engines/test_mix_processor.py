@@ -1,4 +1,4 @@
-"""The logits processor, in the interfaces of vLLM's two runners, is the loop over its models."""
+"""The logits processor equals a loop over its models, in the interfaces of both vLLM runners."""
 
 import random
 from collections.abc import Iterator, Mapping
@@ -39,11 +39,11 @@ def prompts() -> list[list[int]]:
 
 @pytest.fixture(scope="module")
 def mixes(members: list[Path]) -> list[Mix | None]:
-    """For each request: proxy-tuning, with prompts of their own or not; a mean; the base alone."""
+    """One per request: proxy-tuning, with separate prompts or not; a mean; the base alone."""
     return [draw_mix(random.Random(number), members, number % 4) for number in range(NUM_REQUESTS)]
 
 
-# Model Runner V2's interface, with a simulated runner: what its requests and rows may do.
+# Model Runner V2's interface, with a simulated runner that covers its requests' life cycles.
 
 
 def load_v1(processor: Any) -> Any:
@@ -57,7 +57,7 @@ def load_v1(processor: Any) -> Any:
 def test_in_v2_rows_follow_their_requests_wherever_they_go(
     members: list[Path], prompts: list[list[int]], mixes: list[Mix | None], seed: int
 ) -> None:
-    """They join late, end, are preempted and resume elsewhere; indices are recycled."""
+    """Requests join late, end, are preempted and resume at another index; indices are recycled."""
     rng = random.Random(seed)
     runner = SimulatedRunner(members[0], max_num_reqs=5, seed=seed)
     runner.warm_up()
@@ -83,7 +83,7 @@ def test_in_v2_rows_follow_their_requests_wherever_they_go(
 
 
 def test_what_was_ruled_out_before_stays_so_in_v2(members: list[Path]) -> None:
-    """A grammar's mask comes first; the mean of probabilities must not lift it."""
+    """A grammar's mask comes first; a mean of probabilities must not undo it."""
     mix = draw_mix(random.Random(0), members, 2)
     runner = SimulatedRunner(members[0], max_num_reqs=2, seed=0)
     asked = Asked(mix, [5, 6, 7], num_computed=0)
@@ -209,7 +209,7 @@ def answer_in_a_session(
 def test_a_session_scores_through_model_runner_v2(
     v2_process: ProcessPoolExecutor, members: list[Path], prompts: list[list[int]]
 ) -> None:
-    """Log-probabilities of wanted tokens, of as many as each request wants, are the mix's."""
+    """Log-probabilities of requested tokens and of top tokens are those of the mix."""
     alpha = 0.8
     mix = draw_mix(random.Random(0), members, 0)
     assert mix is not None

@@ -1,4 +1,4 @@
-"""After a reload every weight is the new checkpoint's, or another engine is started for it."""
+"""A reload replaces every weight; for a checkpoint where it cannot, another engine is started."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -57,7 +57,7 @@ def requests() -> list[Request]:
 
 
 def logprobs(folder: Path, requests: Sequence[Request]) -> list[float]:
-    """Of transformers; its other attention leaves out soft caps and sinks."""
+    """Transformers' log-probabilities; only eager attention has soft caps and sinks."""
     model = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager"
     )
@@ -107,7 +107,7 @@ def test_a_whole_reload_keeps_the_engine(
 def test_what_vllm_does_not_reload_is_served_by_a_fresh_engine(
     requests: list[Request], tmp_path: Path
 ) -> None:
-    """GPT-OSS: its loader writes sinks and experts past the reload."""
+    """GPT-OSS: its loader writes sinks and experts without the reload's knowledge."""
     base, tuned, other = three(tmp_path, GPT_OSS)
     expected = {folder: logprobs(folder, requests) for folder in (base, tuned, other)}
     session = open_session(base)
@@ -157,8 +157,8 @@ def test_what_is_not_written_shows_itself() -> None:
     assert set(spoilt(layer)) == {"weight", "words", "small", f".{PACKED}"}
     assert layer.get_buffer("table").tolist() == [0, 1, 2]
     with torch.no_grad():
-        layer.weight[1:] = 1.0  # a part
-        layer.words[0] = 3  # an int32 of which the rest may well be what it is
+        layer.weight[1:] = 1.0  # only a part of it
+        layer.words[0] = 3  # an int32, whose other values may be legitimate
         layer.small.copy_(torch.ones(4))
     setattr(layer, PACKED, torch.nn.functional.linear)
     assert spoilt(layer) == ["weight"]

@@ -1,7 +1,7 @@
-"""Model Runner V2, as GPUs run it, says what the V1 runner says: every task of the pocket zoo.
+"""Model Runner V2, which GPUs use, agrees with the V1 runner on every task of the pocket zoo.
 
-V2 runs under Triton's interpreter here. It returns prompt log-probabilities of those tokens alone
-that were not in the prefix cache, so that each batch is scored twice.
+V2 runs under Triton's interpreter here. It returns prompt log-probabilities only for tokens that
+were not in the prefix cache, so each batch is scored twice.
 """
 
 import os
@@ -30,14 +30,14 @@ pytestmark = [
 ]
 
 ROWS = int(os.environ.get("MELANGE_RUNNER_ROWS", "2"))
-"""Of each task; a nightly run may ask for more."""
+"""Rows per task; a nightly run may set more."""
 NATS = 1e-4
 ROLES = {"alone": ("small_mix",), "fused": ("large_base", "small_mix", "small_base")}
 COEFFICIENTS = (1.0, 0.8, -0.8)
 CONTEXT = tuple(range(20, 84))
 LONG = [Request(CONTEXT[:start], tuple(range(100, 100 + length)))
         for start in (40, 64) for length in (4, 9, 16)]  # fmt: skip
-"""Continuations of several tokens, which the pocket tasks' choices lack; some begin alike."""
+"""Continuations of several tokens, unlike the pocket tasks' choices; some share a prefix."""
 TASKS = {name: task for name, task in load_tasks().items() if name.startswith("pocket_")}
 
 
@@ -48,7 +48,7 @@ class Gap(NamedTuple):
 
 
 class BothRunners:
-    """Answers as V1 does, and keeps what V2 says otherwise."""
+    """Answers with V1, and keeps what V2 answers differently."""
 
     def __init__(self, v1: Any, v2: SessionProcess) -> None:
         self._v1, self._v2 = v1, v2

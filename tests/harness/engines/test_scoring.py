@@ -1,4 +1,4 @@
-"""The scoring plan asks for each shared prefix once and adds up to the same scores."""
+"""The scoring plan computes each shared prefix once and gives the same scores."""
 
 import math
 
@@ -21,7 +21,7 @@ requests = st.lists(st.builds(Request, tokens, tokens), max_size=20)
 
 
 def logprob(prefix: Tokens, token: int) -> float:
-    """A model of its own: some fixed distribution after every prefix."""
+    """A model with a fixed distribution after every prefix."""
     weights = [1 + hash((prefix, one)) % 97 for one in range(VOCABULARY)]
     return math.log(weights[token] / sum(weights))
 

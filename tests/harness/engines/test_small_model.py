@@ -1,4 +1,4 @@
-"""A small model beside the engine says what transformers says of each request alone."""
+"""A small model beside the engine gives transformers' logits for each request alone."""
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -95,7 +95,7 @@ def model_of(folder: Path) -> Any:
 
 @torch.inference_mode()
 def logits_after(folder: Path, token_ids: Sequence[int]) -> Tensor:
-    """Of transformers, from the first token, for nobody else: after each token, [tokens, V]."""
+    """Transformers' logits after each token, without a cache or a batch, [tokens, V]."""
     logits: Tensor = model_of(folder)(torch.tensor([token_ids]), use_cache=False).logits[0]
     return logits
 
@@ -104,7 +104,7 @@ def logits_after(folder: Path, token_ids: Sequence[int]) -> Tensor:
 def test_rows_that_come_and_go_are_what_each_is_alone(
     kind: str, folder_of: Callable[[str, int], Path]
 ) -> None:
-    """They join late, sit steps out, are asked again, end, start over; slots are recycled."""
+    """Requests join late, skip steps, repeat a step, end, start over; slots are recycled."""
     folder, rng = folder_of(kind, 0), random.Random(kind)
     model = SmallModel(folder, dtype=torch.float32, device=torch.device("cpu"))
     waiting = draw_prompts(1, NUM_REQUESTS, tokens=(1, 3 * WINDOW))
@@ -139,14 +139,14 @@ def test_a_recurrent_model_is_right_without_a_cache(tmp_path: Path) -> None:
             prompt.append(7)
 
 
-# Beside an engine whose own model is of the same class, and is transformers' as well.
+# Beside an engine whose own model is also transformers', of the same class.
 
 SERVED = ("scaled logits", "soft caps and a window", "learned positions")
 
 
 @pytest.fixture(scope="module")
 def engine_process() -> Iterator[ProcessPoolExecutor]:
-    """vLLM's Transformers backend decorates transformers' classes for the whole process."""
+    """A separate process: vLLM's Transformers backend changes transformers' classes globally."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         yield pool
 
@@ -156,7 +156,7 @@ def test_proxies_beside_a_base_that_transformers_models_for_vllm(
     folder_of: Callable[[str, int], Path],
     tmp_path: Path,
 ) -> None:
-    """A request joins at each step, and finds its beginning in the prefix cache."""
+    """A request joins at each step, with its beginning in the prefix cache."""
     base, *same_class = (
         make_member(tmp_path / f"{seed}", transformers.GPTNeoXConfig(**SIZES), seed=seed)
         for seed in range(3)

@@ -1,4 +1,4 @@
-"""Routing: the engine tells which experts tokens choose, and what follows from it is counted."""
+"""Routing: the engine reports the experts of each token, and statistics are computed from them."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -45,14 +45,14 @@ def test_what_is_chosen_adds_up_and_repeats_as_a_loop_counts(chosen_LTK: np.ndar
 
 
 def test_chance_is_the_papers() -> None:
-    """Table 5 of Mixtral's paper: about 46 % for the first or second of eight."""
+    """Table 5 of Mixtral's paper: about 46 % for first or second choice of eight."""
     assert chance_of_any(8, 2) == pytest.approx(13 / 28)
     assert chance_of_any(8, 1) == pytest.approx(1 / 8)
     assert chance_of_any(2, 2) == 1
 
 
 def test_only_mixtures_are_asked(zoo_folders: Mapping[str, Path]) -> None:
-    """One that is to be assembled is known by its method."""
+    """A mixture that is not assembled yet is recognized by its method."""
     experts = [{"role": "large_base"}, {"role": "large_mix"}]
     suite = Suite(name="s", tasks={"pocket": ("pocket_knowledge", "routing")}, candidates=(
         {"method": "checkpoint", "roles": ["large_base", "mixture_base"]},
@@ -100,7 +100,7 @@ def test_choices_are_those_of_transformers_also_behind_a_cached_prefix(
     encode = AutoTokenizer.from_pretrained(folder).encode
     documents = list(read_documents(sources, LIMIT))
     texts = [tuple(encode(f"{prompt} {answer}")) for _, prompt, answer in documents]
-    long = sum(texts[:6], ())  # several blocks of the cache
+    long = sum(texts[:6], ())  # several cache blocks
     expected = chosen_by_transformers(folder, [*texts, long])
     for told in (session.route([*texts, long]), session.route([*texts, long])):
         assert {one.num_experts for one in told} == {EXPERTS}

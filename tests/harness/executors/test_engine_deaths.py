@@ -1,4 +1,4 @@
-"""What a processor asks of a process before it computes, and what is told of one that dies."""
+"""What a processor needs before vLLM computes, and how the death of an engine is reported."""
 
 import json
 import math
@@ -24,7 +24,7 @@ CPUINFO = Path("/proc/cpuinfo").read_text()
 def test_an_engines_first_request_may_be_one_token_in_bfloat16(
     zoo_folders: Mapping[str, Path], tmp_path: Path
 ) -> None:
-    """With AMX (Sapphire Rapids and newer), vLLM's attention came first and ended the process."""
+    """With AMX (Sapphire Rapids and newer), vLLM's attention as the first operation crashed."""
     from session_process import SessionProcess
 
     folder = shutil.copytree(zoo_folders["small_mix"], tmp_path / "bf16")
@@ -54,7 +54,7 @@ def test_silence_is_limited_by_the_weights_or_as_the_user_says(
 
 
 def words_of(code: str, tmp_path: Path) -> str:
-    """What a process of this code has to say, after another one has said something."""
+    """The last words of a process that runs this code, with an earlier one's in the same log."""
     log = tmp_path / "engine.log"
     with log.open("w") as output:
         output.write("Fatal Python error: of an earlier process\n")

@@ -1,4 +1,4 @@
-"""Jobs go where an executor sends them; what breaks there costs a candidate its own cells."""
+"""Jobs run where an executor sends them; a failure there affects only the candidate's cells."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,7 +45,7 @@ BROKEN = Failed("IndexError: 23", engine="broken")
 
 
 class Scripted:
-    """One worker, in a thread, with the answers that it was told."""
+    """One worker in a thread, with scripted answers."""
 
     num_slots = 1
 
@@ -62,7 +62,7 @@ class Scripted:
 
     def _do(self, job: Job) -> Reply:
         self._all_are_there.wait()
-        time.sleep(0.05)  # as a job does, so that whoever waits for it is told by this thread
+        time.sleep(0.05)  # as a job does, so that this thread notifies whoever waits for it
         assert isinstance(job, Evaluate)
         self.asked.append((job.load.checkpoint.name, tuple(job.tasks)))
         return self._answer(job)
@@ -119,7 +119,7 @@ def test_what_fails_together_is_asked_apart_and_costs_the_culprit_alone(evaluate
 
 
 def test_candidates_whose_engine_starts_for_nobody_are_not_asked(evaluated) -> None:
-    """Their jobs wait with the executor by then."""
+    """Their jobs have already been submitted."""
     evaluation = evaluated(lambda job: UNSTARTED, *NAMES)
     assert [name for name, _ in evaluation.executor.asked] == ["a", "b"]
     found = reasons(evaluation)

@@ -1,4 +1,4 @@
-"""Engines that raise in a step, never answer, or do not start: the rest of the run goes on."""
+"""The run goes on if an engine raises in a step, never answers, or does not start."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from melange.harness.runs.writer import RunFolder
 pytestmark = pytest.mark.slow
 
 SILENCE_SEC = 8
-"""Long enough to read a task's rows on a busy machine."""
+"""Seconds; enough to read a task's rows on a busy machine."""
 MARKS = {"raises": RAISES, "hangs": HANGS}
 STUCK = ("stuck", "stuck_too", "stuck_as_well")
 SUITE = f"""\

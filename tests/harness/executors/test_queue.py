@@ -1,4 +1,4 @@
-"""The queue hands out every candidate once, and changes a slot's engine as rarely as it can."""
+"""The queue hands out every candidate once, with as few changes of a slot's engine as possible."""
 
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -27,7 +27,7 @@ jobs = st.lists(st.sampled_from("abc"), max_size=20).map(
 
 
 def drain(queue: Queue[Job], order: list[int]) -> list[list[Job]]:
-    """Slots ask in this order, over and over, until both were told that nothing is left."""
+    """Slots ask in this order, repeatedly, until nothing is left for either."""
     taken: list[list[Job]] = [[], []]
     asking = {0, 1}
     while asking:
@@ -66,7 +66,7 @@ def test_a_second_engine_of_a_shape_starts_only_where_it_is_worth_it() -> None:
 
 
 def test_what_is_put_in_later_goes_first_to_the_slot_that_has_its_weights() -> None:
-    """A candidate that failed is asked again, task by task, in the engine that it failed in."""
+    """A candidate that failed is tried again, task by task, in the same engine."""
     first, *rest = [Job(number, shaped("a")) for number in range(WORTH_AN_ENGINE + 1)]
     queue = Queue([first, *rest])
     assert queue.next(0) is first
@@ -84,7 +84,7 @@ def test_a_closed_queue_hands_out_no_more() -> None:
 
 
 def test_families_are_through_one_after_the_other_and_no_shape_is_taken_up_twice() -> None:
-    """As in jan2024: checkpoints of all shapes, averages and merges in the large one's."""
+    """As in jan2024: checkpoints of all shapes, averages and merges of the large shape."""
     members = [prepared(f"checkpoint-{n}", "single", "abc"[n % 3], 2) for n in range(9)]
     members += [prepared(f"merge-{n}", "merging", "a", 2) for n in range(12)]
     members += [prepared(f"average-{n}", "averaging", "a", 2) for n in range(3)]

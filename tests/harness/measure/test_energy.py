@@ -1,4 +1,4 @@
-"""Energy is what the driver's counter says of the right GPU, or a reason."""
+"""Energy is read from the driver's counter for the right GPU, or missing with a reason."""
 
 import json
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ class Driver:
 
 
 def read(driver: Driver | None, device: str = "cuda", *, gpu: str = "0") -> Mapping[str, Any]:
-    """The readings of a round of 4 output tokens, in which this GPU gets busy."""
+    """The readings of a round of 4 output tokens that keeps this GPU busy."""
     session: Any = None
     watched = Watched(session, device)
     with energy.watch(watched):
@@ -91,7 +91,7 @@ def test_a_counter_that_stood_still_tells_nothing(monkeypatch: pytest.MonkeyPatc
 
 
 def with_energy(*joules: float | str) -> list[Timed]:
-    """Rounds with these readings by token."""
+    """Rounds with these joules per token."""
     one = timed(1.0).rounds["8/8"]
     readings = [{**one.readings, "joules_per_token": read} for read in joules]
     return [Timed({"8/8": one._replace(readings=each)}, {}) for each in readings]
@@ -119,7 +119,7 @@ def test_energy_is_told_by_output_token_with_an_interval_over_rounds() -> None:
     records = cost_records(prepared("soup"), [LOAD], rounds, [])
     found = {one.metric: one for one in records}["joules_per_token"]
     assert (found.value, found.n, found.unit) == (0.75, 2, "J/token")
-    assert found.ci_low == 0.0  # two rounds bound it from below by nothing else
+    assert found.ci_low == 0.0  # from two rounds, 0 is the only lower bound
     assert found.higher_is_better is False
 
 

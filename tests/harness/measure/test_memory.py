@@ -1,4 +1,4 @@
-"""Memory is told apart: what the engine set aside, what stands, and what serving adds to it."""
+"""Parts of memory are distinguished: the engine's reservation, weights, and what serving adds."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,11 +19,11 @@ from melange.harness.records import Workload
 
 MIB = 2**20
 SLACK = 4 * MIB
-"""Linux counts a process's pages in batches, and Python allocates as it goes."""
+"""Linux counts a process's pages in batches, and Python allocates in between."""
 
 
 class Serving:
-    """A session that says what its pool takes, and None where it serves parts in turn."""
+    """A session that reports its pool's size, or None if it serves parts in turn."""
 
     def __init__(self, kv_pool_bytes: int | None) -> None:
         self.kv_pool_bytes = kv_pool_bytes
@@ -57,7 +57,7 @@ def test_memory_that_small_pieces_left_behind_does_not_hide_the_next_round() -> 
 def test_where_the_peak_cannot_be_forgotten_there_are_no_activations(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(memory, "CLEAR_REFS", tmp_path)  # a folder: it cannot be written
+    monkeypatch.setattr(memory, "CLEAR_REFS", tmp_path)  # a folder, which cannot be written to
     assert read(int).keys() == {"kv_pool_bytes", "peak_memory_bytes"}
 
 
@@ -91,14 +91,14 @@ WIDTH, FFN = 256, 8192
 FEW = Workload(name="few", prompt_tokens=4, output_tokens=4, num_requests=1)
 MANY = Workload(name="many", prompt_tokens=100, output_tokens=4, num_requests=20)
 WEIGHTS_BYTES = 4 * 2 * (3 * WIDTH * FFN)
-"""Of the feed-forward layers alone, in float32."""
+"""Of the feed-forward layers only, in float32."""
 FFN_BYTES = 4 * 2000 * 2 * FFN
-"""What 2,000 tokens take in one float32 feed-forward layer: gate and up."""
+"""Activations of 2,000 tokens in one float32 feed-forward layer: gate and up."""
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two layers with a feed-forward part so wide that it dwarfs everything else."""
+    """Two layers whose feed-forward part is much larger than everything else."""
     from fused_models import make_member
     from transformers import LlamaConfig
 
@@ -174,4 +174,4 @@ def test_a_gpu_tells_its_pool_activations_and_energy(checkpoint: Path, tmp_path:
     assert one.readings["device_memory_bytes"] > peak
     joules = one.rounds["many"].readings[JOULES]
     watts = joules / one.rounds["many"].wall_sec
-    assert 10 < watts < 1500  # of one GPU, from idle to the most that is sold
+    assert 10 < watts < 1500  # of one GPU, from idle to the largest one on the market

@@ -1,4 +1,4 @@
-"""Rounds come back as they were timed, whatever happened to the run in between."""
+"""Rounds are read back as they were timed, even if the run was interrupted."""
 
 import json
 from pathlib import Path
@@ -112,7 +112,7 @@ def test_a_line_that_is_no_round_is_named(
         read(folder)
 
 
-# What the runner writes
+# The runner's output
 
 
 def test_each_workload_and_round_has_a_line_with_the_reference_of_its_round() -> None:

@@ -1,4 +1,4 @@
-"""What a round's timings amount to, and what is said of several rounds."""
+"""Metrics of a round's timings, and summaries of several rounds."""
 
 import statistics
 import time
@@ -59,7 +59,7 @@ def test_percentiles_are_of_all_requests_and_ordered(measured: list[Round]) -> N
         ascending = (min(values), half.value, most.value, nearly_all.value, max(values))
         assert all(low <= high * (1 + 1e-12) for low, high in pairwise(ascending))
         assert {one.n for one in (half, most, nearly_all)} == {len(values)}
-        assert half.ci_low is None  # requests that are served together are not independent
+        assert half.ci_low is None  # concurrent requests are not independent
 
 
 @given(some_rounds)

@@ -1,4 +1,4 @@
-"""What has changed since it was measured is measured again, and never relabelled."""
+"""A cell whose definition has changed is measured again, never relabelled."""
 
 import json
 from datetime import UTC, datetime
@@ -35,7 +35,7 @@ LONG = {"name": "long", "prompt_tokens": 64, "output_tokens": 8, "num_requests":
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A run of the suite that is complete, as far as its records say."""
+    """A run of the suite whose records are complete."""
     write(tmp_path, SUITE)
     folder = RunFolder(tmp_path / "out")
     folder.prepare()

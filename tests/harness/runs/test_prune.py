@@ -21,7 +21,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def prune(root: Path, keep: int) -> list[str]:
-    """Names of what is left."""
+    """Names of the remaining runs."""
     delete(plan_pruning(root, keep=keep))
     return left(root)
 

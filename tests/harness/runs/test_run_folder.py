@@ -1,4 +1,4 @@
-"""One rule says which record of a run's folder holds, for whoever asks: resume, report, trends."""
+"""Resume, report and trends use the same rule for which record of a run is valid."""
 
 import json
 import shutil
@@ -44,11 +44,11 @@ def put(folder: RunFolder, lines: list[str]) -> None:
     (folder.path / "measurements.jsonl").write_text("".join(lines))
 
 
-# Which record holds
+# Which record is valid
 
 
 def test_a_cell_that_was_cut_short_is_measured_again(folder: RunFolder) -> None:
-    """As by a full disk: its first metric is there, its last is not."""
+    """As after a full disk: the first metric was written, the last was not."""
     folder.append([line("acc"), line("f1")])
     assert folder.completed() == {CELL}
     whole = lines_of(folder)
@@ -98,7 +98,7 @@ def test_fast_and_careful_reading_agree(tmp_path: Path) -> None:
     path = write_night(tmp_path / "night", Nights(nights=1), 0) / "measurements.jsonl"
     fast, notes = read_measurements(path)
     assert not notes
-    path.write_text(path.read_text() + "{")  # one torn line, and each is looked at
+    path.write_text(path.read_text() + "{")  # after one torn line, each is parsed carefully
     careful, notes = read_measurements(path)
     assert notes
     assert careful == fast
@@ -165,7 +165,7 @@ def test_a_schema_to_come_is_refused_in_one_line(name: str, tmp_path: Path) -> N
     path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 99'))
     path.write_text(path.read_text().replace('"schema_version":1', '"schema_version":99'))
     commands: list[tuple[Any, ...]] = [("report", *ASKED, "--out", old, "--compare", new)]
-    if name != "rounds.jsonl":  # which neither a plan nor a page reads
+    if name != "rounds.jsonl":  # neither plans nor pages read it
         commands += [(verb, *ASKED, "--out", new) for verb in ("plan", "run", "report")]
     for command in commands:
         done = run_here(*command)

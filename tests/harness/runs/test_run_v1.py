@@ -1,7 +1,7 @@
-"""A run that an earlier version stored is read, resumed, compared and rendered by this one.
+"""This version reads, resumes, compares and renders a run stored by an earlier one.
 
-`data/run-v1` is what version 1 of the schema wrote of four candidates of `smoke` on eight examples
-of each task: checkpoints, an average, a mix.
+`data/run-v1` is a run in version 1 of the schema: four candidates of `smoke` (checkpoints, an
+average, a mix) on eight examples per task.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A run's folder survives what happens to disks and processes."""
+"""A run's folder survives full disks and killed processes."""
 
 import errno
 import json

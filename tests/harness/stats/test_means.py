@@ -1,4 +1,4 @@
-"""Means over tasks, ranks and ratios: held to what they are made of."""
+"""Means over tasks, ranks and ratios: laws, and values from the literature."""
 
 import math
 
@@ -162,7 +162,7 @@ def test_a_gap_is_closed_by_tuning_and_left_open_by_the_base() -> None:
 
 
 def test_fiellers_interval_is_that_of_the_literature() -> None:
-    """Unrelated 10 +- 1 and 5 +- 0.5, degrees so many that t is the normal quantile."""
+    """Independent 10 +- 1 and 5 +- 0.5, with so many degrees of freedom that t is normal."""
     means = Means(
         values_K=np.array([10.0, 5.0]),
         covariance_KK=np.diag([1.0, 0.25]),

@@ -73,7 +73,7 @@ def test_the_interval_of_scores_holds_their_mean_inside_0_and_1(
 
 @given(bits)
 def test_examples_told_twice_tell_nothing_new(values: list[float]) -> None:
-    """Except that only a few clusters stand behind Wilson's interval then, so it is wider."""
+    """Except that Wilson's interval is then wider, because there are only a few clusters."""
     names = [f"fact {i}" for i in range(len(values))]
     once = score_interval(values)
     twice = score_interval([*values, *values], [*names, *names])
@@ -123,7 +123,7 @@ def test_one_round_has_a_ratio_and_no_interval() -> None:
 @pytest.mark.parametrize("lasts", [1, 3])
 def test_the_error_of_a_log_throughput_is_its_spread_over_runs(lasts: int) -> None:
     rng = np.random.default_rng(0)
-    slower_CWR = rng.exponential(0.1, (800, 3, 288 // lasts))  # what disturbs only ever slows
+    slower_CWR = rng.exponential(0.1, (800, 3, 288 // lasts))  # disturbances only slow rounds down
     log_throughput_CWR = -np.repeat(slower_CWR, lasts, axis=2)
     spread = quiet_log_throughput(log_throughput_CWR).mean(axis=1).std()
     assert log_throughput_error(log_throughput_CWR) == pytest.approx(spread, rel=0.1)
@@ -172,7 +172,7 @@ def test_the_sign_flip_test_is_scipys_over_all_flips(totals: list[int]) -> None:
 
 @given(st.lists(st.integers(-64, 64), min_size=2, max_size=10).filter(any))
 def test_fractions_are_tested_like_whole_numbers(totals: list[int]) -> None:
-    """Fractions go onto a grid, which loses nothing here: their sizes add up to a power of two."""
+    """Fractions are put on a grid, which is exact here: their sizes add up to a power of two."""
     rest = 1024 - sum(map(abs, totals))
     whole = [*totals, rest]
     assert sign_flip_p([total / 1024 for total in whole]) == pytest.approx(sign_flip_p(whole))
@@ -245,7 +245,7 @@ def test_holm_keeps_the_order_and_lowers_nothing(values: list[float]) -> None:
 def test_the_smallest_effect_has_the_power_it_promises(n: int, sd: float, power: float) -> None:
     found = smallest_effect(n, sd, power=power)
     reached = NormalIndPower(ddof=0).power(found / sd, nobs1=n, alpha=0.05, ratio=0)
-    assert reached == pytest.approx(power, abs=2e-3)  # statsmodels counts the far tail too
+    assert reached == pytest.approx(power, abs=2e-3)  # statsmodels includes the other tail
 
 
 def test_the_smallest_effect_is_that_of_the_books() -> None:

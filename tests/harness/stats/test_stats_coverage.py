@@ -1,4 +1,4 @@
-"""Intervals cover the truth as often as they claim: 93 to 97 % over what was drawn.
+"""Intervals cover the truth as often as they claim: in 93 to 97 % of draws.
 
 A share of n examples takes n + 1 values, so at one fixed truth no interval covers exactly 95 %:
 with n = 10 and a truth of 1 % nine runs of ten see no hit at all. So truths are drawn from narrow
@@ -40,7 +40,7 @@ def groups(sizes: list[int]) -> np.ndarray:
 def band_coverage(
     bounds: tuple[np.ndarray, np.ndarray], n: int, band: tuple[float, float]
 ) -> float:
-    """Exact: the chance of each count is integrated over the truths that its interval holds."""
+    """Exact: each count's probability is integrated over the truths that its interval contains."""
     hits_M = np.arange(n + 1)
     low_M, high_M = (np.clip(end, *band) for end in bounds)
     below_M, above_M = (betainc(hits_M + 1, n - hits_M + 1, end) for end in (low_M, high_M))
@@ -75,7 +75,7 @@ def test_shares_near_the_ends_are_covered_over_the_sizes_that_tasks_have(truth: 
 @pytest.mark.parametrize(("mean", "spread"), [(0.1, 1), (0.5, 1), (0.5, 10), (0.9, 1)])
 @pytest.mark.parametrize("n", SIZES)
 def test_fractions_are_covered(n: int, mean: float, spread: float) -> None:
-    """Beta(0.5, 10) varies a tenth as much as 0/1 scores: at n = 10 it is covered too often."""
+    """Beta(0.5, 10) has a tenth of the variance of 0/1 scores: too much coverage at n = 10."""
     rng = np.random.default_rng(2)
     scores_RN = rng.beta(mean * spread, (1 - mean) * spread, (RUNS, n))
     assert 0.93 <= covered(score_bounds(scores_RN), mean) <= (0.97 if n >= 30 else 0.985)
@@ -84,7 +84,7 @@ def test_fractions_are_covered(n: int, mean: float, spread: float) -> None:
 @pytest.mark.parametrize("share", [0.02, 0.3])
 @pytest.mark.parametrize("n", SIZES)
 def test_partial_credit_is_covered(n: int, share: float) -> None:
-    """Three checks an example, each passed or not."""
+    """Three checks per example, each passed or not."""
     rng = np.random.default_rng(3)
     scores_RN = rng.binomial(3, share, (RUNS, n)) / 3
     assert 0.93 <= covered(score_bounds(scores_RN), share) <= (0.975 if n >= 20 else 0.985)
@@ -95,7 +95,7 @@ def test_partial_credit_is_covered(n: int, share: float) -> None:
 def test_clustered_shares_are_covered(band: tuple[float, float], shared: float) -> None:
     """124 facts in up to four phrasings; `shared`: the correlation of two phrasings of a fact.
 
-    Near 0 and 1, where a few facts make the whole count, a strong correlation costs two points.
+    Near 0 and 1, where the count comes from few facts, a strong correlation costs two points.
     """
     rng = np.random.default_rng(4)
     sizes = [1, 2, 3, 4] * 31
@@ -108,7 +108,7 @@ def test_clustered_shares_are_covered(band: tuple[float, float], shared: float) 
     scores_RN = np.where(follows_RN, fact_RN, alone_RN).astype(float)
     least = 0.92 if shared == 0.9 and max(band) != 0.5 else 0.93
     assert least <= covered(score_bounds(scores_RN, names_N), truth_R) <= 0.97
-    if shared == 0.9:  # and without the clusters it would be far off
+    if shared == 0.9:  # far off without clusters
         assert covered(score_bounds(scores_RN), truth_R) < 0.85
 
 
@@ -155,7 +155,7 @@ def test_paired_differences_of_fractions_are_covered(n: int) -> None:
 
 
 def two_sided(rng: np.random.Generator, n: int, truth_TK: np.ndarray) -> list[TaskScores]:
-    """Candidates that find the same examples hard, on several tasks."""
+    """Scores on several tasks of candidates to whom the same examples are hard."""
     tasks = []
     for truth_K in truth_TK:
         own_KN = rng.random((len(truth_K), n))
@@ -204,7 +204,7 @@ def test_equal_candidates_are_told_apart_in_at_most_one_run_of_twenty(
 
 @pytest.mark.slow
 def test_a_leader_that_the_data_chose_needs_the_correction_over_all_pairs() -> None:
-    """Twenty equal candidates: the best-looking one beats some other in a fifth of the runs."""
+    """With twenty equal candidates, the top one significantly beats another in a fifth of runs."""
     rng = np.random.default_rng(10)
     found = {"over candidates": 0, "over pairs": 0}
     for _ in range(200):
@@ -221,7 +221,7 @@ def test_a_leader_that_the_data_chose_needs_the_correction_over_all_pairs() -> N
 def about_the_same_facts(rng: np.random.Generator, truth_K: np.ndarray) -> list[TaskScores]:
     """Four tasks of 128 facts each: a task, its shifted twin, and two that share half of theirs.
 
-    Whether a candidate knows a fact decides most of its answers to it, whichever task asks.
+    A candidate's answers about a fact mostly depend on whether it knows it, in all tasks.
     """
     known_KF = rng.random((len(truth_K), 256)) < truth_K[:, None]
     tasks = []
@@ -236,7 +236,7 @@ def about_the_same_facts(rng: np.random.Generator, truth_K: np.ndarray) -> list[
 
 @pytest.mark.slow
 def test_facts_that_tasks_share_are_counted_once() -> None:
-    """Counted as independent, means are covered in 87 %, and half of the runs part forty equals."""
+    """As independent, means have 87 % coverage, and half of the runs rank 40 equal candidates."""
     rng = np.random.default_rng(11)
     hits, parted, runs = np.zeros(2), 0, 600
     for _ in range(runs):

@@ -1,4 +1,4 @@
-"""From a run's folder to differences, ranks and shares of a goal; and every gap has its reason."""
+"""Differences, ranks and gap shares from a run's folder; every missing one has a reason."""
 
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ def test_on_a_task_the_exact_test_decides(two_tasks):
 
 
 def test_clusters_widen_what_is_said(tmp_path):
-    """Each fact asked four times, answered alike."""
+    """Each fact is asked four times and always answered in the same way."""
     facts = {name: values_N[::4] for name, values_N in draw(SKILLS).items()}
     scores = {"facts": {name: np.repeat(values_G, 4) for name, values_G in facts.items()}}
     blind = evidence_of(write(tmp_path / "blind", scores)).contrast("proxy-mix", "large_base")

@@ -1,4 +1,4 @@
-"""The report's statistics and numbers: laws, and values from the literature."""
+"""The report's statistics and number formats: laws, and values from the literature."""
 
 import pytest
 from hypothesis import given

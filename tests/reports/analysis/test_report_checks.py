@@ -1,4 +1,4 @@
-"""What the report says of a run's check of itself."""
+"""The report's sentences on a run's self-check."""
 
 import json
 from pathlib import Path
@@ -45,7 +45,7 @@ def check(**more: Any) -> Check:
 
 
 def dispute(folder: Path, candidate: str) -> None:
-    """The cell's record, as the runner writes it."""
+    """Marks a cell as disputed, as the runner does."""
     lines = [json.loads(line) for line in (folder / "measurements.jsonl").open()]
     line = next(one for one in lines if (one["candidate"], one.get("task")) == (candidate, TASK))
     line |= {"value": None, "outcome": "disputed", "reason": "example 3: -1 nats, transformers -4"}

@@ -1,4 +1,4 @@
-"""Which candidates form a curve, and what a chart of them rests on."""
+"""Candidates that form a curve, and the data of its chart."""
 
 import json
 

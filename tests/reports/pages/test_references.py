@@ -1,4 +1,4 @@
-"""What papers report of a zoo's checkpoints is stored, and shown beside what was measured."""
+"""Figures that papers report for a zoo's checkpoints are stored, and shown beside measured ones."""
 
 import json
 from datetime import UTC, datetime

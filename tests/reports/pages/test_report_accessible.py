@@ -1,4 +1,4 @@
-"""axe-core finds no serious fault on any page; colours and shapes hold without red or green.
+"""axe-core finds no serious fault on any page; families stay distinct for colour-blind readers.
 
 Simulated colour vision: Machado, Oliveira and Fernandes 2009, IEEE TVCG 15, 1291-1298, severity 1.
 """
@@ -31,7 +31,7 @@ SIGHT = {
                 [0.004733, 0.691367, 0.303900]],
 }  # fmt: skip
 TELLABLE = 10.0
-"""Distance in CIELAB; about 2.3 is just noticeable side by side."""
+"""Least distance in CIELAB; about 2.3 is just noticeable side by side."""
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_axe_finds_no_serious_fault(pages, visit, kind, scheme):
 
 
 def grave_faults(page) -> list[tuple[str, str]]:
-    """Rule and first element of each, all that can be opened being open."""
+    """Rule and first element of each serious fault, with everything expanded."""
     page.add_style_tag(content=LAID_OUT)
     page.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
     found = axe.Axe().run(page).response["violations"]
@@ -65,7 +65,7 @@ def test_every_kind_of_page_is_looked_at(pages):
 
 
 def family_colours(scheme: str) -> list[str]:
-    """As the stylesheet has them: `--family-N: light-dark(#light, #dark)`."""
+    """Colours from the stylesheet's `--family-N: light-dark(#light, #dark)`."""
     pairs = re.findall(r"--family-\d: light-dark\((#\w{6}), (#\w{6})\)",
                        (HERE / "assets" / "report.css").read_text())  # fmt: skip
     assert len(pairs) == NUM_COLOURS
@@ -73,7 +73,7 @@ def family_colours(scheme: str) -> list[str]:
 
 
 def lab(colour: str, sight: str) -> np.ndarray:
-    """CIELAB (D65) of a colour as it is seen; from linear RGB, where the simulation holds."""
+    """CIELAB (D65) of a colour as seen; the simulation works in linear RGB."""
     srgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     seen = np.clip(np.array(SIGHT[sight]) @ linear, 0, 1)

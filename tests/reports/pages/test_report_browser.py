@@ -24,7 +24,7 @@ def index(tmp_path_factory) -> Path:
 
 
 def column(page, key: str) -> list[str]:
-    """What the visible rows hold in a column, for sorting."""
+    """Sort keys of a column's visible rows."""
     return page.evaluate(
         """key => {
           const table = document.getElementById("leaderboard-table");
@@ -104,10 +104,10 @@ def test_the_address_holds_the_view(index, visit):
         assert opened.locator("th.group-domain").first.is_visible()
         assert opened.get_by_label("Peak memory at most").input_value() == "30"
     assert column(page, "name") == column(again, "name")
-    # Not inner_text(): what is far from view has none.
+    # Not inner_text(), which is empty for what is far from view.
     answers = [opened.locator("#chooser-answer").text_content() for opened in (page, again)]
     assert answers[0] == answers[1] != ""
-    # Once all is loaded: before, the heights of what lies above are not known.
+    # Only after loading are the heights of all sections above known.
     playwright.expect(again.locator("#choose-within-bounds")).to_be_in_viewport()
 
 
@@ -157,7 +157,7 @@ def test_nothing_sticks_out_on_a_phone(index, visit):
 
 
 def test_nothing_is_cut_off_in_print(index, visit):
-    """On A4 across, less margins of 10 mm: 277 mm."""
+    """A4 landscape without margins of 10 mm is 277 mm wide."""
     for path in (index, index.with_name("latency.html"), index.parent / "candidates" / "base.html"):
         page = visit(path, width=1047)
         page.emulate_media(media="print")
@@ -177,7 +177,7 @@ def readings(run: Run, metric: str, workload: str | None = None) -> dict[str, fl
 
 
 def best_of(run: Run, names: set[str]) -> str:
-    """Of those with all tasks, by the page's own ranking."""
+    """The best of these candidates that have all tasks, by the page's ranking."""
     rows = RunView(run).standings
     return next(r.candidate for r in rows if r.candidate in names and r.mean and r.mean.complete)
 
@@ -237,7 +237,7 @@ def test_one_cells_command_follows_the_reader(index, visit):
 
 
 def test_all_is_reached_by_keyboard_alone(index, visit):
-    """Tab visits every control in view order; nothing traps it."""
+    """Tab visits every control in visual order and is never trapped."""
     page = visit(index)
     wanted = page.evaluate("""() => [...document.querySelectorAll(
         "a[href], button, input, select, [tabindex='0']")]
@@ -280,7 +280,7 @@ def test_ids_are_unique(index, visit):
 
 @pytest.mark.slow
 def test_a_large_index_is_soon_usable(tmp_path, visit):
-    """The bar is one second on a machine of its own; here others may run."""
+    """The target is one second on an idle machine; this one may be busy."""
     index = render(write_run(tmp_path / "run", Shape(candidates=60, tasks=30, examples=4)))
     assert index.stat().st_size < 3e6
     page = visit(index)

@@ -1,4 +1,4 @@
-"""Pages are found, keep their contract, and replace those of before."""
+"""Pages are discovered, obey their contract, and replace older ones."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""A page of samples grows as its examples and candidates do."""
+"""A page of samples grows linearly with its examples and candidates."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def bare_run(folder: Path) -> Run:
 
 
 def long_rows(examples: int, seed: int) -> list[dict]:
-    """Everyone's prompts, and responses of this seed's own."""
+    """The same prompts for every seed, with different responses."""
     letters = np.random.default_rng(0).integers(97, 123, (500, 5), dtype=np.uint8)
     words = np.array([bytes(word).decode() for word in letters])
     draw = np.random.default_rng(seed)
@@ -28,7 +28,7 @@ def long_rows(examples: int, seed: int) -> list[dict]:
 
 
 def page_of(folder: Path, candidates: int, examples: int) -> int:
-    """Bytes of the pieces that the page of a run of this size holds."""
+    """Bytes of all pieces on the page of a run of this size."""
     for at in range(candidates):
         write_samples(folder, f"c{at}", "t", long_rows(examples, at))
     names = [f"c{at}" for at in range(candidates)]

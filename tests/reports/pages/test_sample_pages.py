@@ -1,4 +1,4 @@
-"""A page of samples holds what the files hold: aligned, packed, with a reason for what is not."""
+"""A page of samples has the files' data, aligned and packed, and a reason for what is missing."""
 
 import base64
 import json
@@ -56,7 +56,7 @@ def bare_run(folder: Path) -> Run:
 
 
 def unpacked(pieces: list[str], step: int, num_examples: int) -> list[list[bytes | None]]:
-    """Columns of byte strings, as assets/packed.js reads them."""
+    """Decodes columns of byte strings like assets/packed.js."""
     columns: list[list[bytes | None]] = []
     for index, piece in enumerate(pieces):
         content, at, column = zlib.decompress(base64.b64decode(piece)), 0, 0
@@ -75,7 +75,7 @@ def unpacked(pieces: list[str], step: int, num_examples: int) -> list[list[bytes
 
 
 def read_back(facts: dict, pieces: dict) -> dict[str, dict[int, dict]]:
-    """Candidate -> example -> row, from what the page holds."""
+    """Candidate -> example -> row, from the page's data."""
     count = len(facts["examples"])
     asked = unpacked(pieces["questions"], facts["questionStep"], count)
     cells = unpacked(pieces["answers"], facts["answerStep"], count)
@@ -153,7 +153,7 @@ def test_bytes_that_are_no_text_stop_nothing(tmp_path):
 
 
 def pages_of(folder: Path) -> dict[str, str]:
-    """Path -> page, of all pages that show samples."""
+    """Path -> page, for all pages that show samples."""
     report = RunView(load_run(folder))
     shown = [page for page in discover() if page.name in ("samples", "candidate", "task")]
     found = [filled for page in shown for filled in fill(report, page)]

@@ -38,7 +38,7 @@ def path_of(report: RunView, task: str = "knowledge") -> Path:
 
 
 def names_of(page) -> tuple[str, str]:
-    """The candidates chosen as A and as B."""
+    """The candidates chosen as A and B."""
     chosen = [page.get_by_label(letter, exact=True) for letter in "AB"]
     return tuple(one.evaluate("box => box.selectedOptions[0].textContent") for one in chosen)
 

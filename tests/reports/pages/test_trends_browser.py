@@ -13,7 +13,7 @@ STEP_AT = 30
 BREAK_AT = 20
 MISSING = range(10, 13)
 LINE = 100
-"""Opacity from which on a pixel is of a line and not of a band, which has 38 of 255."""
+"""Opacity above which a pixel belongs to a line; a band has 38 of 255."""
 DRAWN = """holder => {
   const canvas = holder.querySelector("canvas"), { width, height } = canvas;
   const copy = new OffscreenCanvas(width, height).getContext("2d");
@@ -30,7 +30,7 @@ DRAWN = """holder => {
 
 
 def slower(night: int, line: Line) -> Line | None:
-    """One candidate's accuracy and speed fall at a night; another is not measured in some."""
+    """One candidate's accuracy and speed fall in one night; another lacks some nights."""
     if line["candidate"] == "candidate-2" and night in MISSING:
         return None
     stepped = line["task"] == "task_0" or line["metric"] == "total_tokens_per_sec"
@@ -69,7 +69,7 @@ def card(page, candidate: str, number: int = 0):
 
 
 def drawn(card) -> list[list[int]]:
-    """`DRAWN` of the card's chart, once it is in view."""
+    """Result of `DRAWN` for the card's chart, after scrolling it into view."""
     card.scroll_into_view_if_needed()
     playwright.expect(card.locator("canvas")).to_be_visible()
     return card.locator(".trend-drawing").evaluate(DRAWN)
@@ -84,7 +84,7 @@ def bands(columns: list[list[int]]) -> int:
 
 
 def place(card, kind: str) -> float:
-    """Where an element over the chart begins, in pixels of its canvas."""
+    """Left edge of an element over the chart, in pixels of the canvas."""
     canvas, mark = (card.locator(one).first.bounding_box() for one in ("canvas", kind))
     return mark["x"] - canvas["x"]
 

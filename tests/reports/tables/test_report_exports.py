@@ -1,4 +1,4 @@
-"""What leaves the report: CSV, Markdown, and results files that lm-eval's own tools read."""
+"""Exports of the report: CSV, Markdown, and results files that lm-eval's tools read."""
 
 import json
 import math
@@ -81,7 +81,7 @@ def test_lm_eval_reads_the_results_file(report):
 
 
 def test_the_standard_error_is_that_of_the_samples(report):
-    """lm-eval's own: the samples' deviation over the root of n, for a candidate with samples."""
+    """As in lm-eval: the samples' standard deviation over sqrt(n), if there are samples."""
     run = load_run(report.parent)
     results = json.loads((report / "data" / "lm-eval" / "base.json").read_text())["results"]
     scores = run.scores("base", "knowledge").values_N

@@ -1,4 +1,4 @@
-"""The pocket world: two disjoint parts, checkable answers, choices of one token."""
+"""The pocket world has two disjoint parts, checkable answers, and choices of one token."""
 
 import json
 import random
@@ -37,7 +37,7 @@ def questions() -> dict[str, list[Question]]:
 
 @pytest.fixture(scope="module")
 def test_rows(questions: dict[str, list[Question]]) -> list[Question]:
-    """The questions that no training text may answer."""
+    """Questions that no training text may answer."""
     held_out = (name for name in questions if not name.endswith("_tuning"))
     return [row for name in held_out for row in questions[name][:ROWS_PER_TASK]]
 
@@ -73,7 +73,7 @@ CHOICE_KEYS = {"question", "prompt", "choices", "label"}
 def test_rows_share_a_fact_exactly_when_they_ask_for_the_same(
     tmp_path: Path, questions: dict[str, list[Question]]
 ) -> None:
-    """The world has an entity's name and an attribute's only where it means them."""
+    """Names of entities and attributes appear in the text only as such."""
     world = make_world(SEED)
     write_task_data(SEED, tmp_path)
     for name in questions:
@@ -103,7 +103,7 @@ def test_rows_are_the_questions_in_their_order(
 
 
 def test_multiple_choice_asks_each_fact_in_several_phrasings(tmp_path: Path) -> None:
-    """Why its examples are clusters: 500 questions are about 128 facts."""
+    """This is why examples are clustered: 500 questions are about 128 facts."""
     write_task_data(SEED, tmp_path)
     for path in tmp_path.glob("pocket_mc_*.jsonl"):
         if not path.name.endswith(".fewshot.jsonl"):

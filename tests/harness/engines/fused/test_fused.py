@@ -1,4 +1,4 @@
-"""Fused models say what their members say in transformers, combined by the formula."""
+"""Fused models give their members' outputs in transformers, combined by the formula."""
 
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ def fused(members: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture(scope="module")
 def prompts() -> list[list[int]]:
-    """They share more than a block of the cache, and together need more than the small pool."""
+    """They share more than one cache block, and together need more than the small pool."""
     return draw_prompts(0, 24, tokens=(1, 60), start=draw_prompts(1, 1, tokens=(40, 40))[0])
 
 
@@ -133,7 +133,7 @@ def test_preemption_changes_no_token(
 def test_requests_that_join_late_change_no_token(
     fused: Path, prompts: list[list[int]], plain: list[Answer]
 ) -> None:
-    """A request joins at every step, so that prompts are computed beside decoding rows."""
+    """A request joins at every step, so that steps mix prefill and decode."""
     finished: dict[str, Any] = {}
     with engine(fused, max_num_seqs=16) as llm:
         waiting = dict(enumerate(prompts))
@@ -195,7 +195,7 @@ def test_contrastive_decoding_rules_out_what_the_base_finds_implausible(
 def test_a_reloaded_engine_is_a_fresh_one(
     fused: Path, prompts: list[list[int]], members: list[Path], tmp_path: Path
 ) -> None:
-    """Other weights and another alpha, in place; then alpha = 0, which is the base alone."""
+    """Reloads other weights and another alpha in place, then alpha = 0, which is the base."""
     from melange.harness.engines.fused.weights import iterate_weights
 
     others = same_shapes(tmp_path, seed=7)
@@ -249,7 +249,7 @@ WINDOWED = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WINDOWED)
 def test_members_keep_their_sliding_windows(name: str, tmp_path: Path) -> None:
-    """Prompts reach far beyond them; a warm prefix cache holds what lies behind."""
+    """Prompts are much longer than a window; a warm prefix cache holds the earlier tokens."""
     parts = enumerate(WINDOWED[name])
     members = [make_member(tmp_path / f"{at}", config, seed=at) for at, config in parts]
     folder = write_folder(tmp_path / "fused", members, [1, 0.8, -0.8]).path

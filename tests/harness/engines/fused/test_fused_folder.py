@@ -1,4 +1,4 @@
-"""Candidate folders of fused models: what they say, and what they refuse."""
+"""Folders of fused models: their contents, and the inputs that are refused."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ CONFIG = {
 
 
 def stand_in(out: Path, **config: Any) -> Path:
-    """Of a checkpoint, what a plan looks at."""
+    """A checkpoint with only the files that a plan reads."""
     TOKENIZER.save_pretrained(out)
     (out / "config.json").write_text(json.dumps(CONFIG | config))
     (out / "model.safetensors").touch()
@@ -73,7 +73,7 @@ def test_the_context_is_the_shortest_members_whatever_their_windows(tmp_path: Pa
 
 
 def test_members_of_one_shape_share_no_compiled_code(three: list[Path], tmp_path: Path) -> None:
-    """vLLM finds it by the config's JSON, and it holds the names of a member's layers."""
+    """vLLM's cache key is the config's JSON, and compiled code has a member's layer names."""
     from melange.harness.engines.fused.config import LogitArithmeticConfig
 
     write_folder(tmp_path / "out", three, [1, 1, -1])
@@ -146,7 +146,7 @@ def test_a_member_that_changed_since_is_refused(three: list[Path], tmp_path: Pat
 
 
 def test_coefficients_edited_by_hand_are_refused(three: list[Path], tmp_path: Path) -> None:
-    """vLLM would load the old ones from the weight file."""
+    """vLLM would load the old coefficients from the weight file."""
     write_folder(tmp_path / "out", three, [1, 1, -1])
     file = tmp_path / "out" / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"coefficients": [1, 2, -2]}))

@@ -13,7 +13,7 @@ from melange.harness.engines.fused.folder import write_folder
 
 
 def answers_in_pieces(folder: Path) -> tuple[list[Answer], list[Answer], int]:
-    """With the pool as it is, and poisoned; how many pieces' outputs were poisoned."""
+    """Answers with the pool as it is, then with overwritten outputs, and the number of these."""
     prompts = draw_prompts(0, 4, tokens=(20, 40))
     with engine(folder, enable_prefix_caching=False, **COMPILE_IN_PIECES) as llm:
         assert Pool.num_last_pieces == 3

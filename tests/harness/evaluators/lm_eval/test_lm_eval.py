@@ -1,4 +1,4 @@
-"""Scores are lm-eval's own: those of its `hf` backend on the same checkpoint, row by row."""
+"""Scores equal those of lm-eval's `hf` backend on the same checkpoint, row by row."""
 
 import contextlib
 import io
@@ -50,7 +50,7 @@ def examine_with_hf(
     paths = []
     for name, sources in task_sources(tasks.values(), rows).items():
         paths.append(str(scratch / f"{name}.yaml"))
-        # In the YAML: lm-eval lets no argument overrule a task that says 0 shots.
+        # In the YAML, because lm-eval's argument does not override a task with 0 shots.
         shots = {"num_fewshot": tasks[name].num_fewshot}
         Path(paths[-1]).write_text(yaml.safe_dump(sources[0] | shots))
     with contextlib.redirect_stderr(io.StringIO()):

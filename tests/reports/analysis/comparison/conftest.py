@@ -1,4 +1,4 @@
-"""Two runs that differ in noise only."""
+"""Fixtures with two runs that differ in noise only."""
 
 import shutil
 from pathlib import Path
@@ -16,6 +16,6 @@ def pair_once(tmp_path_factory) -> tuple[Path, Path]:
 
 @pytest.fixture
 def pair(pair_once, tmp_path) -> tuple[Path, Path]:
-    """A copy that a test may spoil."""
+    """A copy that a test may change."""
     shutil.copytree(pair_once[0].parent, tmp_path / "runs")
     return tmp_path / "runs" / "old", tmp_path / "runs" / "new"

@@ -1,5 +1,5 @@
-"""Two runs against each other: what is planted is found, what is noise is not, what does not
-belong together is refused with the reason."""
+"""Comparisons of two runs find planted changes, raise no alarm on noise, and refuse what is not
+comparable, with the reason."""
 
 import json
 
@@ -113,7 +113,7 @@ def test_cells_that_could_not_have_been_so_sure_do_not_count():
     drift=st.floats(-2, 2),
 )
 def test_what_all_candidates_share_is_no_ones_change(rows, drift):
-    """A slower machine leaves each candidate's own change as it was."""
+    """A slower machine does not affect the change of any one candidate."""
     log_CWR = np.array(rows).reshape(len(rows), 2, 3)
     calibration_CWR = np.zeros_like(log_CWR)
     here = LogRounds(throughput_CWR=log_CWR, calibration_CWR=calibration_CWR)
@@ -129,7 +129,7 @@ def test_a_candidates_p_is_as_rare_as_it_says(num_candidates):
     rng = np.random.default_rng(0)
     p_values = []
     for _ in range(9000 // num_candidates):
-        change_C = rng.normal(0, 2, num_candidates)  # the tolerance is nothing beside it
+        change_C = rng.normal(0, 2, num_candidates)  # far above the tolerance
         old_CWR = np.zeros((num_candidates, 1, 2))
         old, new = (
             LogRounds(throughput_CWR=log_CWR, calibration_CWR=np.zeros_like(old_CWR))
@@ -140,7 +140,7 @@ def test_a_candidates_p_is_as_rare_as_it_says(num_candidates):
         assert np.mean(np.array(p_values) < alpha) == pytest.approx(2 * alpha, rel=0.35)
 
 
-# --- what is planted is found
+# --- planted changes
 
 
 def test_a_drop_is_found_with_the_examples_that_flipped(pair):
@@ -157,7 +157,7 @@ def test_a_drop_is_found_with_the_examples_that_flipped(pair):
 
 
 def test_a_rise_of_misses_is_a_regression(pair):
-    """Where lower is better, a lower score is the improvement."""
+    """For a metric where lower is better, a lower score is an improvement."""
     for folder in pair:
         edit_manifest(folder, lambda m: m["tasks"][0].update(higher_is_better=False))
     forget(pair[1], REFERENCE, TASK, 20)

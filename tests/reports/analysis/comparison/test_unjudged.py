@@ -1,4 +1,4 @@
-"""What cannot be compared is a gap with its reason, never a number."""
+"""A cell that cannot be compared has a reason, never a number."""
 
 import json
 import random
@@ -103,7 +103,7 @@ def test_a_run_without_rounds_shows_its_speeds_and_judges_none(pair):
 
 
 def edit_rounds(folder: Path, change: Callable[[dict[str, Any]], bool | None]) -> None:
-    """Lines for which `change` returns False are dropped."""
+    """Drops lines for which `change` returns False."""
     path = folder / "rounds.jsonl"
     lines = [json.loads(line) for line in path.open()]
     kept = [line for line in lines if change(line) is not False]

@@ -1,4 +1,4 @@
-"""A folder of runs: read whole, each number followed, steps with what came with them."""
+"""A folder of runs is read as a history, with trends, and steps with what changed at each."""
 
 import json
 import subprocess
@@ -187,12 +187,12 @@ def test_trends_import_neither_torch_nor_vllm(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_year_of_trends_grows_linearly(tmp_path: Path) -> None:
-    """Twice as much is the margin: what grew with the square would take four times as much."""
+    """The bound is twice linear growth: quadratic growth would take four times as much."""
     seconds = {}
     for runs in (90, 365):
         root = tmp_path / str(runs)
         write_history(root, Nights(nights=runs, candidates=12, tasks=12, workloads=4))
-        start = time.process_time()  # one thread: what it would take on an idle machine
+        start = time.process_time()  # CPU time of one thread: the wall time on an idle machine
         index = render_trends(root)
         seconds[runs] = time.process_time() - start
         assert index.stat().st_size < 3_000_000

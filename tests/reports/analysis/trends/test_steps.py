@@ -1,4 +1,4 @@
-"""Steps: those that were planted are found, at their run; noise has none."""
+"""Step detection finds planted steps at their run, and none in noise."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ NOISES = {
 
 
 def alike(draw: np.random.Generator, shape: tuple[int, int], correlation: float) -> np.ndarray:
-    """Neighbours correlated, each with the same variance."""
+    """Noise with correlated neighbours and constant variance."""
     noise = draw.normal(size=shape)
     for at in range(1, shape[1]):
         fresh = np.sqrt(1 - correlation**2) * noise[:, at]
@@ -117,7 +117,7 @@ def test_intervals_of_a_change_cover_the_truth() -> None:
 
 
 def test_numbers_that_repeat_exactly_step_on_a_small_change() -> None:
-    """Greedy answers are the same each night: a change of one point is one of the code."""
+    """Greedy answers repeat each night, so that a change of one point comes from the code."""
     half_width = 0.04
     (step,) = steps_of([0.72] * 20 + [0.71] * 3, [half_width] * 23)
     assert step.at == 20

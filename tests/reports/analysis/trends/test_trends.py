@@ -1,4 +1,4 @@
-"""What breaks a trend, its means, and the steps in it."""
+"""Breaks, means and steps of trends."""
 
 from pathlib import Path
 
