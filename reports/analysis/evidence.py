@@ -11,7 +11,7 @@ For a page, in short (`evidence = Evidence(run, scope.tasks)`, kept for the whol
     evidence.on_task(x, y, task)         the same on one task, in the task's own direction
     evidence.gap_closed(name)            `Reading`: 0 is the base, 1 the tuned checkpoint
     evidence.retained(name)              `Reading`: share of the tuned checkpoint's accuracy
-    evidence.smallest_effect             what a typical pair of ranked candidates could have shown
+    evidence.smallest_effect             the smallest difference a typical ranked pair could show
     evidence.notes                       sentences on what could not be paired
 
 All means are over tasks with the same weight, in which higher is better.
@@ -51,12 +51,12 @@ from melange.reports.analysis.score_tables import ReadScores, ScoreTable, score_
 class Evidence:
     run: Run
     tasks: tuple[Task, ...]
-    """Those that count for means: fractions, held out or shifted."""
+    """Tasks that count for means: fractions, held out or shifted."""
     read: ReadScores | None = None
-    """Where scores are kept already; else they come from the run's folder."""
+    """Reads a cell's scores; by default from the run's folder."""
 
     def mean(self, candidate: str, tasks: Sequence[Task] | None = None) -> Mean | None:
-        """Over those of the tasks (all that count, if not given) that it has completed."""
+        """Over the given tasks (by default all that count) that it has completed."""
         asked = self._names(tasks)
         done = [name for name in asked if candidate in self._table(name).readings]
         if not done:
@@ -106,7 +106,7 @@ class Evidence:
         return dict(zip(self.ranked, rank_groups(self._field), strict=True)) if self.ranked else {}
 
     def alike(self, candidate: str) -> list[str]:
-        """Ranked candidates that cannot be told apart from it, best first, itself left out."""
+        """Other ranked candidates that do not differ significantly from it, best first."""
         if candidate not in self.ranked:
             return []
         adjusted_K = self._adjusted_KK[self.ranked.index(candidate)]
@@ -115,7 +115,7 @@ class Evidence:
 
     @cached_property
     def against_reference(self) -> dict[str, Contrast]:
-        """Each candidate less the suite's reference; corrected over all candidates."""
+        """Each candidate minus the suite's reference; corrected over all candidates."""
         reference = self.run.reference
         if reference is None:
             return dict.fromkeys(self._places, Contrast(reason="the reference was not run"))
@@ -126,7 +126,7 @@ class Evidence:
 
     @cached_property
     def against_leader(self) -> dict[str, Contrast]:
-        """Each candidate less the leader; corrected over all pairs, for the data chose it."""
+        """Each candidate minus the leader; corrected over all pairs, as the data chose it."""
         if self.leader is None:
             return dict.fromkeys(self._places, Contrast(reason="no candidate has all tasks"))
         return {name: self._behind(name, self.leader) for name in self._places}
@@ -188,7 +188,7 @@ class Evidence:
 
     @cached_property
     def smallest_effect(self) -> float | None:
-        """The difference that four of five runs would show for the median pair of ranked ones."""
+        """The difference that four of five runs would detect for the median pair of ranked ones."""
         if len(self.ranked) < 2:
             return None
         variances_P = self._field.variance_KK[np.triu_indices(len(self.ranked), k=1)]
@@ -212,7 +212,7 @@ class Evidence:
         return retained_reading(common, self._places, candidate, ends)
 
     def _common(self, candidate: str, ends: Goal, tasks: Sequence[Task] | None) -> Means | Reading:
-        """Means over the tasks that a candidate and its goal have, or why there are none."""
+        """Means over the tasks that a candidate and both ends of its goal have, or why not."""
         if ends.reason:
             return Reading(reason=ends.reason)
         needed = {candidate, ends.base, ends.tuned}
@@ -225,7 +225,7 @@ class Evidence:
 
     @cached_property
     def notes(self) -> list[str]:
-        """What could not be paired, a sentence for each reason."""
+        """What could not be paired, one sentence per reason."""
         lacks: dict[str, dict[str, None]] = {}
         for task in self._names():
             for name, reason in self._table(task).unpaired.items():
@@ -242,7 +242,7 @@ class Evidence:
 
     @cached_property
     def _field(self) -> Means:
-        """All ranked candidates, best first, over all tasks."""
+        """Means of all ranked candidates over all tasks, best first."""
         return self._over(self._names()).select([self._places[name] for name in self.ranked])
 
     @cached_property
