@@ -1,15 +1,13 @@
 """What methods' options share: sweeps over values, and candidates' names."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import BeforeValidator
 
+from melange.harness.roles import as_tuple
+
 T = TypeVar("T")
-
-
-def as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
 Values = Annotated[tuple[T, ...], BeforeValidator(as_tuple)]

@@ -16,7 +16,7 @@ LARGEST = "largest"
 
 
 def as_tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list | tuple) else (value,) if value else ()
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
 class Role(Record):

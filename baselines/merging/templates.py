@@ -36,10 +36,9 @@ def filled(
         yield config, ()
         return
     for group in selected(options, roles, at_least=2):
-        base = group.base or group.models[0].parent
-        if BASE in used and not base:
+        if BASE in used and not group.base:
             raise HarnessError(f"the recipe needs {BASE}; give base: ROLE beside the models")
-        yield _fill(config, group, base), group.tag
+        yield _fill(config, group), group.tag
 
 
 def _placeholders(value: Any) -> Iterator[str]:
@@ -52,9 +51,9 @@ def _placeholders(value: Any) -> Iterator[str]:
         yield value
 
 
-def _fill(config: dict[str, Any], group: Group, base: str) -> dict[str, Any]:
+def _fill(config: dict[str, Any], group: Group) -> dict[str, Any]:
     first, second = group.names[:2]
-    names = {BASE: base, FIRST: first, SECOND: second}
+    names = {BASE: group.base, FIRST: first, SECOND: second}
     found: dict[str, Any] = _replaced(config, names, group.names)
     return found
 

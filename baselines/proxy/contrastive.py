@@ -62,7 +62,7 @@ def _pairs(options: ContrastiveOptions, roles: Roles) -> Iterator[tuple[str, str
         options = options.model_copy(update={"models": (options.expert,)})
     found = False
     for group in selected(options, roles, at_least=1):
-        smaller = roles.smaller(roles.get(group.base or group.models[0].parent))
+        smaller = roles.smaller(roles.get(group.base))
         smallest = min(smaller, key=lambda one: one.num_parameters or 0, default=None)
         amateur = options.amateur or (smallest.name if smallest else "")
         for expert in group.names if amateur else ():

@@ -7,24 +7,19 @@ Liu et al. 2021, https://arxiv.org/abs/2105.03023.
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, get_args
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from melange.baselines.options import Values, candidate_name
-from melange.baselines.selection import of_domains
+from melange.baselines.selection import of_domains, word_or_names
 from melange.harness.errors import HarnessError
 from melange.harness.recipes.logit_mix import LogitMix, Member
 from melange.harness.records import Candidate, Record
-from melange.harness.roles import Lacks, Role, Roles, as_tuple
+from melange.harness.roles import Lacks, Role, Roles
 
 Alpha = Annotated[float, Field(allow_inf_nan=False)]
 Selected = Literal["tuned", "adapters", "specialists"]
-WORDS = ("tuned", "adapters", "specialists")
-
-
-def _named(value: object) -> object:
-    return value if value in WORDS else as_tuple(value)
 
 
 class Pair(Record):
@@ -53,7 +48,7 @@ class ProxyOptions(Record):
     base: str = ""
     """A role, a glob, or `largest`; every base that has a smaller one with experts, if empty."""
     expert: str | None = None
-    experts: Annotated[Selected | tuple[str, ...], BeforeValidator(_named)] = "tuned"
+    experts: Annotated[Selected | tuple[str, ...], word_or_names(get_args(Selected))] = "tuned"
     """Roles, or which models made from the smaller base; those for most domains come first."""
     adapters: tuple[str, ...] = ()
     """PEFT adapters over the antiexpert: a role or a folder each."""

@@ -4,6 +4,7 @@ import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
@@ -36,6 +37,8 @@ def execute(options: Namespace) -> int:
 def write_zoo(options: Namespace) -> Path:
     """Write a zoo file of these models to the run's folder; keep one that exists, it may be edited.
 
+    With `--base` the relations are inferred again.
+
     Raises:
         HarnessError: a model does not exist, or is given twice.
     """
@@ -44,27 +47,28 @@ def write_zoo(options: Namespace) -> Path:
         raise HarnessError("compare needs at least two different models")
     options.out = options.out or Path("runs") / f"compare-{'-'.join(roles)}"[:100]
     path = options.out / ZOO_FILE
-    if path.is_file() and set(read_zoo(path)[1]) == set(roles):
+    if options.base is None and path.is_file() and set(read_zoo(path)[1]) == set(roles):
         print(f"roles as in {path}")
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-
-    def write(roles: Mapping[str, Any]) -> None:
-        text = yaml.safe_dump({"name": path.parent.name, "roles": roles}, sort_keys=False)
-        path.write_text(text, encoding="utf-8")
-
-    write(roles)
-    folders = dict(PublicZoo.read(path).build(list(roles)))
     base = _named_base(options.base, roles)
-    found = parents(folders, base)
-    content: dict[str, Any] = {
+    with TemporaryDirectory() as folder:
+        unrelated = _write(Path(folder) / ZOO_FILE, roles)
+        found = parents(dict(PublicZoo.read(unrelated).build(list(roles))), base)
+    related = {
         name: {"model": model, "of": found[name]} if found[name] else model
         for name, model in roles.items()
     }
-    write(content)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, related)
     for name, parent in found.items():
         print(f"{name}: {f'made from {parent}' if parent else 'a base'}")
     print(f"edit {path} if that is wrong")
+    return path
+
+
+def _write(path: Path, roles: Mapping[str, Any]) -> Path:
+    content = {"name": path.absolute().parent.name, "roles": dict(roles)}
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     return path
 
 

@@ -15,6 +15,7 @@ from zoo_of_folders import related
 from melange.baselines.catalog import expand
 from melange.baselines.zoo.catalog import open_zoo
 from melange.commands.study import with_reference
+from melange.harness.errors import HarnessError
 from melange.harness.roles import Role, Roles, groups
 from melange.harness.suite import find_suite, read_suite
 
@@ -100,6 +101,10 @@ def test_speeds_refer_to_the_largest_base(zoo: Path) -> None:
          ["slerp-knowledge+arithmetic", "slerp-knowledge+instructions",
           "slerp-arithmetic+instructions"]),
         ({"mergekit": "ties", "domains": ["knowledge", "arithmetic"]}, ["ties"]),
+        ({"method": "vote", "models": THREE, "groups": "pair"},
+         ["vote-2-knowledge+arithmetic", "vote-2-knowledge+instructions",
+          "vote-2-arithmetic+instructions"]),
+        ({"mergekit": "soup-linear", "models": ["large_mix", "large_base"]}, ["soup-linear"]),
         ({"method": "vote", "models": "tuned", "base": "largest"}, ["vote-4"]),
         ({"method": "checkpoint", "kinds": "base"}, ["small_base", "large_base"]),
         ({"method": "proxy", "experts": "specialists"}, ["proxy-code-a1.0"]),
@@ -112,6 +117,20 @@ def test_suites_narrow_and_divide_what_is_selected(
 ) -> None:
     roles = ("large_base", *THREE, "large_mix", "small_base", "small_mix", "small_code")
     assert names(entry, related(roles)) == expected
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"mergekit": "slerp", "models": "large_mix"},
+        {"mergekit": "ties", "groups": "each"},
+        {"method": "ensemble", "models": ["large_mix"]},
+        {"method": "vote", "models": ["large_mix", "large_knowledge"], "groups": "leave_one_out"},
+    ],
+)
+def test_too_few_models_are_told_in_one_line(entry: Mapping[str, Any]) -> None:
+    with pytest.raises(HarnessError, match=r"models: names|groups: each"):
+        names(entry, related(("large_base", *THREE, "large_mix")))
 
 
 def test_groups_of_two_bases_are_told_apart_by_the_base() -> None:

@@ -68,6 +68,19 @@ def test_compare_plans_what_can_be_made_of_the_models_and_keeps_an_edited_zoo(
     assert "  ties: " not in again.stdout
 
 
+def test_a_mistake_leaves_no_zoo_behind_and_a_named_base_counts(tmp_path: Path) -> None:
+    two = pocket("small_mix", "small_base").values()
+    wrong = run_here("compare", *two, "--base", "gone", "--plan", "--out", tmp_path)
+    assert wrong.returncode == 2
+    assert not (tmp_path / "zoo.yaml").exists()
+    assert (
+        "small_mix: made from small_base"
+        in run_here("compare", *two, "--plan", "--out", tmp_path).stdout
+    )
+    named = run_here("compare", *two, "--base", POCKET / "small_mix", "--plan", "--out", tmp_path)
+    assert "small_base: made from small_mix" in named.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
