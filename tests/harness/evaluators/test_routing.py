@@ -57,7 +57,7 @@ def test_only_mixtures_are_asked(zoo_folders: Mapping[str, Path]) -> None:
     suite = Suite(name="s", tasks={"pocket": ("pocket_knowledge", "routing")}, candidates=(
         {"method": "checkpoint", "roles": ["large_base", "mixture_base"]},
         {"method": "moe", "base": "large_base", "experts": experts, "gate_mode": "uniform"},
-        {"method": "vote", "models": ["mixture_base"]},
+        {"method": "vote", "models": ["mixture_base", "large_base"]},
     ))  # fmt: skip
     folders = {role: zoo_folders[role] for role in ("large_base", "large_mix", "mixture_base")}
     cells = plan_of(suite, FolderZoo(folders), TASKS).cells
