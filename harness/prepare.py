@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 from melange.harness.checkpoints.info import CheckpointInfo
@@ -27,6 +27,25 @@ class Prepared(NamedTuple):
     shape: EngineShape
     infos: Sequence[CheckpointInfo]
     """Of every model that takes part, the base first."""
+
+    @property
+    def kernels(self) -> Hashable:
+        """Equal for candidates whose engines run the same kernels on the same shapes: their speed
+        and memory do not depend on the values of their weights, so they are measured as one.
+
+        A mixture's do: its weights decide which experts are read.
+        """
+        models = tuple(info.signature for info in self.infos)
+        routed = any(info.num_active_parameters < info.num_parameters for info in self.infos)
+        own = self.candidate.name if routed else ""
+        return models, own, _computation(self.load, self.shape)
+
+
+def _computation(load: Load, shape: EngineShape) -> Hashable:
+    mix = load.mix and (load.mix.combine, tuple(one.own_prompt for one in load.mix.members))
+    panel = load.panel and load.panel.model_dump_json(exclude={"parts"})
+    seats = tuple(_computation(one.load, one.shape) for one in load.seats)
+    return shape, mix, panel, seats
 
 
 def prepare(
