@@ -104,6 +104,13 @@ gpu-check: has-gpu env
 has-gpu:
 	@[ $(ACCELERATOR) = gpu ] || { echo "gpu-check: nvidia-smi finds no NVIDIA GPU; run it where there is one"; exit 2; }
 
+# make stats-study [DRAWS=1000]   coverage of intervals, false separations and false steps, simulated;
+#                                 docs/statistics.md keeps the figures
+DRAWS ?= 1000
+.PHONY: stats-study
+stats-study: env
+	@$(VENV)/bin/python tests/studies/claims.py --runs $(DRAWS)
+
 # make gate-study [RUNS="runs/a runs/b"]   false alarms and power of the gate, from runs that should
 #                                          be alike; docs/gate.md keeps the figures
 RUNS ?= runs/jan2024-pocket runs/jan2024-pocket-again

@@ -60,18 +60,22 @@ def unit_kind(metric: str, unit: str) -> str:
     return unit
 
 
+MOST = 1e4
+"""Numbers from here on are hard to read, so their column gets a larger unit if there is one."""
+
+
 def scale_for(kind: str, values: Iterable[float | None]) -> Scale:
-    """A scale in which a column's median has one to four digits before the point."""
+    """The unit that fits a column's median, or a larger one in which its largest is readable."""
     if kind in FIXED:
         return FIXED[kind]
     ladder = LADDERS.get(kind)
     if ladder is None:
         return Scale(label=kind)
     sizes = sorted(abs(v) for v in values if v)
-    middle = sizes[len(sizes) // 2] if sizes else 1.0
+    middle, largest = (sizes[len(sizes) // 2], sizes[-1]) if sizes else (1.0, 1.0)
     factor, label = ladder[0]
     for step, name in ladder:
-        if middle >= step:
+        if middle >= step or largest >= MOST * factor:
             factor, label = step, name
     return Scale(label=label, factor=factor)
 

@@ -30,6 +30,7 @@ from melange.harness.stats.means import (
     combine,
     gap_closed,
     rank_groups,
+    rank_ranges,
     retained,
     task_means,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "qn",
     "quiet_log_throughput",
     "rank_groups",
+    "rank_ranges",
     "ratio_interval",
     "retained",
     "score_bounds",

@@ -74,6 +74,17 @@ class Clustered:
         return np.asarray(residuals_KG * correction / (self.num_examples - self.sizes_G))
 
     @property
+    def skews_K(self) -> np.ndarray:
+        """Skewness of what clusters add, after Fisher; 0 where fewer than three differ."""
+        num = self.num_clusters
+        if num < 3:
+            return np.zeros(len(self.totals_KG))
+        squares_K, cubes_K = self.variances_K, (self.shifts_KG**3).sum(axis=1)
+        scale = num * math.sqrt(num - 1) / (num - 2)
+        varied_K = np.where(squares_K > 0, squares_K, np.inf)
+        return np.asarray(scale * cubes_K / varied_K**1.5)
+
+    @property
     def degrees(self) -> float:
         """Of that variance: G - 1 for clusters of one size, else fewer.
 

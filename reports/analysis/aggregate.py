@@ -18,6 +18,8 @@ class Mean:
     examples: int
     tasks: int
     of_tasks: int
+    chosen_among: int = 0
+    """The data chose the candidate among so many, which its interval allows for; 0: it was not."""
 
     @property
     def complete(self) -> bool:

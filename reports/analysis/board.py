@@ -18,9 +18,9 @@ class Standing:
     candidate: str
     family: str
     rank: int | None
-    """1 + the number of candidates that are significantly better; None without all tasks."""
+    """The best that the data allow, see `rank_ranges`; None without all tasks."""
     last: int | None
-    """The rank it would have if every candidate that does not differ significantly were better."""
+    """The worst that the data allow."""
     unranked: str
     """Why it has no rank."""
     mean: Mean | None
@@ -77,14 +77,14 @@ def standings(families: Mapping[str, str], scope: Scope, evidence: Evidence) -> 
 
 
 def _standing(name: str, family: str, scope: Scope, evidence: Evidence) -> Standing:
-    rank = evidence.ranks.get(name)
+    rank, last = evidence.ranges.get(name, (None, None))
     return Standing(
         candidate=name,
         family=family,
         rank=rank,
-        last=None if rank is None else rank + len(evidence.alike(name)),
+        last=last,
         unranked=evidence.unranked.get(name, ""),
-        mean=evidence.mean(name),
+        mean=evidence.leader_mean if name == evidence.leader else evidence.mean(name),
         held_out=evidence.mean(name, scope.of("held_out")),
         shifted=evidence.mean(name, scope.of("shifted")),
     )

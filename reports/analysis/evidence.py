@@ -3,7 +3,8 @@
 For a page, in short (`evidence = Evidence(run, scope.tasks)`, kept for the whole report):
 
     evidence.mean(name)                  mean over tasks with its interval; None without a result
-    evidence.ranks, evidence.unranked    rank groups by candidate, or why there is no rank
+    evidence.ranges, evidence.unranked   best and worst rank by candidate, or why there is none
+    evidence.leader_mean                 the leader's mean, whose interval knows that it was chosen
     evidence.leader, evidence.alike(x)   the highest mean; who does not differ significantly from x
     evidence.against_reference[name]     `Contrast` to the suite's reference, or a reason
     evidence.against_leader[name]        the same to the leader
@@ -18,7 +19,7 @@ All means are over tasks with the same weight, in which higher is better.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -29,7 +30,7 @@ from melange.harness.stats import (
     adjusted_pairs,
     combine,
     paired_difference,
-    rank_groups,
+    rank_ranges,
     smallest_effect,
 )
 from melange.reports.analysis.aggregate import Mean
@@ -101,9 +102,19 @@ class Evidence:
         return self.ranked[0] if self.ranked else None
 
     @cached_property
-    def ranks(self) -> dict[str, int]:
-        """1 + how many candidates are significantly better; candidates of one rank are a group."""
-        return dict(zip(self.ranked, rank_groups(self._field), strict=True)) if self.ranked else {}
+    def ranges(self) -> dict[str, tuple[int, int]]:
+        """The best and the worst rank that the data allow; candidates of one best rank are a
+        group."""
+        return dict(zip(self.ranked, rank_ranges(self._field), strict=True)) if self.ranked else {}
+
+    @cached_property
+    def leader_mean(self) -> Mean | None:
+        """Its interval holds although the leader was chosen by the same data; None without one."""
+        plain = self.mean(self.leader) if self.leader else None
+        if plain is None or len(self.ranked) < 2:
+            return plain
+        found = self._field.chosen(0)
+        return replace(plain, low=found.low, high=found.high, chosen_among=len(self.ranked))
 
     def alike(self, candidate: str) -> list[str]:
         """Other ranked candidates that do not differ significantly from it, best first."""

@@ -21,6 +21,11 @@ def mean_cell(run: Run, candidate: str, tasks: Sequence[Task], mean: Mean | None
     if mean is None:
         return BoardCell(reading=_gap_of(run, candidate, tasks))
     note = "" if mean.complete else f"mean over {mean.tasks} of {mean.of_tasks} tasks"
+    if mean.chosen_among:
+        note = (
+            f"the highest of {mean.chosen_among}: its interval is one that holds for all of their "
+            "means at once, since the data chose it"
+        )
     return BoardCell(
         reading=mean.reading,
         note=note,

@@ -42,6 +42,8 @@ NOISES: dict[str, Noise] = {
     "one night in twenty off by 10 σ": with_outliers,
     "correlation of neighbours 0.3": alike(0.3),
     "correlation of neighbours 0.5": alike(0.5),
+    "correlation of neighbours 0.7": alike(0.7),
+    "correlation of neighbours 0.9": alike(0.9),
 }
 
 

@@ -36,8 +36,16 @@ QUIET_SHARE = 0.75
 """Share of the differences between neighbours that are taken to be noise rather than steps."""
 QUIET_DEVIATIONS = 1.6268
 """The QUIET_SHARE quantile of two values' absolute difference, in their standard deviations."""
-MOST_ALIKE = 0.8
-"""Correlations of neighbours are capped here: above, noise looks like drift."""
+FAR = 6
+"""Nights apart of the longer differences that show how alike neighbours are ..."""
+ENOUGH_FOR_FAR = 5 * FAR
+"""... in series of at least so many runs."""
+MOST_ALIKE = 0.98
+VERY_ALIKE = 0.6
+"""Estimates of a correlation above this are moved towards 1 ..."""
+CAUTION = 0.2
+"""... by so much of the way: the noise of means grows without bound, so a low estimate costs more
+than a high one."""
 SHARE_OF_ERROR = 0.1
 """Least noise of a series, as a share of its standard error: values may repeat exactly ..."""
 SHARE_OF_VALUE = 1e-3
@@ -91,14 +99,12 @@ def _noise(values_LN: np.ndarray, half_widths_LN: np.ndarray) -> np.ndarray:
     """Standard deviation from run to run, [L, 1], from differences that are probably not steps.
 
     A machine that is slow tonight is more likely to be slow tomorrow. With r the correlation of
-    neighbours, the variance of means is (1 + r) / (1 - r) times that of independent runs, and
-    the variance of differences two nights apart is 1 + r times that of neighbours.
+    neighbours, the variance of differences is 2 (1 - r) times that of runs, and the variance of
+    means is (1 + r) / (1 - r) times that of means of independent runs.
     """
     ordered_LN = _closed_up(values_LN)
-    one_apart, two_apart = _jump(ordered_LN, 1), _jump(ordered_LN, 2)
-    growth = two_apart / np.where(one_apart > 0, one_apart, np.nan)
-    alike = np.clip(np.nan_to_num(growth**2 - 1), 0.0, MOST_ALIKE)
-    seen = one_apart / QUIET_DEVIATIONS * np.sqrt((1 + alike) / (1 - alike))
+    one_apart, alike = _jump(ordered_LN, 1), _correlation(ordered_LN)
+    seen = one_apart / QUIET_DEVIATIONS * np.sqrt(1 + alike) / (1 - alike)
     from_error = SHARE_OF_ERROR * _middle(half_widths_LN) / Z95
     from_value = SHARE_OF_VALUE * np.abs(_middle(values_LN))
     noise = np.fmax(np.fmax(seen, from_error), from_value)
@@ -107,12 +113,32 @@ def _noise(values_LN: np.ndarray, half_widths_LN: np.ndarray) -> np.ndarray:
     return np.where(noise > 0, noise, 1.0)
 
 
-def _jump(values_LN: np.ndarray, apart: int) -> np.ndarray:
+def _correlation(values_LN: np.ndarray) -> np.ndarray:
+    """Of neighbours, [L, 1], as in an autoregressive series: there, the variance of differences k
+    nights apart is 1 + r + ... + r^(k - 1) times that of neighbours."""
+    one_apart = _jump(values_LN, 1)
+    unit = np.where(one_apart > 0, one_apart, np.nan)
+    near = np.nan_to_num((_jump(values_LN, 2) / unit) ** 2 - 1)
+    found = np.clip(near, 0.0, MOST_ALIKE)
+    if values_LN.shape[1] >= ENOUGH_FOR_FAR:
+        tried = np.linspace(0.0, MOST_ALIKE, 99)
+        growth = sum(tried**k for k in range(FAR))
+        # A step is in FAR of these differences, so they are judged by their middle.
+        middle = _jump(values_LN, 1, 0.5)
+        far = np.nan_to_num(
+            (_jump(values_LN, FAR, 0.5) / np.where(middle > 0, middle, np.nan)) ** 2
+        )
+        found = (found + np.interp(far, growth, tried)) / 2
+    cautious = found + CAUTION * (1 - found)
+    return np.minimum(np.where(found > VERY_ALIKE, cautious, found), MOST_ALIKE)
+
+
+def _jump(values_LN: np.ndarray, apart: int, share: float = QUIET_SHARE) -> np.ndarray:
     """The spread of differences of runs `apart` nights apart, [L, 1]; NaN if there are too few."""
     jumps = np.abs(values_LN[:, apart:] - values_LN[:, :-apart])
     if not jumps.size:
         return np.full((len(values_LN), 1), np.nan)
-    return np.nanquantile(jumps, QUIET_SHARE, axis=1, keepdims=True)
+    return np.nanquantile(jumps, share, axis=1, keepdims=True)
 
 
 def _closed_up(values_LN: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from melange.harness.runs.history import ACCURACY, SPEEDS, Key, Night, Point
+from melange.reports.analysis.trends.sharing import widening
 from melange.reports.analysis.trends.steps import Step, find_steps
 
 WHOLE = ""
@@ -76,7 +77,8 @@ class Event:
 
 def trends(nights: Sequence[Night]) -> list[Trend]:
     """All trends of one series, sorted by metric, means first, then in the newest run's order."""
-    points = [dict(night.points) | dict(_means(night)) for night in nights]
+    wider = widening(nights, MEAN_SPLIT)
+    points = [dict(night.points) | dict(_means(night, wider)) for night in nights]
     keys = _ordered({key: None for found in points for key in found}, nights)
     families = {one.name: one.family for night in nights for one in night.manifest.candidates}
     found = [_trend(key, families.get(key.candidate, ""), nights, points) for key in keys]
@@ -146,8 +148,11 @@ def _parts(night: Night, metric: str) -> list[str]:
     return [one.name for one in night.manifest.workloads]
 
 
-def _means(night: Night) -> Iterator[tuple[Key, Point]]:
-    """Means of candidates that have all parts: an incomplete mean would look like a step."""
+def _means(night: Night, wider: Mapping[str, float]) -> Iterator[tuple[Key, Point]]:
+    """Means of candidates that have all parts: an incomplete mean would look like a step.
+
+    `wider`: by how much the facts that tasks share widen a candidate's mean over tasks.
+    """
     for metric in (ACCURACY, *SPEEDS):
         parts = _parts(night, metric)
         for candidate in night.recipes:
@@ -155,43 +160,57 @@ def _means(night: Night) -> Iterator[tuple[Key, Point]]:
             keys = [Key(metric, candidate, part) for part in parts if part not in refused]
             found = [night.points[key] for key in keys if key in night.points]
             if found and len(found) == len(keys):
-                mean = _arithmetic_mean if metric == ACCURACY else _geometric_mean
-                yield Key(metric, candidate, WHOLE), mean(found)
+                whole = (
+                    _arithmetic_mean(found, wider.get(candidate, 1.0))
+                    if metric == ACCURACY
+                    else _geometric_mean(found)
+                )
+                yield Key(metric, candidate, WHOLE), whole
 
 
-def _arithmetic_mean(points: Sequence[Point]) -> Point:
-    """Every part with the same weight; parts are independent."""
+def _arithmetic_mean(points: Sequence[Point], wider: float = 1.0) -> Point:
+    """Every part with the same weight; without an interval if a part has none."""
     value = sum(one.value for one in points) / len(points)
-    below, above = _spread([one.value - _low(one) for one in points],
-                           [_high(one) - one.value for one in points])  # fmt: skip
-    n = sum(one.n or 0 for one in points)
-    return points[0]._replace(value=value, low=value - below, high=value + above, n=n or None)
+    n = sum(one.n or 0 for one in points) or None
+    ends = _ends(points)
+    if ends is None:
+        return points[0]._replace(value=value, low=None, high=None, n=n)
+    below, above = _spread(
+        [one.value - low for one, (low, _) in zip(points, ends, strict=True)],
+        [high - one.value for one, (_, high) in zip(points, ends, strict=True)],
+    )
+    return points[0]._replace(
+        value=value, low=value - wider * below, high=value + wider * above, n=n
+    )
 
 
 def _geometric_mean(points: Sequence[Point]) -> Point:
     """For speeds: long and short workloads have the same weight."""
-    if any(min(one.value, _low(one)) <= 0 for one in points):
+    ends = _ends(points)
+    if any(min(one.value, one.value if one.low is None else one.low) <= 0 for one in points):
         return _arithmetic_mean(points)
     value = math.exp(sum(math.log(one.value) for one in points) / len(points))
-    below, above = _spread([math.log(one.value / _low(one)) for one in points],
-                           [math.log(_high(one) / one.value) for one in points])  # fmt: skip
     n = min((one.n for one in points if one.n), default=None)
+    if ends is None:
+        return points[0]._replace(value=value, low=None, high=None, n=n)
+    below, above = _spread(
+        [math.log(one.value / low) for one, (low, _) in zip(points, ends, strict=True)],
+        [math.log(high / one.value) for one, (_, high) in zip(points, ends, strict=True)],
+    )
     return points[0]._replace(
         value=value, low=value * math.exp(-below), high=value * math.exp(above), n=n
     )
 
 
+def _ends(points: Sequence[Point]) -> list[tuple[float, float]] | None:
+    """All intervals; None if one is missing: a part without would pass for certain."""
+    found = [(one.low, one.high) for one in points if one.low is not None and one.high is not None]
+    return found if len(found) == len(points) else None
+
+
 def _spread(below: Sequence[float], above: Sequence[float]) -> tuple[float, float]:
     """Half-widths of a mean's interval from its parts' (MOVER, see analysis/aggregate.py)."""
     return math.hypot(*below) / len(below), math.hypot(*above) / len(above)
-
-
-def _low(point: Point) -> float:
-    return point.value if point.low is None else point.low
-
-
-def _high(point: Point) -> float:
-    return point.value if point.high is None else point.high
 
 
 def _with_steps(found: Sequence[Trend]) -> list[Trend]:

@@ -90,6 +90,27 @@ def test_partial_credit_is_covered(n: int, share: float) -> None:
     assert 0.93 <= covered(score_bounds(scores_RN), share) <= (0.975 if n >= 20 else 0.985)
 
 
+@pytest.mark.parametrize("n", [10, 20, 100])
+def test_skewed_scores_outside_0_and_1_are_covered(n: int) -> None:
+    """Student's interval covers 90 % of exponential scores with n = 10."""
+    rng = np.random.default_rng(12)
+    assert 0.93 <= covered(score_bounds(rng.exponential(3, (RUNS, n))), 3) <= 0.97
+    assert 0.93 <= covered(score_bounds(rng.normal(3, 1, (RUNS, n))), 3) <= 0.97
+
+
+@pytest.mark.parametrize("sizes", [[50] * 3, [20] * 5, [10] * 10, [10] * 20])
+@pytest.mark.parametrize("shared", [0.3, 0.7])
+def test_shares_of_few_clusters_are_covered(sizes: list[int], shared: float) -> None:
+    """Below ten clusters up to 99.9 %: few that agree say little about how clusters differ."""
+    rng = np.random.default_rng(13)
+    truth_R = rng.uniform(0.2, 0.8, RUNS)
+    fact_RN = np.repeat(rng.random((RUNS, len(sizes))) < truth_R[:, None], sizes, axis=1)
+    alone_RN = rng.random(fact_RN.shape) < truth_R[:, None]
+    scores_RN = np.where(rng.random(fact_RN.shape) < np.sqrt(shared), fact_RN, alone_RN) * 1.0
+    found = covered(score_bounds(scores_RN, groups(sizes)), truth_R)
+    assert 0.93 <= found <= (0.97 if len(sizes) >= 10 else 0.999)
+
+
 @pytest.mark.parametrize("shared", [0.0, 0.3, 0.9])
 @pytest.mark.parametrize("band", [(0.02, 0.1), (0.2, 0.5), (0.9, 0.98)])
 def test_clustered_shares_are_covered(band: tuple[float, float], shared: float) -> None:
@@ -216,6 +237,20 @@ def test_a_leader_that_the_data_chose_needs_the_correction_over_all_pairs() -> N
         found["over pairs"] += adjusted_pairs(means)[leader].min() <= 0.05
     assert found["over candidates"] / 200 > 0.1
     assert found["over pairs"] / 200 <= 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("candidates", [2, 20])
+def test_the_leaders_interval_holds_although_the_data_chose_it(candidates: int) -> None:
+    """The interval of a candidate chosen beforehand covers 72 % of the leaders of twenty."""
+    rng = np.random.default_rng(14)
+    hits, runs = 0, 400
+    for _ in range(runs):
+        truth_TK = np.repeat(rng.uniform(0.1, 0.9, (3, 1)), candidates, axis=1)
+        means = aggregate(two_sided(rng, 100, truth_TK))
+        found = means.chosen(int(np.argmax(means.values_K)))
+        hits += found.low <= truth_TK[:, 0].mean() <= found.high
+    assert hits / runs >= 0.93
 
 
 def about_the_same_facts(rng: np.random.Generator, truth_K: np.ndarray) -> list[TaskScores]:

@@ -48,7 +48,12 @@ def test_a_mean_weighs_tasks_alike_and_counts_examples(two_tasks):
 def test_ranks_are_groups_of_those_that_cannot_be_told_apart(two_tasks):
     evidence, _ = two_tasks
     assert evidence.leader == "large_mix"
-    assert evidence.ranks == {"large_mix": 1, "proxy-mix": 2, "large_base": 3, "small_base": 3}
+    assert evidence.ranges == {
+        "large_mix": (1, 1),
+        "proxy-mix": (2, 2),
+        "large_base": (3, 4),
+        "small_base": (3, 4),
+    }
     assert evidence.alike("large_base") == ["small_base"]
     assert evidence.alike("large_mix") == []
     assert evidence.unranked == {}
@@ -137,7 +142,7 @@ def test_a_candidate_that_lacks_a_task_is_compared_on_the_others_and_not_ranked(
     scores = {task: draw(SKILLS, seed) for seed, task in enumerate(("facts", "sums"))}
     del scores["sums"]["proxy-mix"]
     evidence = evidence_of(write(tmp_path, scores))
-    assert "proxy-mix" not in evidence.ranks
+    assert "proxy-mix" not in evidence.ranges
     assert evidence.unranked["proxy-mix"].endswith("no result on sums")
     found = evidence.against_reference["proxy-mix"]
     facts = scores["facts"]
@@ -185,7 +190,7 @@ def test_without_fitting_samples_the_record_stands_unpaired_and_it_is_said(tmp_p
     assert found.note == f"not paired: proxy-mix on facts, {reason}"
     assert reason in evidence.notes[0]
     assert evidence.on_task("proxy-mix", "large_base", "facts").p_value is None
-    assert evidence.ranks["proxy-mix"] >= 1
+    assert evidence.ranges["proxy-mix"][0] >= 1
 
 
 def test_a_run_without_any_samples_is_still_ranked(tmp_path):
@@ -194,14 +199,14 @@ def test_a_run_without_any_samples_is_still_ranked(tmp_path):
     for path in (folder / "samples").rglob("*.parquet"):
         path.unlink()
     evidence = evidence_of(folder)
-    assert evidence.ranks["large_mix"] == 1
+    assert evidence.ranges["large_mix"][0] == 1
     assert evidence.against_reference["large_mix"].verdict == "higher"
     assert evidence.mean("large_mix").value == pytest.approx(scores["facts"]["large_mix"].mean())
 
 
 def test_an_empty_run_has_reasons_and_no_numbers(tmp_path):
     evidence = evidence_of(write(tmp_path, {}))
-    assert (evidence.leader, evidence.ranks, evidence.smallest_effect) == (None, {}, None)
+    assert (evidence.leader, evidence.ranges, evidence.smallest_effect) == (None, {}, None)
     assert evidence.mean("large_base") is None
     assert evidence.unranked["large_base"] == "no task counts for a mean"
     for table in (evidence.against_reference, evidence.against_leader):
@@ -254,7 +259,7 @@ def test_tuning_that_gained_nothing_leaves_no_gap(tmp_path):
 
 def test_the_invented_run_of_the_reports_tests_has_evidence(tmp_path):
     evidence = evidence_of(write_run(tmp_path, Shape(candidates=8, tasks=4)))
-    assert set(evidence.ranks) | set(evidence.unranked) == set(evidence.run.families)
+    assert set(evidence.ranges) | set(evidence.unranked) == set(evidence.run.families)
     for name in evidence.run.families:
         for one in (evidence.against_reference[name], evidence.against_leader[name]):
             assert (one.value is None) == bool(one.reason)

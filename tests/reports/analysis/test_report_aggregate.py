@@ -75,6 +75,7 @@ def test_a_column_has_one_unit_that_fits_its_middle():
     scale = scale_for("bytes", [3 * 2**20, 5 * 2**20, None, 2**30])
     assert (scale.label, scale.write(5 * 2**20)) == ("MiB", "5")
     assert scale_for("bytes", []).label == "B"
+    assert scale_for("sec", [0.2, 0.3, 0.4, 261.07]).label == "s"
     assert scale_for("tokens/s", [10.0]).label == "tokens/s"
     assert PERCENT.write(0.12345) == "12.3"
     assert PERCENT.write_signed(-0.0001) == "0.0"

@@ -15,6 +15,7 @@ NOISES = {
     "to one side": lambda draw, shape: draw.lognormal(0, 0.5, size=shape),
     "one night in twenty off": lambda draw, shape: with_outliers(draw, shape),
     "nights alike": lambda draw, shape: alike(draw, shape, 0.3),
+    "nights very alike": lambda draw, shape: alike(draw, shape, 0.9),
     "rare flips of one example": lambda draw, shape: draw.choice([0, 0, 0, 0, 1], size=shape) / 5,
 }
 
@@ -130,10 +131,10 @@ def test_one_example_of_five_hundred_that_flips_for_some_nights_is_no_step() -> 
 
 
 def test_a_run_with_a_wide_interval_counts_for_less() -> None:
-    values = [*noisy(100, 30), 107.0, 107.5, 106.5, 107.2]
-    narrow = [2.0] * 34
-    wide = [2.0] * 30 + [20.0] * 4
-    assert [step.at for step in steps_of(values, narrow)] == [30]
+    values = [*noisy(100, 60, seed=1), 107.0, 107.5, 106.5, 107.2]
+    narrow = [2.0] * 64
+    wide = [2.0] * 60 + [20.0] * 4
+    assert [step.at for step in steps_of(values, narrow)] == [60]
     assert steps_of(values, wide) == []
 
 
