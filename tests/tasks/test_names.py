@@ -22,7 +22,7 @@ def test_every_task_that_ships_has_what_its_entry_names() -> None:
         ("mmlu", {"filter": "strict"}, "filter='strict', but the task has none; correct its entry"),
         ("arc_easy", {"primary_metric": "accnorm"}, "but the task has acc, acc_norm"),
         ("arc_easy", {"output_type": "generate_until"}, "but the task has multiple_choice"),
-        ("pocket_knowledge", {"filter": "nine"}, "filter='nine', but the task has none"),
+        ("pocket_knowledge", {"filter": "nine"}, "filter='nine', but the task has answer"),
         ("pocket_mc_trade", {"primary_metric": "ac"}, "primary_metric='ac', but the task has acc"),
     ],
 )
