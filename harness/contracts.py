@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from melange.harness.executors.jobs import Job, Reply, TaskSet
     from melange.harness.prepare import Prepared
     from melange.harness.recipes.weights import Weights
-    from melange.harness.samples import TaskResult
+    from melange.harness.samples import Sample, TaskResult
 
 
 class Zoo(Protocol):
@@ -162,6 +162,19 @@ class Evaluator(Protocol):
 
     def evaluate(self, session: Session, tasks: Sequence[str]) -> Iterator["TaskResult"]:
         """Evaluate the candidate that the session serves on the named tasks."""
+
+
+class Rescorer(Protocol):
+    """A task that scores what a run has kept of a candidate's answers, without an engine.
+
+    Constructed from (task, its sources, *, limit, seed).
+    """
+
+    def rescore(self, samples: "Sequence[Sample]") -> "TaskResult":
+        """
+        Raises:
+            HarnessError: the answers are not those to the task as it is now.
+        """
 
 
 class TimedSession(Session, Protocol):

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 
 from melange.harness.executors.jobs import Evaluated
-from melange.harness.measure.quality import quality_records
+from melange.harness.measure.holes import hole, scored_records
 from melange.harness.progress import Progress
 from melange.harness.records import Candidate, Measurement, Outcome, Plan
 from melange.harness.runs.current import current
@@ -39,9 +39,10 @@ class Recorder:
                 self.folder.write_samples(candidate.name, task.name, result.samples, result.columns)
                 if note := _cut_note(result):
                     self.progress.say(f"{candidate.name}, {task.name}: {note}")
-                clusters = result.samples.cluster
-                records = quality_records(candidate, task, result.values, clusters, note)
-                self.folder.append(records)
+                if reason := hole(task, result):
+                    self._unscored(candidate, result, f"{task.name}: {reason}")
+                else:
+                    self.folder.append(scored_records(candidate, task, result, note))
 
     def fail(self, candidate: Candidate, reason: str, *task: str | None) -> None:
         """Record the failure for one task, or for all that the candidate still had to do."""
@@ -52,6 +53,13 @@ class Recorder:
             self.folder.append(
                 self._without_value(candidate.name, one, Outcome.FAILED, reason) for one in cells
             )
+
+    def _unscored(self, candidate: Candidate, result: TaskResult, reason: str) -> None:
+        """Record the failure of a cell whose answers are kept, for another scoring."""
+        self.progress.say(f"{candidate.name}: failed: {reason}")
+        self.num_failed += 1
+        failure = self._without_value(candidate.name, result.task, Outcome.FAILED, reason)
+        self.folder.append([failure.model_copy(update={"n": len(result.samples.score)})])
 
     def dispute(self, check: Check) -> None:
         """Record each metric of the cell as disputed, without a value. The line that this

@@ -193,6 +193,7 @@ class Measurement(Record):
     value: float | None = None
     unit: str = "fraction"
     n: int | None = None
+    """Of a failed cell: the examples whose answers are kept, though they could not be scored."""
     ci_low: float | None = None
     ci_high: float | None = None
     higher_is_better: bool | None = None

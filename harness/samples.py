@@ -1,30 +1,64 @@
 """Scored examples, singly and as a task's columns."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from melange.harness.records import Record
 
 
 class Sample(Record):
-    """One scored example, as kept in samples/<candidate>/<task>.parquet."""
+    """One scored example, as kept in samples/<candidate>/<task>.parquet.
+
+    What the engine answered is kept whole, so that a stored run can be scored again; the target,
+    the response and the score are what its task made of that.
+    """
 
     example: int
     prompt: str
     target: str
     response: str
-    """Generated text, or the choice with the highest log-probability."""
+    """What the task's filter left of the generated text, or the choice with the highest
+    log-probability."""
     logprobs: tuple[float, ...] | None = None
     """Log-probability of each choice, or of the one continuation (nats); None for generation."""
     score: float
+    """The primary metric; NaN where the task gave none, so that its cell has failed."""
     cluster: str = ""
     """Equal for examples that are not independent of each other; empty if there are none."""
     answer: str = ""
     """Generated text before the task's filters; empty for choices."""
+    texts: tuple[str, ...] | None = None
+    """All generated texts, where there were several: a request's repeats, or a vote's ballots."""
+    filtered: dict[str, str] | None = None
+    """What each of the task's filters left of the text, by name; None if it has only one."""
+    greedy: tuple[bool, ...] | None = None
+    """Of each request for log-probabilities: whether greedy decoding gives this continuation."""
+    unconditional: tuple[float, ...] | None = None
+    """Log-probability of each choice without the prompt (nats), where a metric needs it."""
+    asked: str = ""
+    """Hash of what was asked beside the prompt: continuations, or settings of generation. Empty in
+    runs of earlier versions, and where nothing can be scored again."""
+
+
+class SampleRow(NamedTuple):
+    """A sample without its number, which is its place; the fields are those of `Sample`."""
+
+    prompt: str
+    target: str
+    response: str
+    score: float
+    logprobs: tuple[float, ...] | None = None
+    cluster: str = ""
+    answer: str = ""
+    texts: tuple[str, ...] | None = None
+    filtered: Mapping[str, str] | None = None
+    greedy: tuple[bool, ...] | None = None
+    unconditional: tuple[float, ...] | None = None
+    asked: str = ""
 
 
 class SampleColumns(NamedTuple):
-    """A task's samples, a column for each field of `Sample`, in the order of the examples.
+    """A task's samples, a column for each field of `SampleRow`, in the order of the examples.
 
     Columns, because there are thousands of samples per candidate, and they cross processes.
     """
@@ -32,14 +66,18 @@ class SampleColumns(NamedTuple):
     prompt: Sequence[str]
     target: Sequence[str]
     response: Sequence[str]
-    logprobs: Sequence[tuple[float, ...] | None]
     score: Sequence[float]
+    logprobs: Sequence[tuple[float, ...] | None]
     cluster: Sequence[str]
     answer: Sequence[str]
+    texts: Sequence[tuple[str, ...] | None]
+    filtered: Sequence[Mapping[str, str] | None]
+    greedy: Sequence[tuple[bool, ...] | None]
+    unconditional: Sequence[tuple[float, ...] | None]
+    asked: Sequence[str]
 
     @classmethod
-    def of(cls, rows: Iterable[tuple[Any, ...]]) -> "SampleColumns":
-        """From rows with a value for each column."""
+    def of(cls, rows: Iterable[SampleRow]) -> "SampleColumns":
         return cls(*(list(zip(*rows, strict=True)) or [()] * len(cls._fields)))
 
     def rows(self) -> Iterator[Sample]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from melange.harness.errors import unknown
+from melange.harness.errors import HarnessError, unknown
 from melange.harness.records import Suite
 from melange.harness.yaml_file import read_entry, read_yaml
 
@@ -32,4 +32,8 @@ def read_suite(path: Path) -> Suite:
         HarnessError: a key or value of the file is wrong; the message names both.
     """
     fields = read_yaml(path)
-    return read_entry(Suite, {"name": path.stem} | fields, str(path))
+    suite = read_entry(Suite, {"name": path.stem} | fields, str(path))
+    names = [one.name for one in suite.workloads]
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        raise HarnessError(f"{path}: two workloads are called {twice!r}; give each its own name")
+    return suite

@@ -24,6 +24,7 @@ from melange.commands import (
     plan,
     prune,
     report,
+    rescore,
     run,
     trends,
 )
@@ -50,7 +51,7 @@ class Command(Protocol):
 
 COMMANDS = tuple(
     cast(Command, module)
-    for module in (run, compare, plan, listing, report, export, trends, prune, keep)
+    for module in (run, compare, plan, listing, report, rescore, export, trends, prune, keep)
 )
 
 

@@ -140,8 +140,10 @@ class ShapesZoo:
         return ""
 
     def folder(self, role: str) -> Path | None:
-        path = self._path(role)
-        return path if (path / "config.json").is_file() else None
+        """Its config is compared, so that weights put in its place do not pass as random ones."""
+        path = self._path(role) / "config.json"
+        written = path.is_file() and path.read_text(encoding="utf-8") == _config(self._shape(role))
+        return path.parent if written else None
 
     def engine(self, role: str) -> EngineOptions:
         """Nothing: a shape has its dtype in its config."""
@@ -185,7 +187,11 @@ def _write(out: Path, shape: Shape) -> None:
     (out / "tokenizer.json").write_text(json.dumps(_tokenizer(shape.vocab_size)))
     (out / "tokenizer_config.json").write_text(json.dumps(settings, indent=2))
     # The last file: a folder that has it is whole.
-    (out / "config.json").write_text(json.dumps(shape.config(), indent=2))
+    (out / "config.json").write_text(_config(shape))
+
+
+def _config(shape: Shape) -> str:
+    return json.dumps(shape.config(), indent=2)
 
 
 def _tokenizer(vocab_size: int) -> dict[str, Any]:

@@ -27,6 +27,8 @@ class EvaluatorKind(NamedTuple):
     """Whether its primary metric measures quality, so that reports rank candidates by it."""
     repeatable: bool = False
     """Whether a run's check can ask plain transformers the same."""
+    rescorer: str = ""
+    """`module:attribute` of the `Rescorer`'s class; empty if kept answers are not scored again."""
 
 
 TaskEntries = Mapping[str, tuple[Task, Sequence[Any]]]
@@ -66,6 +68,7 @@ EVALUATORS = {
         open="melange.harness.evaluators.lm_eval:LmEvalEvaluator",
         needs=lm_eval_ability,
         repeatable=True,
+        rescorer="melange.harness.evaluators.lm_eval.rescorer:LmEvalRescorer",
     ),
     "preference": EvaluatorKind(
         open="melange.harness.evaluators.preference:Preference",

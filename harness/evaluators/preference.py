@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 
 from melange.harness.contracts import Session
 from melange.harness.records import Task
-from melange.harness.samples import SampleColumns, TaskResult
+from melange.harness.samples import SampleColumns, SampleRow, TaskResult
 
 SIDES = ("chosen", "rejected")
 
@@ -57,10 +57,15 @@ class Preference:
     ) -> SampleColumns:
         """The response is the answer with the higher reward."""
         return SampleColumns.of(
-            (row["prompt"], row["chosen"], row["rejected" if score < 0.5 else "chosen"], None,
-             score, row[task.cluster_by] if task.cluster_by else "", "")
+            SampleRow(
+                prompt=row["prompt"],
+                target=row["chosen"],
+                response=row["rejected" if score < 0.5 else "chosen"],
+                score=score,
+                cluster=row[task.cluster_by] if task.cluster_by else "",
+            )
             for row, score in zip(rows, scores, strict=True)
-        )  # fmt: skip
+        )
 
 
 def read_rows(sources: Sequence[Any]) -> list[dict[str, str]]:

@@ -17,7 +17,7 @@ from transformers import AutoTokenizer
 from melange.harness.contracts import Session
 from melange.harness.records import Task
 from melange.harness.requests import Route
-from melange.harness.samples import SampleColumns, TaskResult
+from melange.harness.samples import SampleColumns, SampleRow, TaskResult
 
 Floats = NDArray[np.float64]
 
@@ -51,7 +51,7 @@ class Routing:
                 for metric, value in document_values(domain, route):
                     values[metric].append(value)
             samples = SampleColumns.of(
-                (prompt, answer, "", None, score, "", "")
+                SampleRow(prompt, answer, "", score)
                 for (_, prompt, answer), score in zip(
                     documents, values["routing_repetition"], strict=True
                 )

@@ -1,23 +1,21 @@
 """Accuracy of a candidate on a task, from per-example values."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from melange.harness.records import Candidate, Measurement, Task
+from melange.harness.samples import TaskResult
 from melange.harness.stats import score_interval
 
 
 def quality_records(
-    candidate: Candidate,
-    task: Task,
-    values: Mapping[str, Sequence[float]],
-    clusters: Sequence[str],
-    note: str = "",
+    candidate: Candidate, task: Task, result: TaskResult, note: str = ""
 ) -> list[Measurement]:
     """A record per metric, the task's primary metric first; `note` is added to each.
 
-    `clusters`: the cluster of each example of the primary metric, "" for none. They are used for
-    other metrics too, if these have as many values.
+    Clusters of examples are used for other metrics than the primary one too, if these have as many
+    values.
     """
+    values, clusters = result.values, result.samples.cluster
     metrics = sorted(values, key=lambda metric: (metric != task.primary_metric, metric))
     records = [_record(candidate, task, metric, values[metric], clusters) for metric in metrics]
     return [one.model_copy(update={"reason": note}) for one in records] if note else records

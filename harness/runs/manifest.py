@@ -93,6 +93,8 @@ class Manifest(BaseModel):
     """By task, a hash of its documents; missing if unknown."""
     workloads: tuple[Workload, ...] = ()
     cells: tuple[Cell, ...] = ()
+    rescored: tuple[dict[str, Any], ...] = ()
+    """When kept answers were scored again, of which tasks, and by which versions."""
     checks: dict[str, Any] = {}
     """Number of examples of each kind to check, and results; empty in runs of older versions."""
     versions: dict[str, Any] = {}
@@ -182,6 +184,7 @@ def make_manifest(plan: Plan, before: Manifest | None, state: RunState) -> dict[
         "task_rows": before.task_rows | dict(state.inputs.rows),
         "metrics": [asdict(one) for one in METRICS],
         "command": " ".join(state.command),
+        "rescored": list(before.rescored),
         "checks": _checked(state),
         "references": [one.model_dump(mode="json") for one in state.references],
         "versions": versions(),
@@ -191,6 +194,30 @@ def make_manifest(plan: Plan, before: Manifest | None, state: RunState) -> dict[
         "finished": state.finished and state.finished.isoformat(timespec="seconds"),
         "timings": _added(before.timings, state.timings),
     }  # fmt: skip
+
+
+def rescored_manifest(
+    before: Manifest, tasks: Sequence[Task], now: Inputs, when: datetime
+) -> dict[str, Any]:
+    """The manifest after the kept answers to these tasks were scored again."""
+    names = [one.name for one in tasks]
+    note = {
+        "when": when.isoformat(timespec="seconds"),
+        "tasks": names,
+        "versions": versions(),
+        "git_revision": git_revision(),
+    }
+    return before.model_dump(mode="json") | {
+        "schema_version": SCHEMA_VERSION,
+        "tasks": _union(before.tasks, tasks, "name"),
+        "task_definitions": before.task_definitions | _of(names, now.definitions),
+        "task_rows": before.task_rows | _of(names, now.rows),
+        "rescored": [*before.rescored, note],
+    }
+
+
+def _of(names: Sequence[str], found: Mapping[str, str]) -> dict[str, str]:
+    return {name: found[name] for name in names if name in found}
 
 
 def _planned(plan: Plan, before: Manifest) -> dict[str, Any]:

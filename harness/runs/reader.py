@@ -42,11 +42,27 @@ class StoredRun:
     def samples_path(self, candidate: str, task: str) -> Path | None:
         """The cell's file; None if there is none, it is out of date, or a name leads out of
         samples/."""
+        if (candidate, task) in self._without_result:
+            return None
+        return self._file(candidate, task)
+
+    def answers_path(self, candidate: str, task: str) -> Path | None:
+        """As `samples_path`, and of a cell whose answers are kept but could not be scored."""
+        kept = (candidate, task) in self._unscored
+        return self._file(candidate, task) if kept else self.samples_path(candidate, task)
+
+    def _file(self, candidate: str, task: str) -> Path | None:
         path = path_of_samples(self.folder, candidate, task)
         root = (self.folder / SAMPLES).resolve()
-        if (candidate, task) in self._without_result or not path.resolve().is_relative_to(root):
-            return None
-        return path if path.is_file() else None
+        return path if path.resolve().is_relative_to(root) and path.is_file() else None
+
+    @cached_property
+    def _unscored(self) -> frozenset[CellKey]:
+        return frozenset(
+            (one.candidate, one.task)
+            for one in self.measurements
+            if one.outcome is Outcome.FAILED and one.task and one.n
+        )
 
     @cached_property
     def _without_result(self) -> frozenset[CellKey]:

@@ -10,12 +10,14 @@ import numpy as np
 
 from melange.harness.errors import HarnessError
 from melange.harness.runs.layout import samples_path
-from melange.harness.samples import SampleColumns
+from melange.harness.samples import Sample, SampleColumns
 
 if TYPE_CHECKING:  # the import takes a tenth of a second, and plans do not need it
     import pyarrow as pa
 
-OPTIONAL = ("logprobs", "cluster", "answer")
+OPTIONAL = (
+    "logprobs", "cluster", "answer", "texts", "filtered", "greedy", "unconditional", "asked",
+)  # fmt: skip
 """Columns that earlier versions did not write."""
 
 
@@ -57,6 +59,16 @@ def read_samples(path: Path, columns: Sequence[str]) -> "pa.Table":
     except (pa.ArrowException, OSError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise HarnessError(f"{_named(path)} cannot be read: {reason}") from error
+
+
+def read_rows(path: Path) -> list[Sample]:
+    """All samples of a cell, sorted by example.
+
+    Raises:
+        HarnessError: as `read_samples`.
+    """
+    rows = read_samples(path, tuple(Sample.model_fields)).to_pylist()
+    return [Sample.model_construct(**row) for row in rows]
 
 
 def samples_hash(folder: Path, candidate: str, task: str) -> str:

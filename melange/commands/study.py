@@ -11,7 +11,7 @@ from melange.commands.arguments import ENGINE_OPTIONS
 from melange.harness.cache import cache_dir
 from melange.harness.checkpoints.source import Checkpoints
 from melange.harness.contracts import Zoo
-from melange.harness.errors import HarnessError
+from melange.harness.errors import HarnessError, unknown
 from melange.harness.estimates import needed_roles
 from melange.harness.evaluators import TaskEntries
 from melange.harness.measure.memory import total_bytes
@@ -25,6 +25,7 @@ from melange.harness.runs.manifest import Inputs, Manifest
 from melange.harness.runs.writer import RunFolder
 from melange.harness.suite import find_suite, read_suite
 from melange.harness.yaml_file import read_entry
+from melange.tasks.names import check_names
 from melange.tasks.registry import load_tasks
 from melange.tasks.sources import definition_hash, pocket_data, rows_hash, task_sources
 
@@ -71,12 +72,13 @@ def open_study(options: Namespace) -> Study:
 def make_study_plan(study: Study, options: Namespace) -> Planned:
     tasks = load_tasks()
     chosen = choose_tasks(study.suite, study.zoo.scale, tasks, options.tasks)
+    check_names(chosen)
     lengths = PromptLengths(
         lambda: task_entries(chosen, study.zoo), limit=study.limit, seed=study.seed
     )
     roles = Roles(study.zoo.related())
     candidates, lacks = expand(study.suite.candidates, roles, where=str(study.path))
-    suite = with_reference(study.suite, candidates, roles)
+    suite = with_reference(study.suite, candidates, roles, lacks)
     plan = make_plan(
         suite,
         candidates,
@@ -102,9 +104,20 @@ def make_study_plan(study: Study, options: Namespace) -> Planned:
     return Planned(to_do_again(plan, changed), lengths, changed)
 
 
-def with_reference(suite: Suite, candidates: Sequence[Candidate], roles: Roles) -> Suite:
-    """The suite with a reference candidate for speeds: its own, or the largest base."""
+def with_reference(
+    suite: Suite, candidates: Sequence[Candidate], roles: Roles, lacks: Sequence[str]
+) -> Suite:
+    """The suite with a reference candidate for speeds: its own, or the largest base.
+
+    Raises:
+        HarnessError: there is no such candidate, though the zoo lacks nothing.
+    """
     if suite.reference:
+        names = [one.name for one in candidates]
+        if suite.reference not in names and not lacks:
+            raise HarnessError(
+                f"suite {suite.name}: {unknown('reference', suite.reference, names)}"
+            )
         return suite
     plain = {one.recipe.plain_role: one.name for one in candidates if one.recipe.plain_role}
     largest = roles.bases(LARGEST, where=lambda one: one.name in plain)
@@ -157,8 +170,12 @@ def availability(task: Any) -> str:
 
 def task_entries(tasks: Sequence[Task], zoo: Zoo) -> TaskEntries:
     """By name, the tasks and the sources that lm-eval loads them from."""
-    seed = zoo.world_seed
-    data = None if seed is None else pocket_data(seed, cache_dir())
+    return entries_of(tasks, zoo.world_seed)
+
+
+def entries_of(tasks: Sequence[Task], world_seed: int | None) -> TaskEntries:
+    """`world_seed`: of the pocket tasks; None for a zoo without any."""
+    data = None if world_seed is None else pocket_data(world_seed, cache_dir())
     sources = task_sources(tasks, data)
     return {task.name: (task, sources[task.name]) for task in tasks}
 
@@ -167,10 +184,15 @@ def inputs(plan: Plan, zoo: Zoo) -> Inputs:
     """Hashes of the plan's inputs, as they are now."""
     asked = {cell.task for cell in plan.cells if not cell.refused}
     entries = task_entries([task for task in plan.tasks if task.name in asked], zoo)
+    return task_inputs(plan.tasks, entries)._replace(fingerprints=fingerprints(plan, zoo))
+
+
+def task_inputs(tasks: Sequence[Task], entries: TaskEntries) -> Inputs:
+    """Without checkpoints. `entries`: the tasks whose documents are asked for."""
     rows = {name: rows_hash(task, sources) for name, (task, sources) in entries.items()}
     return Inputs(
-        fingerprints=fingerprints(plan, zoo),
-        definitions=definitions(plan),
+        fingerprints={},
+        definitions={task.name: definition_hash(task) for task in tasks},
         rows={name: known for name, known in rows.items() if known},
     )
 
@@ -179,8 +201,3 @@ def fingerprints(plan: Plan, zoo: Zoo) -> dict[str, str]:
     """Of the checkpoints that exist; one that has yet to be downloaded has no revision."""
     roles = [role for role in needed_roles(plan.candidates) if role in zoo.roles]
     return {role: zoo.fingerprint(role) for role in roles if zoo.folder(role) is not None}
-
-
-def definitions(plan: Plan) -> dict[str, str]:
-    """By task; with another hash it is another task, whatever its name."""
-    return {task.name: definition_hash(task) for task in plan.tasks}

@@ -20,6 +20,7 @@ from melange.harness.runs.current import (
 )
 from melange.harness.runs.manifest import Described, described
 from melange.harness.runs.reader import StoredRun, read_run
+from melange.harness.runs.trust import borne_out
 from melange.harness.verdicts import Check, by_candidate
 from melange.reports.analysis.example_scores import Scores, read_scores
 
@@ -267,4 +268,5 @@ def load_run(folder: Path) -> Run:
 
 
 def of_stored(stored: StoredRun) -> Run:
-    return Run(**{one.name: getattr(stored, one.name) for one in fields(StoredRun)})
+    """Values that the run's samples contradict are failures here, with the reason."""
+    return borne_out(Run(**{one.name: getattr(stored, one.name) for one in fields(StoredRun)}))

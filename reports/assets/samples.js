@@ -195,8 +195,21 @@
     const asked = ["prompt", "target"].filter(own).map((kind) => element("details", {},
       element("summary", {}, `A ${kind} of its own`),
       ...folded(textOf(own(kind)), FOLD, `${kind} of ${name}`)));
+    const kept = keptOf(name, columns, own);
     const chances = own("logprobs") ? [choices(own("logprobs"))] : [];
-    return element("div", { className: `response ${is}` }, head, ...body, ...asked, ...chances);
+    return element("div", { className: `response ${is}` }, head, ...body, ...kept, ...asked, ...chances);
+  }
+
+  // What the task's filters had before them and what each left, if that is not just the response.
+  function keptOf(name, columns, own) {
+    const filters = Object.keys(columns).filter((kind) => kind.startsWith("filtered:"));
+    const left = filters.filter(own).map((kind) => element("div", {},
+      element("dt", {}, `Filter ${kind.slice("filtered:".length)}`),
+      element("dd", {}, ...folded(textOf(own(kind)), FOLD, `answer of ${name} by ${kind}`))));
+    const texts = { whole: "Text before the filters", texts: "All texts" };
+    const whole = Object.keys(texts).filter(own).map((kind) => element("details", { open: kind === "whole" },
+      element("summary", {}, texts[kind]), ...folded(textOf(own(kind)), FOLD, `text of ${name}`)));
+    return [...whole, ...(left.length ? [element("dl", { className: "filters" }, ...left)] : [])];
   }
 
   // ---- text search: block by block, so that the page stays responsive
@@ -206,7 +219,9 @@
     const ticket = ++searches;
     state.query = part("search").value.trim();
     const needle = state.query.toLowerCase();
-    const places = shown().map((slug) => candidates.get(slug).columns.response);
+    const places = shown().map((slug) => candidates.get(slug).columns)
+      .flatMap(({ response, whole, texts }) => [response, whole, texts])
+      .filter((place) => place !== undefined);
     const found = [];
     for (let row = 0; needle && row < examples.length; row++) {
       const [asked, cells] = await Promise.all([questions.row(row), answers.row(row)]);

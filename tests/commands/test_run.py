@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from melange.harness.executors.jobs import Evaluate, Evaluated, Failed, TaskSet,
 from melange.harness.executors.process import EngineProcess
 from melange.harness.loads import Load
 from melange.harness.records import EngineShape, Measurement, Outcome, Workload
-from melange.harness.runs.reader import read_rounds
+from melange.harness.runs.reader import read_rounds, read_run
 from melange.harness.runs.writer import RunFolder
 from melange.tasks.registry import load_tasks
 from melange.tasks.sources import task_sources
@@ -179,6 +179,46 @@ def test_the_same_command_again_runs_only_what_is_missing(
     assert "everything is measured" in again.stdout
     after = RunFolder(workplace / "out").measurements()
     assert Counter(map(str, before)) == Counter(map(str, after))
+
+
+WITHOUT_ENGINE = """\
+import sys
+from melange.cli import main
+code = main(["rescore", *sys.argv[1:]])
+assert "vllm" not in sys.modules
+sys.exit(code)
+"""
+
+
+def test_rescoring_an_unchanged_run_gives_the_same_without_an_engine(
+    workplace: Path, finished: Finished
+) -> None:
+    out, again = workplace / "out", workplace / "rescored"
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_ENGINE, str(out), "--out", str(again)],
+        capture_output=True, text=True, env=os.environ | {"MELANGE_DATA": str(DATA / "public")},
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 3, done.stderr
+    assert "16 cells of" in done.stdout
+    left = [line for line in done.stdout.splitlines() if line.startswith("not scored again")]
+    assert all("large_broken on " in line and "NaN" in line for line in left)
+    before, after = read_run(out), read_run(again)
+    assert sorted(map(str, before.measurements)) == sorted(map(str, after.measurements))
+    files = [*(out / "samples").rglob("*.parquet")]
+    assert len(files) == 16
+    for file in files:
+        assert file.read_bytes() == (again / file.relative_to(out)).read_bytes()
+    assert {"whole", "filtered"} <= set(_kinds_shown(again, "gsm8k"))
+
+
+def _kinds_shown(folder: Path, task: str) -> Iterator[str]:
+    """Kinds of texts on a task's page of samples, without filters' names."""
+    page = (folder / "report" / "samples" / f"{task}.html").read_text()
+    facts = re.search(r'data-part="facts">(.*?)</script>', page)
+    assert facts
+    for one in json.loads(facts[1])["candidates"]:
+        yield from (kind.partition(":")[0] for kind in one["columns"])
 
 
 def test_a_worker_that_is_killed_fails_its_job_and_the_next_one_starts_anew(

@@ -1,7 +1,7 @@
 """Clusters go from a task's rows to its samples and its intervals."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from melange.harness.measure.quality import quality_records
 from melange.harness.recipes.weights import Weights
 from melange.harness.records import Candidate, Task
 from melange.harness.requests import Completion, Generation, Request, Score
+from melange.harness.samples import SampleColumns, SampleRow, TaskResult
 from melange.tasks.pocket.data import write_task_data
 from melange.tasks.pocket.tokens import make_tokenizer
 from melange.tasks.registry import load_tasks
@@ -62,6 +63,11 @@ def examine(task: Task, rows: Path, tokenizer: Path) -> Any:
     return result
 
 
+def result(values: Mapping[str, Sequence[float]], clusters: Sequence[str]) -> TaskResult:
+    rows = (SampleRow("p", "t", "r", 1.0, cluster=one) for one in clusters)
+    return TaskResult("quiz", values, SampleColumns.of(rows))
+
+
 @pytest.mark.parametrize("name", ["pocket_mc_geography", "pocket_knowledge", "pocket_arithmetic"])
 def test_samples_say_what_they_share(name: str, rows: Path, tokenizer: Path) -> None:
     task = TASKS[name]
@@ -75,8 +81,8 @@ def test_an_interval_over_phrasings_of_few_facts_is_wider_than_over_as_many_fact
     task = TASKS["pocket_mc_geography"]
     right = [float(fact % 2) for fact in range(25) for _ in range(4)]
     facts = [f"river of {fact}" for fact in range(25) for _ in range(4)]
-    (shared,) = quality_records(SOUP, task, {"acc": right}, facts)
-    (apart,) = quality_records(SOUP, task, {"acc": right}, [""] * 100)
+    (shared,) = quality_records(SOUP, task, result({"acc": right}, facts))
+    (apart,) = quality_records(SOUP, task, result({"acc": right}, [""] * 100))
     assert shared.value == apart.value == pytest.approx(12 / 25)
     assert shared.n == apart.n == 100
     assert shared.ci_high - shared.ci_low > 1.8 * (apart.ci_high - apart.ci_low)
@@ -85,7 +91,7 @@ def test_an_interval_over_phrasings_of_few_facts_is_wider_than_over_as_many_fact
 def test_a_metric_of_other_examples_has_no_clusters() -> None:
     task = TASKS["pocket_mc_geography"]
     values = {"acc": [1.0, 0.0, 1.0, 0.0], "length": [3.0, 4.0]}
-    records = quality_records(SOUP, task, values, ["a", "a", "b", "b"])
+    records = quality_records(SOUP, task, result(values, ["a", "a", "b", "b"]))
     assert [(one.metric, one.unit, one.n) for one in records] == [
         ("acc", "fraction", 4), ("length", "value", 2),
     ]  # fmt: skip

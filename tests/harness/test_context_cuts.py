@@ -11,7 +11,7 @@ from melange.harness.measure.quality import quality_records
 from melange.harness.recipes.weights import Weights
 from melange.harness.records import Candidate, Task
 from melange.harness.requests import Completion, Generation, Request, Score
-from melange.harness.samples import TaskResult
+from melange.harness.samples import SampleColumns, SampleRow, TaskResult
 
 pytestmark = pytest.mark.slow
 
@@ -147,8 +147,9 @@ def test_the_records_bear_the_note() -> None:
     task = Task(name="free", lm_eval="free", scale="public", domain="prose",
                 output_type="generate_until", primary_metric="exact_match")  # fmt: skip
     one = Candidate(name="a", family="single", recipe=Weights(method="checkpoint", inputs=("a",)))
+    samples = SampleColumns.of(SampleRow("p", "t", "r", score) for score in (0.0, 1.0))
     noted, plain = (
-        quality_records(one, task, {"exact_match": [0.0, 1.0]}, ["", ""], note)
+        quality_records(one, task, TaskResult("free", {"exact_match": [0.0, 1.0]}, samples), note)
         for note in ("1 of 2 prompts", "")
     )
     assert [record.reason for record in noted] == ["1 of 2 prompts"]

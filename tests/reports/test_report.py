@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from places import ROOT
 from rendered import ATTACK, lines_of, text_of
-from report_run import Shape, write_lines, write_run, write_samples
+from report_run import Shape, write_cell, write_lines, write_run
 
 from melange.harness.errors import HarnessError
 from melange.harness.runs.current import current
@@ -110,7 +110,7 @@ def test_every_gap_has_its_reason_on_the_index(run, pages):
 def test_model_output_is_text(small):
     rows = [{"example": 0, "prompt": ATTACK, "target": ATTACK, "response": ATTACK,
              "logprobs": None, "score": 0.0}]  # fmt: skip
-    write_samples(small, "base", "knowledge", rows)
+    write_cell(small, "base", "knowledge", rows)
     lines = lines_of(small)
     write_lines(small, [*lines, {"candidate": ATTACK, "family": ATTACK, "metric": "memory",
                                  "outcome": "failed", "reason": ATTACK}])  # fmt: skip

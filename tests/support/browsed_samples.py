@@ -10,6 +10,8 @@ SPELLED = (
     .replace("\u202c", "U+202C").replace("\ufeff", "U+FEFF")
 )  # fmt: skip
 LONG = "start " + "word " * 2000 + "end"
+WHOLE = "first it thinks, then it says so"
+"""Example 9's text before the filters; of others the filters left all."""
 PROMPT = "Shots.\n\nWhat is the number of example {}, in words and figures, please? A:"
 PERIODS = (2, 3, 5)
 """By candidate: it is right on every example whose number is a multiple."""
@@ -23,4 +25,6 @@ def rows_of(name: str, period: int) -> list[dict]:
     ]  # fmt: skip
     rows[7] |= {"response": HOSTILE, "prompt": HOSTILE, "target": HOSTILE}
     rows[8] |= {"response": LONG}
+    rows = [row | {"answer": row["response"], "filtered": None} for row in rows]
+    rows[9] |= {"answer": WHOLE, "filtered": {"loose": "a guess"}}
     return rows

@@ -69,6 +69,18 @@ def write_samples(folder: Path, candidate: str, task: str, rows: list[dict[str, 
     pq.write_table(pa.Table.from_pylist(rows), path)
 
 
+def write_cell(folder: Path, candidate: str, task: str, rows: list[dict[str, Any]]) -> None:
+    """Samples, and the value that they give in the place of the cell's record."""
+    write_samples(folder, candidate, task, rows)
+    path = folder / "measurements.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        if (line["candidate"], line.get("task")) == (candidate, task):
+            value = sum(row["score"] for row in rows) / len(rows)
+            line |= {"value": value, "n": len(rows), "outcome": "completed", "reason": ""}
+    write_lines(folder, lines)
+
+
 def _candidate(i: int) -> dict[str, Any]:
     family = FAMILIES[i % len(FAMILIES)]
     if family == "proxy-tuning":

@@ -3,6 +3,7 @@
 import functools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from math import nan
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -10,8 +11,9 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.task import Task as LmEvalTask
 
 from melange.harness.errors import HarnessError
+from melange.harness.evaluators.lm_eval.kept import asked, kept
 from melange.harness.records import Task
-from melange.harness.samples import SampleColumns, TaskResult
+from melange.harness.samples import SampleColumns, SampleRow, TaskResult
 
 
 class _Example(NamedTuple):
@@ -24,6 +26,8 @@ class _Example(NamedTuple):
     choices: Sequence[str]
     """Empty for generation."""
     cluster: str
+    asked: str
+    """Hash of its requests."""
 
 
 class ScoredTask:
@@ -45,15 +49,22 @@ class ScoredTask:
         instances whose prompt lost its beginning. `ballots`: by instance, what was voted on.
         """
         task, values = self.entry, defaultdict[str, list[float]](list)
-        rows: list[tuple[Any, ...]] = []
+        rows: list[SampleRow] = []
         for example, name, responses, metrics in self._scored(ballots):
             alive()
             for metric, value in metrics.items():
                 key = metric if name == task.filter else f"{metric},{name}"
                 values[key].append(value)
-            if name == task.filter and task.primary_metric in metrics:
-                rows.append(_sample(example, responses, metrics[task.primary_metric]))
+            if name == self._kept_filter(example):
+                score = metrics.get(task.primary_metric, nan) if name == task.filter else nan
+                rows.append(_sample(example, responses, score, ballots))
         return TaskResult(task.name, values, SampleColumns.of(rows), self._num_cut(cut))
+
+    def _kept_filter(self, example: _Example) -> str:
+        """The filter of the example's sample: the task's, or the first if there is no such filter,
+        so that the answers are kept for another scoring."""
+        names = example.instances[0].filtered_resps
+        return self.entry.filter if self.entry.filter in names else next(iter(names))
 
     def _num_cut(self, cut: Collection[int]) -> int:
         return sum(
@@ -94,6 +105,7 @@ class ScoredTask:
             target=str(choices[target]) if named else str(target),
             choices=[str(choice) for choice in choices],
             cluster=_cluster(self.entry, doc),
+            asked=asked(instances),
         )
 
 
@@ -144,14 +156,33 @@ def by_doc(part: LmEvalTask) -> Iterator[tuple[dict[str, Any], list[Instance]]]:
         yield instances[0].doc, instances
 
 
-def _sample(example: _Example, responses: Sequence[Any], score: float) -> tuple[Any, ...]:
-    """A row of `SampleColumns`."""
-    response, logprobs, answer = responses[0], None, ""
-    if example.choices:
-        logprobs = tuple(float(one[0]) for one in responses[: len(example.choices)])
-        response = example.choices[max(range(len(logprobs)), key=logprobs.__getitem__)]
-    elif example.instances[0].request_type == "loglikelihood":
-        logprobs = (float(responses[0][0]),)
-    else:
-        answer = str(example.instances[0].resps[0])
-    return example.prompt, example.target, str(response), logprobs, score, example.cluster, answer
+def _sample(
+    example: _Example,
+    responses: Sequence[Any],
+    score: float,
+    ballots: Mapping[int, Sequence[str]],
+) -> SampleRow:
+    """`responses`: what the primary filter left. `ballots`: by instance."""
+    voted = ballots.get(id(example.instances[0]))
+    found = kept(example.instances, len(example.choices), voted)
+    response = str(responses[0])
+    if example.choices and found.logprobs:
+        best = max(range(len(found.logprobs)), key=found.logprobs.__getitem__)
+        response = example.choices[best]
+    return SampleRow(
+        prompt=example.prompt,
+        target=example.target,
+        response=response,
+        score=score,
+        cluster=example.cluster,
+        filtered=_filtered(example.instances[0]),
+        asked=example.asked,
+        **found._asdict(),
+    )
+
+
+def _filtered(instance: Instance) -> dict[str, str] | None:
+    """What each filter left of a generated text, where there are several filters."""
+    if instance.request_type != "generate_until" or len(instance.filtered_resps) < 2:
+        return None
+    return {name: str(left) for name, left in instance.filtered_resps.items()}

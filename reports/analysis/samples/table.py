@@ -5,7 +5,7 @@ million of them take seconds and invalid UTF-8 does no harm.
 Shape letter: N examples.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -19,6 +19,10 @@ from melange.harness.samples import Sample
 from melange.reports.analysis.run import Run
 
 TEXTS = ("prompt", "target", "response")
+WHOLE = ("answer", "filtered", "texts")
+FILTERED = "filtered:"
+"""Begins the name of a column with what one filter left."""
+BETWEEN_TEXTS = "\n\n────\n\n"
 NO_FILE = "no samples were kept for this cell"
 
 
@@ -34,6 +38,13 @@ class Answers:
     own_prompts_N: pa.Array | None
     """Prompts that differ from the task's, null for others; None if none differ."""
     own_targets_N: pa.Array | None
+    whole_N: pa.Array | None = None
+    """Generated text before the task's filters, null where they left it as it was; None if they
+    always did, or in runs of earlier versions."""
+    filtered: Mapping[str, pa.Array] = field(default_factory=dict)
+    """What each filter left of it, by name; empty if the task has only one."""
+    texts_N: pa.Array | None = None
+    """All texts, joined, where there were several: repeats, or ballots of a vote."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +78,7 @@ class SampleTable:
             response=_text(row, answers.responses_N),
             logprobs=tuple(logprobs) if logprobs else None,
             score=float(answers.scores_N[row]),
+            answer="" if answers.whole_N is None else _text(row, answers.whole_N),
         )
 
 
@@ -105,7 +117,7 @@ class _Columns:
         if path is None:
             quality = run.quality(candidate, task)
             raise HarnessError(quality.reason if quality.value is None else NO_FILE)
-        table = read_samples(path, ("example", *TEXTS, "score", "logprobs"))
+        table = read_samples(path, ("example", *TEXTS, "score", "logprobs", *WHOLE))
         if not len(table):
             raise HarnessError(f"samples/{candidate}/{task}.parquet holds no example")
         return {name: self._shared(name, a) for name, a in _ordered(table).items()}
@@ -129,6 +141,7 @@ def _ordered(table: pa.Table) -> dict[str, pa.Array]:
     }
     if "logprobs" in table.column_names and table.column("logprobs").null_count < len(table):
         columns["logprobs"] = table.column("logprobs").cast(pa.large_list(pa.float32()))
+    columns |= dict(_whole(table))
     arrays = {name: pa.concat_arrays(column.chunks) if column.num_chunks else
               pa.array([], column.type) for name, column in columns.items()}  # fmt: skip
     numbers = arrays["example"].to_numpy()
@@ -136,6 +149,24 @@ def _ordered(table: pa.Table) -> dict[str, pa.Array]:
         return arrays
     first = pa.array(np.unique(numbers, return_index=True)[1])
     return {name: array.take(first) for name, array in arrays.items()}
+
+
+def _whole(table: pa.Table) -> Iterator[tuple[str, pa.ChunkedArray]]:
+    """Optional columns of texts that the task's filters had before them, and left."""
+    kept = {name: table.column(name) for name in WHOLE if name in table.column_names}
+    if "answer" in kept:
+        answer = kept["answer"].cast(pa.large_binary())
+        changed = pc.not_equal(answer, table.column("response").cast(pa.large_binary()))
+        whole = pc.if_else(pc.and_(changed, pc.greater(pc.binary_length(answer), 0)), answer, None)
+        if whole.null_count < len(table):
+            yield "whole", whole
+    if "filtered" in kept and pa.types.is_struct(kept["filtered"].type):
+        for one in kept["filtered"].type:
+            left = pc.struct_field(kept["filtered"], one.name)
+            yield FILTERED + one.name, left.cast(pa.large_binary())
+    if "texts" in kept and kept["texts"].null_count < len(table):
+        joined = pc.binary_join(kept["texts"].cast(pa.list_(pa.string())), BETWEEN_TEXTS)
+        yield "texts", joined.cast(pa.large_binary())
 
 
 def _aligned(cells: Mapping[str, Mapping[str, pa.Array]], gaps: Mapping[str, str]) -> SampleTable:
@@ -151,6 +182,13 @@ def _aligned(cells: Mapping[str, Mapping[str, pa.Array]], gaps: Mapping[str, str
             logprobs_N=row.column("logprobs") if "logprobs" in cells[name] else None,
             own_prompts_N=_differing(row.column("prompt"), prompts_N),
             own_targets_N=_differing(row.column("target"), targets_N),
+            whole_N=row.column("whole") if "whole" in cells[name] else None,
+            filtered={
+                key.removeprefix(FILTERED): row.column(key)
+                for key in cells[name]
+                if key.startswith(FILTERED)
+            },
+            texts_N=row.column("texts") if "texts" in cells[name] else None,
         )
         for name, row in rows.items()
     }

@@ -32,6 +32,7 @@ def described(sample: Sample, task: Task | None) -> dict[str, Any]:
         "prompt": clipped_prompt(sample.prompt),
         "target": clipped(sample.target),
         "response": clipped(sample.response),
+        "whole": clipped(sample.answer) if sample.answer else None,
         "logprobs": sample.logprobs,
         "score": sample.score,
         "verdict": verdict(sample.score, task),

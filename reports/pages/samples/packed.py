@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from melange.reports.analysis.samples.table import Answers, SampleTable
+from melange.reports.analysis.samples.table import FILTERED, Answers, SampleTable
 
 BLOCK_BYTES = 2**18
 """Approximate size of a block before it is deflated; it is inflated in a few milliseconds."""
@@ -116,6 +116,12 @@ def _answer_columns(answers: Answers) -> Iterator[tuple[str, Column]]:
         yield "prompt", Column.of_texts(answers.own_prompts_N)
     if answers.own_targets_N is not None:
         yield "target", Column.of_texts(answers.own_targets_N)
+    if answers.whole_N is not None:
+        yield "whole", Column.of_texts(answers.whole_N)
+    for name, texts_N in answers.filtered.items():
+        yield FILTERED + name, Column.of_texts(texts_N)
+    if answers.texts_N is not None:
+        yield "texts", Column.of_texts(answers.texts_N)
 
 
 def blocks(columns: Sequence[Column]) -> Blocks:

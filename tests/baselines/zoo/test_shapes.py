@@ -116,6 +116,17 @@ def test_a_checkpoint_that_lacks_its_weights_is_no_shape(tmp_path: Path) -> None
         inspect(tmp_path)
 
 
+def test_weights_put_in_the_place_of_random_ones_do_not_pass_as_the_same() -> None:
+    zoo = open_zoo(TRUE)
+    path = zoo.build(["small_7b"])["small_7b"] / "config.json"
+    written = path.read_text()
+    path.write_text(written.replace('"load_format": "dummy"', '"load_format": "auto"'))
+    assert path.read_text() != written
+    assert zoo.folder("small_7b") is None
+    assert zoo.build(["small_7b"]) == {"small_7b": path.parent}
+    assert path.read_text() == written
+
+
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [

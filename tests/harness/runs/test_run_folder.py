@@ -152,6 +152,7 @@ def test_lines_of_two_versions_share_a_file(tmp_path: Path) -> None:
     folder, first = RunFolder(old), load_run(old)
     again = next(one for one in first.measurements if one.task == "pocket_arithmetic")
     folder.append([again.model_copy(update={"value": 0.25})])
+    (old / "samples" / again.candidate / "pocket_arithmetic.parquet").unlink()  # of another value
     versions = [json.loads(one)["schema_version"] for one in lines_of(folder)]
     assert versions == [1] * len(first.measurements) + [SCHEMA_VERSION]
     assert load_run(old).quality(again.candidate, "pocket_arithmetic").value == 0.25

@@ -9,7 +9,7 @@ import pytest
 from melange.harness.errors import HarnessError
 from melange.harness.records import SCHEMA_VERSION, Measurement, Outcome
 from melange.harness.runs.writer import RunFolder
-from melange.harness.samples import SampleColumns
+from melange.harness.samples import SampleColumns, SampleRow
 
 
 def record(candidate: str = "soup", task: str | None = "quiz", **fields: object) -> Measurement:
@@ -78,7 +78,7 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(
 
     monkeypatch.setattr("os.replace", full)
     monkeypatch.setattr("os.fsync", full)
-    samples = SampleColumns(*([one] for one in ("p", "t", "r", None, 1.0, "", "r")))
+    samples = SampleColumns.of([SampleRow("p", "t", "r", 1.0, answer="r")])
     for write in (
         lambda: folder.append([record("b")]),
         lambda: folder.write_manifest({}),
@@ -93,7 +93,7 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(
 def test_samples_are_parquet_with_the_fields_of_a_sample(folder: RunFolder) -> None:
     import pyarrow.parquet as pq
 
-    samples = SampleColumns(*([one] for one in ("p", "t", "r", (-1.0,), 1.0, "fact", "")))
+    samples = SampleColumns.of([SampleRow("p", "t", "r", 1.0, (-1.0,), "fact")])
     folder.write_samples("soup", "quiz", samples)
     rows = pq.read_table(folder.path / "samples" / "soup" / "quiz.parquet").to_pylist()
     (sample,) = samples.rows()

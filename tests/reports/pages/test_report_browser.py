@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from chromium import LAID_OUT, NO_OVERFLOW, playwright
 from rendered import ATTACK, lines_of
-from report_run import Shape, write_lines, write_run, write_samples
+from report_run import Shape, write_cell, write_lines, write_run
 
 from melange.reports.analysis.run import Run, load_run
 from melange.reports.render import render
@@ -18,7 +18,7 @@ def index(tmp_path_factory) -> Path:
     folder = write_run(tmp_path_factory.mktemp("browser") / "run", Shape(examples=8))
     rows = [{"example": 0, "prompt": ATTACK, "target": "1", "response": ATTACK,
              "logprobs": None, "score": 0.0}]  # fmt: skip
-    write_samples(folder, "base", "knowledge", rows)
+    write_cell(folder, "base", "knowledge", rows)
     write_lines(folder, lines_of(folder))
     return render(folder)
 

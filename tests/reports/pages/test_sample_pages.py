@@ -21,7 +21,7 @@ from report_run import Shape, write_run, write_samples
 from melange.harness.runs.manifest import Manifest
 from melange.reports.analysis.run import Run, load_run
 from melange.reports.analysis.samples.excerpts import goodness, telling_rows
-from melange.reports.analysis.samples.table import read_task
+from melange.reports.analysis.samples.table import BETWEEN_TEXTS, read_task
 from melange.reports.pages import discover
 from melange.reports.pages.candidate.samples import clipped, clipped_prompt
 from melange.reports.pages.samples.browser import default_columns
@@ -137,6 +137,29 @@ def test_a_number_that_comes_twice_counts_once(tmp_path):
     table = read_task(bare_run(tmp_path), "t", ["a"])
     assert table.examples_N.tolist() == [1]
     assert table.sample("a", 0).response == "first"
+
+
+def test_the_page_holds_each_filter_s_answer_and_the_text_before_it(tmp_path):
+    row = {"prompt": "p", "target": "t", "logprobs": None, "score": 1.0}
+    lines = [
+        row | {"example": 0, "response": "9", "answer": "so 9", "texts": ["so 9", "8"],
+               "filtered": {"strict": "9", "loose": "so"}},
+        row | {"example": 1, "response": "7", "answer": "7", "texts": None,
+               "filtered": {"strict": "7", "loose": "7"}},
+    ]  # fmt: skip
+    write_samples(tmp_path, "a", "t", lines)
+    table = read_task(bare_run(tmp_path), "t", ["a"])
+    assert [table.sample("a", at).answer for at in (0, 1)] == ["so 9", ""]
+    facts, pieces = packed(table, {"a": "a"})
+    cells = unpacked(pieces["answers"], facts["answerStep"], 2)
+    found = {kind: cells[place] for kind, place in facts["candidates"][0]["columns"].items()}
+    assert found == {
+        "response": [b"9", b"7"],
+        "whole": [b"so 9", None],
+        "filtered:strict": [b"9", b"7"],
+        "filtered:loose": [b"so", b"7"],
+        "texts": [f"so 9{BETWEEN_TEXTS}8".encode(), None],
+    }
 
 
 def test_bytes_that_are_no_text_stop_nothing(tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from browsed_samples import EXAMPLES, LONG, PERIODS, SPELLED, rows_of
 from chromium import NO_OVERFLOW, playwright
-from report_run import Shape, write_run, write_samples
+from report_run import Shape, write_cell, write_run
 
 from melange.reports.analysis.run import load_run
 from melange.reports.render import render
@@ -18,7 +18,7 @@ from melange.reports.view import RunView
 def report(tmp_path_factory) -> RunView:
     folder = write_run(tmp_path_factory.mktemp("samples") / "run", Shape(candidates=4, tasks=2))
     for name, period in zip(load_run(folder).families, PERIODS, strict=False):
-        write_samples(folder, name, "knowledge", rows_of(name, period))
+        write_cell(folder, name, "knowledge", rows_of(name, period))
     render(folder)
     return RunView(load_run(folder))
 
@@ -97,7 +97,7 @@ def test_grades_between_right_and_wrong_have_filters_of_their_own(report, visit)
     folder = report.run.folder
     task, name = "knowledge_shifted", next(iter(report.run.families))
     rows = [row | {"score": 0.25 * (row["example"] % 3)} for row in rows_of(name, 2)[:9]]
-    write_samples(folder, name, task, rows)
+    write_cell(folder, name, task, rows)
     render(folder)
     page = visit(path_of(report, task), fragment=f"#a={report.candidate_slugs[name]}&show=a-partly")
     settled(page, 1)

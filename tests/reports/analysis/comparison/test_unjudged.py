@@ -172,7 +172,9 @@ def test_missing_samples_are_a_gap_and_never_a_number(pair):
 
 def test_samples_of_another_attempt_are_refused(pair):
     write_samples(pair[1], REFERENCE, TASK, samples(pair[1], REFERENCE, TASK)[:-1])
-    assert quality(compared(pair)).reason == "this run recorded 60 examples and kept 59 samples"
+    found = quality(compared(pair))
+    assert (found.value, found.verdict) == (None, Verdict.LOST)
+    assert "not trusted: recorded over 60 examples, but it has 59 samples" in found.reason
 
 
 def test_broken_samples_cost_their_own_cell_only(pair):
