@@ -41,7 +41,8 @@ class OpenLoops:
         """
         if not self.plan.suite.open_loops:
             return
-        due = [one for one in prepared if self._is_due(one)]
+        # Of those that are given up, the rounds record why.
+        due = [one for one in prepared if self._is_due(one) and not self.lost.why(one)]
         for part in self.executor.together(due):
             before_first()
             for group in group_by_shape(part, None).values():

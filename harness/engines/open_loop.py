@@ -2,16 +2,23 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 from melange.harness.requests import Streamed
 
 
-class Sent(NamedTuple):
+@dataclass(slots=True)
+class Asked:
+    """A request, and what has happened to it; seconds after the loop began."""
+
+    prompt: Any
+    """As vLLM's renderer gives it."""
+    params: Any
     due_sec: float
-    sent_sec: float
-    pieces: list[tuple[float, int]]
-    """Seconds and number of tokens."""
+    sent_sec: float = 0.0
+    piece_sec: list[float] = field(default_factory=list)
+    num_tokens: int = 0
 
 
 def serve(
@@ -23,49 +30,37 @@ def serve(
     whose engine takes new requests between steps. Rendering is done beforehand: a server does it
     in another process.
     """
-    engine = llm.llm_engine
+    # Prompts are rendered by the same private method that `LLM.generate` uses.
     rendered = [llm._preprocess_cmpl_one(one) for one in inputs]
-    sent: dict[str, Sent] = {}
-    start = time.perf_counter()
+    asked = {f"open-{at}": Asked(*one)
+             for at, one in enumerate(zip(rendered, params, due_sec, strict=True))}  # fmt: skip
     try:
-        while len(sent) < len(rendered) or engine.has_unfinished_requests():
-            _send_due(engine, rendered, params, due_sec, sent, start)
-            if engine.has_unfinished_requests():
-                _note(engine.step(), sent, time.perf_counter() - start)
-            else:
-                _wait_until(start + due_sec[len(sent)])
+        _drive(llm.llm_engine, asked)
     except BaseException:
-        engine.abort_request([*sent])
+        llm.llm_engine.abort_request([*asked])
         raise
-    return [_streamed(one) for one in sent.values()]
+    return [
+        Streamed(one.due_sec, one.sent_sec, tuple(one.piece_sec), one.num_tokens)
+        for one in asked.values()
+    ]
 
 
-def _send_due(
-    engine: Any,
-    rendered: Sequence[Any],
-    params: Sequence[Any],
-    due_sec: Sequence[float],
-    sent: dict[str, Sent],
-    start: float,
-) -> None:
-    while len(sent) < len(rendered) and due_sec[len(sent)] <= time.perf_counter() - start:
-        at = len(sent)
-        name = f"open-{at}"
-        sent[name] = Sent(due_sec[at], time.perf_counter() - start, [])
-        engine.add_request(name, rendered[at], params[at])
+def _drive(engine: Any, asked: dict[str, Asked]) -> None:
+    waiting = list(reversed(asked.items()))
+    start = time.perf_counter()
+    while waiting or engine.has_unfinished_requests():
+        while waiting and waiting[-1][1].due_sec <= time.perf_counter() - start:
+            name, one = waiting.pop()
+            one.sent_sec = time.perf_counter() - start
+            engine.add_request(name, one.prompt, one.params)
+        if engine.has_unfinished_requests():
+            _note(engine.step(), asked, time.perf_counter() - start)
+        else:
+            time.sleep(max(0.0, start + waiting[-1][1].due_sec - time.perf_counter()))
 
 
-def _note(outputs: Sequence[Any], sent: dict[str, Sent], now_sec: float) -> None:
+def _note(outputs: Sequence[Any], asked: dict[str, Asked], now_sec: float) -> None:
     for output in outputs:
         if num_tokens := len(output.outputs[0].token_ids):
-            sent[output.request_id].pieces.append((now_sec, num_tokens))
-
-
-def _wait_until(moment: float) -> None:
-    if (left := moment - time.perf_counter()) > 0:
-        time.sleep(left)
-
-
-def _streamed(one: Sent) -> Streamed:
-    seconds, tokens = zip(*one.pieces, strict=True)
-    return Streamed(one.due_sec, one.sent_sec, seconds, sum(tokens))
+            asked[output.request_id].piece_sec.append(now_sec)
+            asked[output.request_id].num_tokens += num_tokens
