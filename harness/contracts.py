@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from melange.harness.records import Candidate, EngineOptions, Record, Reference
-from melange.harness.requests import Completion, Generation, Request, Route, Score, Tokens
+from melange.harness.requests import Completion, Generation, Request, Route, Score, Streamed, Tokens
 from melange.harness.roles import Role, Roles
 
 if TYPE_CHECKING:
@@ -194,6 +194,14 @@ class TimedSession(Session, Protocol):
 
     def clock(self) -> float:
         """Seconds of the clock that workloads are timed by."""
+
+
+class StreamingSession(TimedSession, Protocol):
+    """A session that open loops can be timed with: it takes requests while others run."""
+
+    def serve(self, generations: Sequence[Generation], due_sec: Sequence[float]) -> list[Streamed]:
+        """Send each request when it is due, in ascending seconds from now, whether or not the
+        earlier ones are answered."""
 
 
 class Executor(Protocol):

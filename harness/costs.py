@@ -17,15 +17,12 @@ from melange.harness.measure.speed import Reading
 from melange.harness.measure.summaries import Told, summarize
 from melange.harness.measure.throughput import DECODE, PREFILL, RELATIVE, TOTAL
 from melange.harness.prepare import Prepared
-from melange.harness.records import Measurement, Outcome, RoundLine, Workload
+from melange.harness.records import Measurement, Outcome, RoundLine
 from melange.harness.stats import log_throughput_error
 
 
 def cost_records(
-    member: Prepared,
-    workloads: Sequence[Workload],
-    timed: Sequence[Timed],
-    reference: Sequence[Timed],
+    member: Prepared, timed: Sequence[Timed], reference: Sequence[Timed]
 ) -> list[Measurement]:
     """All records of a candidate except those of tasks.
 
@@ -34,7 +31,7 @@ def cost_records(
     told = Told(member.candidate.name, member.candidate.family)
     comparable = reference if len(reference) == len(timed) else [None] * len(timed)
     records = summarize(told, SIZES, [sizes(member)])
-    for name in (one.name for one in workloads):
+    for name in timed[0].rounds:
         readings = [_readings(name, *both) for both in zip(timed, comparable, strict=True)]
         found = summarize(told._replace(workload=name), _metrics("workload"), readings)
         # Completed lines come first: after a skipped one, they would supersede it.
@@ -52,6 +49,9 @@ def _readings(workload: str, timed: Timed, reference: Timed | None) -> Mapping[s
     mine = timed.rounds[workload].readings
     if reference is None:
         return mine
+    if workload not in reference.rounds:
+        others = ", ".join(reference.rounds)
+        return {**mine, RELATIVE.name: f"the reference ran other lengths: {others}"}
     pair = [one.rounds[workload].readings[TOTAL.name] for one in (timed, reference)]
     return {**mine, RELATIVE.name: pair}  # type: ignore[dict-item]
 
@@ -95,6 +95,7 @@ def _line(
     candidate: str, workload: str, number: int, timed: Timed, reference: Timed | None
 ) -> RoundLine:
     mine = timed.rounds[workload]
+    beside = reference.rounds.get(workload) if reference else None
     # A string is the reason why there is no number.
     known: dict[str, Any] = {
         name: value
@@ -114,7 +115,7 @@ def _line(
         ttft_sec=_to_microseconds(known[TTFT.name]),
         latency_sec=_to_microseconds(known[LATENCY.name]),
         tpot_sec=_to_microseconds(known[TPOT.name]),
-        reference_wall_sec=reference.rounds[workload].wall_sec if reference else None,
+        reference_wall_sec=beside.wall_sec if beside else None,
         calibration_sec=known.get(CALIBRATION.name),
         energy_joules=known.get(JOULES),
     )

@@ -29,7 +29,7 @@ def estimate_seconds(plan: Plan, zoo: Zoo) -> float:
     for candidate in running:
         for cell in plan.pending(candidate.name):
             seconds += (
-                plan.suite.rounds * visit_seconds(plan, candidate)
+                plan.suite.rounds * visit_seconds(plan, candidate) + open_loop_seconds(plan)
                 if cell.task is None
                 else task_seconds(plan, candidate)
             )
@@ -42,9 +42,18 @@ def task_seconds(plan: Plan, candidate: Candidate) -> float:
 
 
 def visit_seconds(plan: Plan, candidate: Candidate) -> float:
-    """Estimated seconds of one round of all workloads."""
-    steps = sum(one.output_tokens for one in plan.suite.workloads)
+    """Estimated seconds of one round of all batches."""
+    steps = sum(one.output_tokens for one in plan.suite.batches)
     return _mix_factor(candidate) * (SECONDS_PER_VISIT + SECONDS_PER_STEP * steps)
+
+
+def open_loop_seconds(plan: Plan) -> float:
+    """Seconds in which requests arrive at a candidate, in all repetitions of all open loops."""
+    return sum(
+        one.repetitions * one.num_requests / one.request_rate
+        for one in plan.suite.open_loops
+        if one.request_rate
+    )
 
 
 def _mix_factor(candidate: Candidate) -> int:

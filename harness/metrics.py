@@ -8,12 +8,19 @@ from typing import get_args
 
 from melange.harness.measure.collectors import COLLECTORS
 from melange.harness.measure.metric import Group, Metric
+from melange.harness.measure.open_loop import METRICS as OPEN_LOOP
 from melange.harness.measure.sizes import SIZES
 
 GROUPS: tuple[Group, ...] = get_args(Group)
 METRICS: tuple[Metric, ...] = tuple(
     sorted(
-        (*(one for collector in COLLECTORS for one in collector.metrics), *SIZES),
+        dict.fromkeys(
+            (
+                *(one for collector in COLLECTORS for one in collector.metrics),
+                *OPEN_LOOP,
+                *SIZES,
+            )
+        ),
         key=lambda one: GROUPS.index(one.group),
     )
 )

@@ -12,6 +12,8 @@ from pydantic import AliasChoices, BeforeValidator, Field, SerializeAsAny, model
 from melange.harness.recipe import Recipe, known_recipe
 from melange.harness.recipe import Record as Record
 from melange.harness.roles import Role
+from melange.harness.workloads import Workload as Workload
+from melange.harness.workloads import one_per_rate
 
 SCHEMA_VERSION = 2
 """Of everything in a run's folder. What earlier versions wrote: runs/upgrades.py."""
@@ -78,30 +80,6 @@ class Task(Record):
         return self
 
 
-class Workload(Record):
-    """A synthetic load: `num_requests` requests, sent at once."""
-
-    name: str
-    prompt_tokens: int = Field(gt=0)
-    output_tokens: int = Field(gt=0)
-    num_requests: int = Field(gt=0)
-    mixed: bool = False
-    """Draw each request's lengths uniformly from 1 to the given ones."""
-
-    def cut_to(self, max_model_len: int) -> "Workload":
-        """The workload, cut so that prompt and output fit the context.
-
-        The longer of the two is cut first; if the other exceeds half of the context, both get half.
-        """
-        prompt, output = self.prompt_tokens, self.output_tokens
-        if prompt + output <= max_model_len:
-            return self
-        shorter = max(1, min(prompt, output, max_model_len // 2))
-        longer = max(1, max_model_len - shorter)
-        sides = (longer, shorter) if prompt >= output else (shorter, longer)
-        return self.model_copy(update={"prompt_tokens": sides[0], "output_tokens": sides[1]})
-
-
 class EngineOptions(Record):
     """How an engine computes, by vLLM's names. harness/engine_shapes.py decides what is None."""
 
@@ -148,9 +126,10 @@ class Suite(Record):
     """Task names or globs, by the scale of the zoo; empty to measure only costs."""
     candidates: tuple[dict[str, Any], ...]
     """Entries, each expanded into candidates by a method of baselines/."""
-    workloads: tuple[Workload, ...] = ()
+    workloads: Annotated[tuple[Workload, ...], BeforeValidator(one_per_rate)] = ()
     rounds: int = Field(default=3, ge=1)
-    """How often each workload is timed, the reference candidate in every round."""
+    """How often each batch is timed, the reference candidate in every round. Open loops have
+    repetitions of their own."""
     target_relative_error: float | None = Field(default=None, gt=0)
     """Rounds end early once a candidate's speed has at most this relative standard error."""
     reference: str = ""
@@ -159,6 +138,16 @@ class Suite(Record):
     seed: int = 0
     engine: EngineOptions = EngineOptions()
     """For every candidate, unless its roles or the command line say otherwise."""
+
+    @property
+    def batches(self) -> tuple[Workload, ...]:
+        """Workloads whose requests are sent at once."""
+        return tuple(one for one in self.workloads if one.request_rate is None)
+
+    @property
+    def open_loops(self) -> tuple[Workload, ...]:
+        """Workloads whose requests arrive at a rate."""
+        return tuple(one for one in self.workloads if one.request_rate is not None)
 
 
 class EngineShape(Record):

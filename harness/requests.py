@@ -57,6 +57,26 @@ class Timing(NamedTuple):
     last_token_sec: float
 
 
+class Streamed(NamedTuple):
+    """A request of an open loop and its output, in seconds after the loop began."""
+
+    due_sec: float
+    """When it was to be sent."""
+    sent_sec: float
+    """When the engine took it: a step that runs is finished first."""
+    piece_sec: tuple[float, ...]
+    """When each piece of the output came: a token, or several that one step accepted."""
+    num_tokens: int
+
+    @property
+    def ttft_sec(self) -> float:
+        return self.piece_sec[0] - self.due_sec
+
+    @property
+    def latency_sec(self) -> float:
+        return self.piece_sec[-1] - self.due_sec
+
+
 class Completion(NamedTuple):
     """What followed a prompt, without the stop string."""
 

@@ -16,6 +16,7 @@ from melange.harness.executors.jobs import NO_TASKS, TaskSet
 from melange.harness.live_report import LiveReport
 from melange.harness.lost_causes import LostCauses
 from melange.harness.machine import lacks_for
+from melange.harness.open_loops import OpenLoops
 from melange.harness.prepare import Prepared, num_slots, prepare
 from melange.harness.progress import Progress
 from melange.harness.recorder import Recorder
@@ -153,8 +154,9 @@ class Runner:
         """In new workers, without the tasks' requests, so that their memory is the candidate's."""
         start = time.perf_counter()
         with closing(self._open(prepared, NO_TASKS)) as executor:
-            rounds = SpeedRounds(
-                self.plan, self.folder, executor, self.recorder, self.progress, self.lost
-            )
+            parts = (self.plan, self.folder, executor, self.recorder, self.progress, self.lost)
+            # First, since the records of the rounds say that the cells are done.
+            OpenLoops(*parts).run(prepared, before_first=self.live_report.wait)
+            rounds = SpeedRounds(*parts)
             rounds.run(prepared, before_first=self.live_report.wait)
         self.timings.speed_sec += time.perf_counter() - start

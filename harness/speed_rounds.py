@@ -69,13 +69,12 @@ class SpeedRounds:
                         self.recorder.fail(members[name].candidate, reply.reason, None)
             if self._suffice(rounds, number + 1):
                 break
-        workloads = self.plan.suite.workloads
         reference_rounds = rounds.get(self.plan.suite.reference, []) if reference else []
         for member in due:
             if timed := rounds.get(member.candidate.name):
                 # The records say that the cell is done, so they come last.
                 self.folder.append_rounds(round_lines(member, timed, reference_rounds))
-                self.folder.append(cost_records(member, workloads, timed, reference_rounds))
+                self.folder.append(cost_records(member, timed, reference_rounds))
         self.progress.timed(members, len(due))
 
     def _suffice(self, rounds: Mapping[str, Sequence[Timed]], num_rounds: int) -> bool:
@@ -92,7 +91,7 @@ class SpeedRounds:
     def _time(self, member: Prepared, number: int) -> Timed | Failed:
         if why := self.lost.why(member):
             return Failed(why)
-        workloads = [one.cut_to(member.shape.max_model_len) for one in self.plan.suite.workloads]
+        workloads = [one.cut_to(member.shape.max_model_len) for one in self.plan.suite.batches]
         reply = self.executor.alone(
             Time(member.load, member.shape, workloads, self.plan.seed + number)
         )

@@ -57,7 +57,7 @@ def _page(view: RunView) -> str:
         f"`{manifest.command}`, {finished}, revision {manifest.git_revision}.",
         f"{versions}.",
     ]
-    for name in view.run.workloads:
+    for name in view.run.batches:
         parts += [f"## {name}", _markdown(cost_table(view.run, costs.SPEED, [name]))]
     parts += ["## Memory and size", _markdown(cost_table(view.run, costs.MEMORY))]
     return "\n\n".join(parts) + "\n"

@@ -62,7 +62,7 @@ def _progress(progress: Progress) -> str:
 def _leaderboard(view: RunView) -> str:
     """Mean accuracy, speed relative to the reference on the first workload, and memory."""
     run = view.run
-    workload = next(iter(run.workloads), None)
+    workload = next(iter(run.batches), None)
     memory = scale_for(unit_kind(PEAK, "bytes"), _peaks(view))
     speed = f"Speed on {workload}, × reference" if workload else "Speed"
 

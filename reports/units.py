@@ -39,7 +39,12 @@ class Scale:
 PERCENT = Scale(label="%", factor=0.01, decimals=1)
 POINTS = Scale(label="points", factor=0.01, decimals=1)
 RATIO = Scale(label="×", decimals=2)
-UNITS = {"request_throughput": "requests/s", "joules_per_token": "J/token"}
+UNITS = {
+    "request_throughput": "requests/s",
+    "request_goodput": "requests/s",
+    "attainment": "fraction",
+    "joules_per_token": "J/token",
+}
 FIXED = {"fraction": PERCENT, "ratio": RATIO}
 
 

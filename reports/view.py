@@ -13,6 +13,7 @@ from melange.reports.analysis.example_scores import Scores
 from melange.reports.analysis.progress import Progress, progress_of
 from melange.reports.analysis.run import Run
 from melange.reports.analysis.samples.excerpts import SampleReader
+from melange.reports.analysis.tails import Tails
 from melange.reports.page import PageFile, Table, slugs
 from melange.reports.styles import FamilyStyle, family_styles
 from melange.reports.tables.board import columns
@@ -71,6 +72,10 @@ class RunView:
     @cached_property
     def _columns_by_key(self) -> dict[str, BoardColumn]:
         return {column.key: column for column in self.columns}
+
+    @cached_property
+    def tails(self) -> Tails:
+        return Tails(self.run)
 
     @cached_property
     def bases(self) -> dict[str, str | None]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import melange.harness.engines.environment  # noqa: F401 (first)
+from melange.harness.engines import open_loop
 from melange.harness.engines.engine import Engine
 from melange.harness.engines.kv_pool import pool_bytes
 from melange.harness.engines.mixing import Mixing
@@ -30,7 +31,16 @@ from melange.harness.engines.scoring import (
 from melange.harness.engines.start import start
 from melange.harness.errors import HarnessError
 from melange.harness.records import EngineShape
-from melange.harness.requests import Completion, Generation, Request, Route, Score, Timing, Tokens
+from melange.harness.requests import (
+    Completion,
+    Generation,
+    Request,
+    Route,
+    Score,
+    Streamed,
+    Timing,
+    Tokens,
+)
 
 if TYPE_CHECKING:
     from melange.harness.recipes.logit_mix import LogitMix
@@ -97,6 +107,15 @@ class EngineSession:
         params = [self._params(generation) for generation in generations]
         outputs = self._run([Prefix(generation.prompt) for generation in generations], params)
         return [_completion(output) for output in outputs]
+
+    def serve(self, generations: Sequence[Generation], due_sec: Sequence[float]) -> list[Streamed]:
+        """Send each request when it is due, in seconds from now; note when each token comes."""
+        from vllm.sampling_params import RequestOutputKind
+
+        delta = {"output_kind": RequestOutputKind.DELTA}
+        prompts = [Prefix(generation.prompt) for generation in generations]
+        params = [self._params(generation, **delta) for generation in generations]
+        return open_loop.serve(self._llm, *self._inputs(prompts, params), due_sec)
 
     def score(self, requests: Sequence[Request]) -> list[Score]:
         """Log-likelihood of each continuation, as the loaded candidate would decode it."""
@@ -171,13 +190,20 @@ class EngineSession:
         return self._known_params[key]
 
     def _run(self, prompts: Sequence[Prefix], params: Sequence[Any]) -> list[Any]:
+        inputs, params = self._inputs(prompts, params)
+        return self._llm.generate(inputs, params, use_tqdm=False) if inputs else []
+
+    def _inputs(
+        self, prompts: Sequence[Prefix], params: Sequence[Any]
+    ) -> tuple[list[Any], list[Any]]:
+        """What vLLM takes, with what the mix needs to know of each prompt."""
         self._check_known(prompts)
         if self._mixing is not None:
             params = [copy.copy(one) for one in params]
             for prompt, one in zip(prompts, params, strict=True):
                 one.extra_args = {"mix": self._mixing.arguments(prompt)}
         inputs = [{"prompt_token_ids": [*prompt.context, *prompt.given]} for prompt in prompts]
-        return self._llm.generate(inputs, list(params), use_tqdm=False) if inputs else []
+        return inputs, list(params)
 
     def _ask(self, nodes: Nodes) -> list[NodeResult]:
         params = [

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from melange.harness.loads import Load
+from melange.harness.measure.open_loop import OpenLoop
 from melange.harness.measure.speed import Reading, Round
 from melange.harness.records import EngineShape, Task, Workload
 from melange.harness.samples import TaskResult
@@ -46,7 +47,16 @@ class Time(NamedTuple):
     seed: int
 
 
-Job = Start | Evaluate | Time
+class Drive(NamedTuple):
+    """One repetition of open loops, one after the other."""
+
+    load: Load
+    shape: EngineShape
+    workloads: Sequence[Workload]
+    seed: int
+
+
+Job = Start | Evaluate | Time | Drive
 
 
 class Took(NamedTuple):
@@ -78,6 +88,12 @@ class Timed(NamedTuple):
     took: Took = Took()
 
 
+class Driven(NamedTuple):
+    loops: Mapping[str, OpenLoop]
+    """By workload."""
+    took: Took = Took()
+
+
 Stage = Literal["start", "load", "tasks", "work"]
 """What a job is doing: starting the engine, loading weights, reading tasks or scoring answers,
 waiting for the engine's answers."""
@@ -101,4 +117,4 @@ class Failed(NamedTuple):
     took: Took = Took()
 
 
-Reply = Ready | Evaluated | Timed | Failed
+Reply = Ready | Evaluated | Timed | Driven | Failed

@@ -1,12 +1,11 @@
 """The worker, which runs jobs in engines, and main() of its process."""
 
-import contextlib
 import faulthandler
 import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Set
 from multiprocessing.connection import Connection
 from pathlib import Path
 from pkgutil import resolve_name
@@ -19,8 +18,11 @@ from melange.harness.checkpoints.built import ensure
 from melange.harness.contracts import Evaluator
 from melange.harness.errors import HarnessError
 from melange.harness.evaluators import EVALUATORS, by_evaluator
+from melange.harness.executors.clocked_session import ClockedSession
 from melange.harness.executors.jobs import (
     NO_TASKS,
+    Drive,
+    Driven,
     Evaluate,
     Evaluated,
     Failed,
@@ -37,10 +39,10 @@ from melange.harness.executors.jobs import (
 )
 from melange.harness.loads import Load
 from melange.harness.measure.collectors import watched_round
+from melange.harness.measure.open_loop import drive
 from melange.harness.measure.speed import fresh_requests, time_workload
 from melange.harness.panel import Panel
 from melange.harness.records import EngineShape, Workload
-from melange.harness.requests import Completion, Generation, Request, Route, Score, Tokens
 from melange.harness.samples import TaskResult
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ SIGN_SEC = 1.0
 _KEPT: list["Worker"] = []
 """Keeps the worker alive as `main` returns: freeing its engine object by object takes a second, and
 a forked process ends without it."""
+WARM_UP_REQUESTS = 8
+"""Before an open loop, whose own first requests are left out as well."""
 WARM_UP_TOKENS = 32
 """Output tokens of warm-up requests: kernels are prepared for each batch size when it first occurs,
 and longer outputs bring no other sizes."""
@@ -118,6 +122,8 @@ class Worker:
                     return self._evaluate(job)
                 case Time():
                     return self._time(job)
+                case Drive():
+                    return self._drive(job)
         except Exception as error:  # one candidate's failure; the runner records it and goes on
             traceback.print_exc()
             return Failed(_reason(error), "broken" if self._broken else "well", self._stage)
@@ -182,6 +188,14 @@ class Worker:
             self._warm = True
         return Timed(*watched_round(session, job.shape.device, job.workloads, seed=job.seed))
 
+    def _drive(self, job: Drive) -> Driven:
+        session = self._serve(job.load, job.shape)
+        self._enter("work")
+        for workload in job.workloads:
+            few = _shortened(workload.model_copy(update={"num_requests": WARM_UP_REQUESTS}))
+            time_workload(session, fresh_requests(session, few, seed=job.seed))
+        return Driven({one.name: drive(session, one, seed=job.seed) for one in job.workloads})
+
     def _load(self, load: Load, shape: EngineShape) -> "EngineSession | Panel":
         """The session that answers for the candidate."""
         self._keep({seat.shape for seat in load.seats} or {shape})
@@ -220,47 +234,6 @@ class Worker:
             self._break()
             raise
         self._start_sec += time.perf_counter() - start
-
-
-class ClockedSession:
-    """A session that sums the seconds inside the engine."""
-
-    def __init__(
-        self, session: "EngineSession | Panel", enter: Callable[[Stage], None] = lambda stage: None
-    ) -> None:
-        self._session = session
-        self._enter = enter
-        self.busy_sec = 0.0
-
-    @property
-    def max_model_len(self) -> int:
-        return self._session.max_model_len
-
-    def score(self, requests: Sequence[Request]) -> list[Score]:
-        with self._clock():
-            return self._session.score(requests)
-
-    def generate(self, generations: Sequence[Generation]) -> list[Completion]:
-        with self._clock():
-            return self._session.generate(generations)
-
-    def reward(self, texts: Sequence[Tokens]) -> list[float]:
-        with self._clock():
-            return self._session.reward(texts)
-
-    def route(self, texts: Sequence[Tokens]) -> list[Route]:
-        with self._clock():
-            return self._session.route(texts)
-
-    @contextlib.contextmanager
-    def _clock(self):  # type: ignore[no-untyped-def]
-        self._enter("work")
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.busy_sec += time.perf_counter() - start
-        self._enter("tasks")
 
 
 def _shortened(workload: Workload) -> Workload:

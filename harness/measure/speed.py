@@ -36,7 +36,7 @@ def requests_of(workload: Workload, *, vocabulary: int, seed: int) -> list[Gener
     The seed determines the tokens. Mixed lengths are the same for every seed, so that rounds
     differ only by noise.
     """
-    rng, lengths = random.Random(seed), random.Random(workload.name)
+    rng, lengths = random.Random(seed), random.Random(workload.series)
     generations = []
     for _ in range(workload.num_requests):
         prompt, output = workload.prompt_tokens, workload.output_tokens

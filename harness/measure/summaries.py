@@ -1,5 +1,6 @@
 """Summaries of a metric's readings over rounds."""
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
@@ -9,10 +10,13 @@ import numpy as np
 
 from melange.harness.measure.metric import Metric
 from melange.harness.measure.speed import Reading
+from melange.harness.measure.tails import batch_refusal, needed
 from melange.harness.records import Measurement, Outcome
-from melange.harness.stats import mean_interval, ratio_interval
+from melange.harness.stats import mean_interval, ratio_interval, wilson_interval
 
 TAILS = (("", 0.5), ("_p90", 0.9), ("_p99", 0.99))
+BOUNDED = 0.9
+"""The highest percentile with an interval."""
 
 
 class Summed(NamedTuple):
@@ -27,20 +31,63 @@ class Summed(NamedTuple):
 def mean(values: Sequence[float]) -> list[Summed]:
     """With the 95 % interval over rounds, which is wide for few."""
     low, high = mean_interval(values)
-    low = None if low is None else max(0.0, low)
+    low = None if low is None else max(min(0.0, *values), low)
     return [Summed(statistics.fmean(values), len(values), low, high)]
 
 
+def share(values: Sequence[Sequence[float]]) -> list[Summed]:
+    """Share of ones among the requests of all repetitions.
+
+    Its 95 % interval is the wider of that over repetitions and that of independent requests: where
+    every request of every repetition has a one, repetitions alone would show no doubt.
+    """
+    pooled = list(chain.from_iterable(values))
+    mean_share = statistics.fmean(pooled)
+    low, high = wilson_interval(mean_share, len(pooled))
+    over, under = mean_interval([statistics.fmean(one) for one in values])
+    if over is not None and under is not None:
+        low, high = max(0.0, min(low, over)), min(1.0, max(high, under))
+    return [Summed(mean_share, len(pooled), low, high)]
+
+
 def percentiles(values: Sequence[Sequence[float]]) -> list[Summed]:
-    """p50, p90 and p99 over all requests of all rounds.
+    """p50 over all requests of all rounds of a batch; p90 and p99 where `batch_refusal` allows.
 
     Without intervals: requests that are served together are not independent of each other, and
     there are too few rounds to draw from.
     """
     pooled = list(chain.from_iterable(values))
-    found = np.quantile(pooled, [share for _, share in TAILS]).tolist()
-    return [Summed(value, len(pooled), suffix=tail)
-            for (tail, _), value in zip(TAILS, found, strict=True)]  # fmt: skip
+    claimed = [(tail, share) for tail, share in TAILS if not batch_refusal(share, values)]
+    return [_percentile(pooled, tail, share) for tail, share in claimed]
+
+
+def repeated_percentiles(values: Sequence[Sequence[float]]) -> list[Summed]:
+    """p50, p90 and p99 over all requests of all repetitions of an open loop, each if there are
+    enough.
+
+    p50 and p90 have a 95 % interval over repetitions, on a logarithmic scale: requests that wait in
+    one queue are not independent, whole repetitions are. A p99 has none: a handful of repetitions
+    does not tell how far it varies (docs/decisions/load-as-served.md).
+    """
+    pooled = list(chain.from_iterable(values))
+    claimed = [(tail, share) for tail, share in TAILS if len(pooled) >= needed(share)]
+    return [_with_bounds(_percentile(pooled, tail, share), values, share)
+            for tail, share in claimed]  # fmt: skip
+
+
+def _percentile(pooled: Sequence[float], tail: str, share: float) -> Summed:
+    return Summed(float(np.quantile(pooled, share)), len(pooled), suffix=tail)
+
+
+def _with_bounds(found: Summed, values: Sequence[Sequence[float]], share: float) -> Summed:
+    each = [float(np.quantile(one, share)) for one in values if len(one) >= needed(share)]
+    if share > BOUNDED or len(each) < len(values) or min(each) <= 0:
+        return found
+    low, high = mean_interval([math.log(one) for one in each])
+    if low is None or high is None:
+        return found
+    factor = math.exp((high - low) / 2)
+    return found._replace(low=found.value / factor, high=found.value * factor)
 
 
 def ratio(values: Sequence[tuple[float, float]]) -> list[Summed]:
@@ -53,11 +100,14 @@ SUMMARIES: Mapping[str, Callable[[Any], list[Summed]]] = {
     "mean": mean,
     "percentiles": percentiles,
     "ratio": ratio,
+    "share": share,
     "median": lambda values: [Summed(statistics.median(values), len(values))],
     "max": lambda values: [Summed(max(values), len(values))],
     "min": lambda values: [Summed(min(values), len(values))],
     "once": lambda values: [Summed(values[0], None)],
 }
+OPEN_LOOP = {**SUMMARIES, "percentiles": repeated_percentiles}
+"""For repetitions of an open loop."""
 
 
 class Told(NamedTuple):
@@ -69,7 +119,10 @@ class Told(NamedTuple):
 
 
 def summarize(
-    told: Told, metrics: Sequence[Metric], readings: Sequence[Mapping[str, Reading]]
+    told: Told,
+    metrics: Sequence[Metric],
+    readings: Sequence[Mapping[str, Reading]],
+    summaries: Mapping[str, Callable[[Any], list[Summed]]] = SUMMARIES,
 ) -> list[Measurement]:
     """Records of each metric that has readings; if none is a number, a skipped one with the reason.
 
@@ -78,10 +131,10 @@ def summarize(
     records: list[Measurement] = []
     for metric in metrics:
         found = [one[metric.name] for one in readings if metric.name in one]
-        values = [one for one in found if one != () and not isinstance(one, str)]
+        values = [one for one in found if one not in ((), []) and not isinstance(one, str)]
         reasons = sorted({one for one in found if isinstance(one, str)})
         if values:
-            records += [_record(told, metric, one) for one in SUMMARIES[metric.summary](values)]
+            records += [_record(told, metric, one) for one in summaries[metric.summary](values)]
         elif reasons:
             skipped = {"value": None, "outcome": Outcome.SKIPPED, "reason": "; ".join(reasons)}
             records.append(_record(told, metric, Summed(0.0, None)).model_copy(update=skipped))

@@ -14,6 +14,7 @@ from melange.harness.errors import HarnessError
 from melange.harness.records import Measurement, Outcome, Plan
 from melange.harness.runs.current import CellKey, current
 from melange.harness.runs.manifest import Inputs, Manifest
+from melange.harness.workloads import asked_name
 
 RECIPE = "its recipe has changed since; to be measured again"
 ENGINE = "its engine's options have changed since; to be measured again"
@@ -77,7 +78,7 @@ def withdrawn(
     for one in current(lines):
         reason = cells.get((one.candidate, one.task))
         if reason and one.outcome is not Outcome.SKIPPED:
-            gone = one.workload is not None and one.workload not in workloads
+            gone = one.workload is not None and asked_name(one.workload) not in workloads
             changes = {"outcome": Outcome.SKIPPED, "reason": GONE if gone else reason}
             found.append(one.model_copy(update=empty | changes))
     return found

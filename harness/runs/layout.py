@@ -5,6 +5,7 @@ from pathlib import Path
 MANIFEST = "manifest.json"
 MEASUREMENTS = "measurements.jsonl"
 ROUNDS = "rounds.jsonl"
+OPEN_LOOPS = "open_loops.jsonl"
 CHECKS = "checks.jsonl"
 ENGINE_LOG = "engine.log"
 SAMPLES = "samples"

@@ -242,14 +242,15 @@ def _planned(plan: Plan, before: Manifest) -> dict[str, Any]:
 
 def _computed(plan: Plan, before: Manifest, state: RunState) -> dict[str, Any]:
     shapes = {name: _computing(shape) for name, shape in state.engines.items()}
-    shortest = min((one.max_model_len for one in state.engines.values()), default=None)
-    workloads = [one.cut_to(shortest) if shortest else one for one in plan.suite.workloads]
+    contexts = sorted({one.max_model_len for one in state.engines.values()}, reverse=True)
+    asked_for = plan.suite.workloads
+    cut = dict.fromkeys(one.cut_to(length) for one in asked_for for length in contexts)
     asked = {name: one.given() for name, one in plan.engines.items()}
     return {
         "engine": plan.engine.given(),
         "engines": before.engines | shapes,
         "engine_options": before.engine_options | asked,
-        "workloads": [one.model_dump(mode="json") for one in workloads],
+        "workloads": [one.model_dump(mode="json") for one in cut or asked_for],
     }
 
 

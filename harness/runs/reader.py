@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from melange.harness.arrivals import OpenLoopLine
 from melange.harness.errors import HarnessError
 from melange.harness.records import Measurement, Outcome, Record, RoundLine
 from melange.harness.runs.current import CellKey, current, current_checks, current_rounds
@@ -22,6 +23,7 @@ from melange.harness.runs.upgrades import SAME_LINES, upgraded_line
 from melange.harness.verdicts import Check
 
 Line = TypeVar("Line", bound=Record)
+Timed = TypeVar("Timed", Measurement, RoundLine)
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def read_measurements(path: Path) -> tuple[list[Measurement], list[str]]:
     if not path.is_file():
         return [], [f"{path.name} does not exist: nothing has been measured yet."]
     found, torn = _read_lines(path, Measurement)
-    return list(map(_finite, found)), _torn_note(path, torn)
+    return _named_as_cut(path, list(map(_finite, found))), _torn_note(path, torn)
 
 
 def read_rounds(path: Path) -> list[RoundLine]:
@@ -113,7 +115,30 @@ def read_rounds(path: Path) -> list[RoundLine]:
     Raises:
         HarnessError: a line is JSON but no round, or of a newer schema.
     """
-    return current_rounds(_read_lines(path, RoundLine)[0]) if path.is_file() else []
+    lines = _read_lines(path, RoundLine)[0] if path.is_file() else []
+    return current_rounds(_named_as_cut(path, lines))
+
+
+def _named_as_cut(path: Path, lines: list[Timed]) -> list[Timed]:
+    """Lines of workloads that were cut to the context, when those still kept their names."""
+    manifest = path.parent / MANIFEST
+    workloads = read_manifest(manifest).workloads if manifest.is_file() else ()
+    whole = {one.name for one in workloads}
+    names = {one.cut_from: one.name for one in workloads if one.cut_from not in whole}
+    return [
+        one.model_copy(update={"workload": names[one.workload]}) if one.workload in names else one
+        for one in lines
+    ]
+
+
+def read_open_loops(path: Path) -> list[OpenLoopLine]:
+    """The last line of each candidate, workload and repetition; empty if there is no file.
+
+    Raises:
+        HarnessError: a line is JSON but no open loop, or of a newer schema.
+    """
+    lines = _read_lines(path, OpenLoopLine)[0] if path.is_file() else []
+    return list({(one.candidate, one.workload, one.repetition): one for one in lines}.values())
 
 
 def read_checks(folder: Path) -> list[Check]:

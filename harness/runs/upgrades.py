@@ -12,6 +12,7 @@ from typing import Any
 from melange.harness.errors import HarnessError
 from melange.harness.metrics import METRICS
 from melange.harness.records import SCHEMA_VERSION
+from melange.harness.workloads import CUT
 
 Content = dict[str, Any]
 SAME_LINES = frozenset({1, SCHEMA_VERSION})
@@ -38,7 +39,25 @@ def upgraded_manifest(path: Path, content: Any) -> Content:
     found = _checked(path, "", content)
     found = _manifest_of_1(found) if found.get("schema_version") == 1 else found
     suite = found.get("suite")
-    return found | {"suite": _renamed(suite)} if isinstance(suite, dict) else found
+    if not isinstance(suite, dict):
+        return found
+    return found | {
+        "suite": _renamed(suite),
+        "workloads": [_named_as_cut(one, suite) for one in found.get("workloads") or ()],
+    }
+
+
+def _named_as_cut(workload: Content, suite: Content) -> Content:
+    """A workload that was cut to the context once kept its name."""
+    lengths = ("prompt_tokens", "output_tokens")
+    asked = next(
+        (one for one in suite.get("workloads") or () if one["name"] == workload["name"]), workload
+    )
+    if workload.get("cut_from") or all(asked[key] == workload[key] for key in lengths):
+        return workload
+    cut = "/".join(str(workload[key]) for key in lengths)
+    name = workload["name"]
+    return workload | {"name": f"{name}{CUT}{cut})", "cut_from": name}
 
 
 def _renamed(suite: Content) -> Content:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from melange.harness.arrivals import OpenLoopLine
 from melange.harness.errors import HarnessError
 from melange.harness.records import SCHEMA_VERSION, Measurement, Record, RoundLine
 from melange.harness.runs.current import CellKey, completed, current
@@ -17,6 +18,7 @@ from melange.harness.runs.layout import (
     CHECKS,
     MANIFEST,
     MEASUREMENTS,
+    OPEN_LOOPS,
     REPORT,
     ROUNDS,
     samples_path,
@@ -74,7 +76,7 @@ class RunFolder:
             ):  # touching a file that exists would make the report look stale
                 self._measurements.touch()
         with locked(self._measurements):
-            for name in (MEASUREMENTS, ROUNDS, CHECKS):
+            for name in (MEASUREMENTS, ROUNDS, OPEN_LOOPS, CHECKS):
                 self._mend(name)
             yield
 
@@ -90,18 +92,19 @@ class RunFolder:
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         self._replace(self.path / MANIFEST, json.dumps(manifest, indent=1).encode())
 
-    def append(self, measurements: Iterable[Measurement]) -> None:
+    def append(self, measurements: Iterable[Measurement], *, ends_cells: bool = True) -> None:
         """Add the records to measurements.jsonl and force them to disk.
 
-        They are all records of their cells. The last of each cell is marked: a cell without it, as
-        when the disk filled up, is measured again.
+        They are all records of their cells, or `ends_cells` is False. The last of each cell is
+        marked: a cell without it, as when the disk filled up, is measured again.
         """
         lines = list(measurements)
-        last = {(one.candidate, one.task): at for at, one in enumerate(lines)}
+        cells = ((one.candidate, one.task) for one in lines if ends_cells)
+        last = {cell: at for at, cell in enumerate(cells)}
         self._append(
             MEASUREMENTS,
             (
-                one.model_copy(update={"ends_cell": at == last[one.candidate, one.task]})
+                one.model_copy(update={"ends_cell": at == last.get((one.candidate, one.task))})
                 for at, one in enumerate(lines)
             ),
         )
@@ -109,6 +112,10 @@ class RunFolder:
     def append_rounds(self, rounds: Iterable[RoundLine]) -> None:
         """Add the lines to rounds.jsonl and force them to disk."""
         self._append(ROUNDS, rounds)
+
+    def append_open_loops(self, lines: Iterable[OpenLoopLine]) -> None:
+        """Add the lines to open_loops.jsonl and force them to disk."""
+        self._append(OPEN_LOOPS, lines)
 
     def append_checks(self, checks: Iterable[Check]) -> None:
         """Add the lines to checks.jsonl and force them to disk."""

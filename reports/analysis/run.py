@@ -22,6 +22,7 @@ from melange.harness.runs.manifest import Described, described
 from melange.harness.runs.reader import StoredRun, read_run
 from melange.harness.runs.trust import borne_out
 from melange.harness.verdicts import Check, by_candidate
+from melange.harness.workloads import asked_name
 from melange.reports.analysis.example_scores import Scores, read_scores
 
 NOT_MEASURED = "not measured in this run"
@@ -127,6 +128,11 @@ class Run(StoredRun):
             m.workload: None for m in self.measurements if m.workload and m.workload not in planned
         }
 
+    @property
+    def batches(self) -> list[str]:
+        """Workloads without the open loops, whose requests arrive at a rate."""
+        return [name for name, one in self.workloads.items() if not (one and one.request_rate)]
+
     @cached_property
     def units(self) -> dict[tuple[str, str | None], str]:
         """(metric, task) -> the unit of its first completed line; (metric, None): of any task."""
@@ -194,6 +200,8 @@ class Run(StoredRun):
             return Reading(outcome=str(Outcome.SKIPPED), reason=refused)
         if reason := self._unneeded(candidate, metric):
             return Reading(outcome="unneeded", reason=reason)
+        if other := self._cut_otherwise(candidate, metric, workload):
+            return Reading(reason=f"it ran other lengths: {other}")
         return self.not_reached if (candidate, task) in self.waiting else Reading()
 
     def _unneeded(self, candidate: str, metric: str) -> str:
@@ -205,6 +213,11 @@ class Run(StoredRun):
         not_built = declared["group"] == "build" and served
         no_meter = declared["group"] == "energy" and self.manifest.device == "cpu"
         return str(declared["absent"]) if not_built or no_meter else ""
+
+    def _cut_otherwise(self, candidate: str, metric: str, workload: str | None) -> str:
+        """The workload, as it was cut to the candidate's context."""
+        alike = (w for w in self.workloads if workload and asked_name(w) == asked_name(workload))
+        return next((w for w in alike if (candidate, None, w, metric) in self.index), "")
 
     @cached_property
     def waiting(self) -> frozenset[tuple[str, str | None]]:

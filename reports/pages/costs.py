@@ -32,7 +32,7 @@ ON_A_GPU = (
 def speed(view: RunView, subject: str) -> Block:
     run = view.run
     metrics = (*SPEED, ENERGY) if ENERGY in run.timed else SPEED
-    words = {name: workload_words(run, name) for name in run.workloads}
+    words = {name: workload_words(run, name) for name in run.batches}
     shown = [(f"{name}: {words[name]}", cost_table(run, metrics, [name])) for name in words]
     return Block(
         data={"shown": shown, "note": "" if shown else "No speed was measured in this run."},

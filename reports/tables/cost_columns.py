@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from melange.harness.metrics import headline
+from melange.harness.workloads import asked_name
 from melange.reports.analysis.run import Reading, Run
 from melange.reports.metrics import describe
 from melange.reports.tables.board_column import BoardCell, BoardColumn
@@ -18,7 +19,8 @@ LATENCY_WORKLOADS = ("mixed", "8/512", "8/8")
 def measured_workload(run: Run, metric: str, preferred: Sequence[str]) -> str:
     """The first preferred workload with a value, else any with one, else the first preferred."""
     done = run.timed.get(metric, [])
-    return next((w for w in (*preferred, *done) if w in done), preferred[0])
+    wanted = [w for name in preferred for w in done if asked_name(w) == name]
+    return next(iter((*wanted, *done)), preferred[0])
 
 
 def cost_columns(run: Run) -> list[BoardColumn]:
@@ -92,7 +94,8 @@ def workload_words(run: Run, name: str) -> str:
     if load is None:
         return f"workload {name}"
     upto = "up to " if load.mixed else ""
+    when = f"at {load.request_rate:g} per second" if load.request_rate else "at once"
     return (
-        f"{plural(load.num_requests, 'request')} at once, {upto}{load.prompt_tokens} prompt "
+        f"{plural(load.num_requests, 'request')} {when}, {upto}{load.prompt_tokens} prompt "
         f"and {upto}{load.output_tokens} output tokens each"
     )

@@ -24,7 +24,7 @@ from melange.harness.executors.jobs import Evaluate, Evaluated, Failed, TaskSet,
 from melange.harness.executors.process import EngineProcess
 from melange.harness.loads import Load
 from melange.harness.records import EngineShape, Measurement, Outcome, Workload
-from melange.harness.runs.reader import read_rounds, read_run
+from melange.harness.runs.reader import read_open_loops, read_rounds, read_run
 from melange.harness.runs.writer import RunFolder
 from melange.tasks.registry import load_tasks
 from melange.tasks.sources import task_sources
@@ -48,7 +48,10 @@ candidates:
   - {{mergekit: soup.yaml}}
 rounds: 20
 target_relative_error: 10.0  # which any machine reaches
-workloads: [{{name: 8/8, prompt_tokens: 8, output_tokens: 8, num_requests: 4}}]
+workloads:
+  - {{name: 8/8, prompt_tokens: 8, output_tokens: 8, num_requests: 4}}
+  - {{name: serve, prompt_tokens: 8, output_tokens: 8, num_requests: 30, request_rate: [40],
+     repetitions: 2, goodput: {{latency_sec: 60}}}}
 """
 SOUP = """\
 # Mean of base and tuned
@@ -118,7 +121,7 @@ def test_every_other_cell_has_a_value_with_n_and_an_interval(finished: Finished)
         assert {
             "weights_bytes", "kv_bytes_per_token", "peak_memory_bytes", "total_params",
             "active_params", "relative_throughput", "total_tokens_per_sec", "latency_sec",
-            "tpot_sec_p99", "request_throughput", "kv_pool_bytes", "activation_bytes",
+            "tpot_sec", "request_throughput", "kv_pool_bytes", "activation_bytes",
         } <= metrics  # fmt: skip
 
 
@@ -134,6 +137,21 @@ def test_every_round_is_kept_with_the_reference_beside_it(
         assert one.reference_wall_sec == base[one.round]
         assert len(one.ttft_sec) == len(one.latency_sec) == len(one.tpot_sec) == 4
         assert one.calibration_sec
+
+
+def test_every_request_that_arrives_is_kept_with_its_times(
+    workplace: Path, finished: Finished
+) -> None:
+    _, measurements = finished
+    lines = read_open_loops(workplace / "out" / "open_loops.jsonl")
+    candidates = ("large_base", "large_mix", "proxy-small_mix-a1.0", "soup")
+    assert {(one.candidate, one.repetition) for one in lines} == set(product(candidates, range(2)))
+    assert {one.workload for one in lines} == {"serve@40/s"}
+    for one in lines:
+        assert one.num_tokens == (8,) * 30
+        assert all(due <= sent for due, sent in zip(one.due_sec, one.sent_sec, strict=True))
+    met = {one.candidate: one.value for one in measurements if one.metric == "attainment"}
+    assert met == dict.fromkeys(candidates, 1.0)
 
 
 def test_rounds_end_once_speeds_are_known(finished: Finished) -> None:

@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from melange.harness.runs.history import ACCURACY, SPEEDS, Key, Night, Point
+from melange.harness.workloads import asked_name
 from melange.reports.analysis.trends.sharing import widening
 from melange.reports.analysis.trends.steps import Step, find_steps
 
@@ -145,7 +146,7 @@ def _parts(night: Night, metric: str) -> list[str]:
     if metric == ACCURACY:
         return [one.name for one in night.manifest.tasks
                 if one.split == MEAN_SPLIT and one.higher_is_better]  # fmt: skip
-    return [one.name for one in night.manifest.workloads]
+    return [one.name for one in night.manifest.workloads if one.request_rate is None]
 
 
 def _means(night: Night, wider: Mapping[str, float]) -> Iterator[tuple[Key, Point]]:
@@ -157,9 +158,12 @@ def _means(night: Night, wider: Mapping[str, float]) -> Iterator[tuple[Key, Poin
         parts = _parts(night, metric)
         for candidate in night.recipes:
             refused = night.refused(candidate)
-            keys = [Key(metric, candidate, part) for part in parts if part not in refused]
-            found = [night.points[key] for key in keys if key in night.points]
-            if found and len(found) == len(keys):
+            wanted = {asked_name(part) for part in parts if part not in refused}
+            # A workload that was cut to several contexts counts once, with a candidate's own.
+            own = {asked_name(part): Key(metric, candidate, part) for part in parts
+                   if Key(metric, candidate, part) in night.points}  # fmt: skip
+            found = [night.points[key] for name, key in own.items() if name in wanted]
+            if found and len(found) == len(wanted):
                 whole = (
                     _arithmetic_mean(found, wider.get(candidate, 1.0))
                     if metric == ACCURACY

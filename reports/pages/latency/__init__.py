@@ -4,6 +4,7 @@ from melange.reports.page import Page
 from melange.reports.pages.latency import (
     latency,
     load,
+    serving,
 )
 
 PAGE = Page(
@@ -11,6 +12,8 @@ PAGE = Page(
     title="Latency",
     order=30,
     sections=(
+        serving.CURVES,
+        serving.TABLES,
         latency.SECTION,
         load.SECTION,
     ),

@@ -1,9 +1,11 @@
-"""How long requests take: median, 90th and 99th percentile, workload by workload."""
+"""How long requests take that are sent at once: median, 90th and 99th percentile where they can
+be claimed, workload by workload."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from melange.reports.analysis.run import Reading
+from melange.reports.analysis.tails import SHARES, UNCLAIMED
 from melange.reports.page import Block, Column, Section, Table
 from melange.reports.styles import FamilyStyle
 from melange.reports.tables.cost_columns import workload_words
@@ -15,7 +17,8 @@ METRICS = {
     "tpot_sec": "Per further token",
     "latency_sec": "From end to end",
 }
-TAILS = ("p90", "p99")
+LOCKSTEP = "Its requests run in lockstep: percentiles above the median need an open-loop workload."
+FEW = "It has too few requests for the percentiles that are left out: p90 needs 10, p99 100."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,8 @@ class Spread:
 class Row:
     candidate: str
     style: FamilyStyle
+    count: str
+    """Requests and rounds."""
     spreads: tuple[Spread, ...]
 
     @property
@@ -43,11 +48,10 @@ class Row:
 
 
 def block(view: RunView, subject: str) -> Block | None:
-    tails = [f"{metric}_{tail}" for metric in METRICS for tail in TAILS]
-    workloads = dict.fromkeys(w for tail in tails for w in view.run.timed.get(tail, []))
-    if not workloads:
+    timed = {w for metric in METRICS for w in view.run.timed.get(metric, [])}
+    loads = [w for w in view.run.batches if w in timed]
+    if not loads:
         return None
-    loads = [w for w in view.run.workloads if w in workloads]
     tables = [_table(view, workload) for workload in loads]
     return Block(
         data={"tables": tables, "metrics": METRICS},
@@ -66,6 +70,7 @@ def _table(view: RunView, workload: str) -> dict[str, Any]:
         Row(
             candidate=candidate,
             style=view.style(candidate),
+            count=view.tails.count(candidate, workload),
             spreads=tuple(_spread(found[m][candidate], ends[m]) for m in METRICS),
         )
         for candidate in view.run.families
@@ -74,14 +79,27 @@ def _table(view: RunView, workload: str) -> dict[str, Any]:
         "workload": workload,
         "words": workload_words(view.run, workload),
         "rows": sorted(rows, key=_order),
+        "notes": _notes(found),
         "scales": scales,
         "ends": ends,
     }
 
 
 def _percentiles(view: RunView, candidate: str, metric: str, workload: str) -> list[Reading]:
-    names = [metric, *(f"{metric}_{tail}" for tail in TAILS)]
-    return [view.run.read(candidate, name, workload=workload) for name in names]
+    return [view.tails.read(candidate, metric, tail, workload) for tail in SHARES]
+
+
+def _notes(found: dict[str, dict[str, list[Reading]]]) -> list[str]:
+    """Why percentiles are left out of a table."""
+    unclaimed = [
+        one.reason
+        for cells in found.values()
+        for readings in cells.values()
+        for one in readings
+        if one.outcome == UNCLAIMED
+    ]
+    lockstep = [reason for reason in unclaimed if "lockstep" in reason]
+    return [LOCKSTEP] * bool(lockstep) + [FEW] * (len(unclaimed) > len(lockstep))
 
 
 def _scale(cells: dict[str, list[Reading]]) -> Scale:
@@ -120,6 +138,7 @@ def _file_table(tables: list[dict[str, Any]]) -> Table:
             Column("candidate", lambda line: line[1].candidate),
             Column("family", lambda line: line[1].style.family),
             Column("metric", lambda line: line[2]),
+            Column("requests", lambda line: line[1].count),
             Column("p50", lambda line: line[3].p50),
             Column("p90", lambda line: line[3].p90),
             Column("p99", lambda line: line[3].p99),
@@ -133,4 +152,4 @@ def _file_table(tables: list[dict[str, Any]]) -> Table:
     )
 
 
-SECTION = Section("Latency by workload", "sections/latency.html", block)
+SECTION = Section("Latency of batches", "sections/latency.html", block)

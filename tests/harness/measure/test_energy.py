@@ -107,7 +107,7 @@ def test_a_report_says_why_there_is_no_energy(tmp_path: Path, device: str) -> No
     manifest = json.loads((run / "manifest.json").read_text()) | {"device": device}
     (run / "manifest.json").write_text(json.dumps(manifest))
     if device == "cuda":
-        RunFolder(run).append(cost_records(on_gpu("base"), [LOAD], with_energy("no counter"), []))
+        RunFolder(run).append(cost_records(on_gpu("base"), with_energy("no counter"), []))
     found = load_run(run).read("base", "joules_per_token", workload="8/8")
     expected = ("unneeded", "CPU") if device == "cpu" else ("skipped", "no counter")
     assert (found.value, found.outcome) == (None, expected[0])
@@ -116,7 +116,7 @@ def test_a_report_says_why_there_is_no_energy(tmp_path: Path, device: str) -> No
 
 def test_energy_is_told_by_output_token_with_an_interval_over_rounds() -> None:
     rounds = [*with_energy(0.5, 1.0), timed(1.0)]
-    records = cost_records(prepared("soup"), [LOAD], rounds, [])
+    records = cost_records(prepared("soup"), rounds, [])
     found = {one.metric: one for one in records}["joules_per_token"]
     assert (found.value, found.n, found.unit) == (0.75, 2, "J/token")
     assert found.ci_low == 0.0  # from two rounds, 0 is the only lower bound
@@ -132,7 +132,7 @@ def test_rounds_keep_their_energy() -> None:
 
 def test_a_gpu_says_why_it_tells_no_energy_and_a_cpu_need_not() -> None:
     def told(rounds: list[Timed]) -> list[tuple[object, ...]]:
-        records = cost_records(on_gpu("soup"), [LOAD], rounds, [])
+        records = cost_records(on_gpu("soup"), rounds, [])
         energy = [one for one in records if one.metric == "joules_per_token"]
         return [(one.workload, one.value, one.outcome, one.reason) for one in energy]
 

@@ -78,7 +78,7 @@ def test_peaks_are_the_highest_of_all_rounds_and_activations_the_lowest() -> Non
         {"peak_memory_bytes": 950, "activation_bytes": 20, "kv_pool_bytes": 7},
     ]
     rounds = [timed(1.0)._replace(readings=one) for one in readings]
-    records = cost_records(prepared("soup"), [], rounds, [])
+    records = cost_records(prepared("soup"), rounds, [])
     found = {one.metric: (one.value, one.n) for one in records if one.metric in readings[0]}
     assert found == {
         "peak_memory_bytes": (950, 2), "activation_bytes": (20, 2), "kv_pool_bytes": (7, 2),

@@ -2,7 +2,6 @@
 
 import statistics
 import time
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -41,25 +40,26 @@ some_rounds = st.lists(rounds(), min_size=1, max_size=4)
 
 def by_metric(measured: list[Round]) -> dict[str, Measurement]:
     timed = [Timed({"8/8": one}, {}) for one in measured]
-    load = Workload(name="8/8", prompt_tokens=8, output_tokens=8, num_requests=1)
-    found = cost_records(prepared("soup"), [load], timed, timed)
+    found = cost_records(prepared("soup"), timed, timed)
     return {one.metric: one for one in found}
 
 
 @given(some_rounds)
-def test_percentiles_are_of_all_requests_and_ordered(measured: list[Round]) -> None:
+def test_medians_are_of_all_requests_and_few_have_no_other_percentile(
+    measured: list[Round],
+) -> None:
     found = by_metric(measured)
     for name in ("ttft_sec", "latency_sec", "tpot_sec"):
         values = [value for one in measured for value in one.readings[name]]
         if not values:
             assert name not in found
             continue
-        half, most, nearly_all = (found[f"{name}{suffix}"] for suffix in ("", "_p90", "_p99"))
+        half = found[name]
         assert half.value == pytest.approx(statistics.median(values))
-        ascending = (min(values), half.value, most.value, nearly_all.value, max(values))
-        assert all(low <= high * (1 + 1e-12) for low, high in pairwise(ascending))
-        assert {one.n for one in (half, most, nearly_all)} == {len(values)}
+        assert half.n == len(values)
         assert half.ci_low is None  # concurrent requests are not independent
+        # A round of five requests has no tenth that took longer than the others.
+        assert not {f"{name}_p90", f"{name}_p99"} & found.keys()
 
 
 @given(some_rounds)

@@ -145,3 +145,24 @@ def test_more_memory_is_worse_and_more_speed_is_better(tmp_path: Path) -> None:
     stepped = {key: one for key, one in all_trends(read_history(tmp_path)).items() if one.steps}
     found = {key.metric: {one.verdict(step) for step in one.steps} for key, one in stepped.items()}
     assert found == {"peak_memory_bytes": {"worse"}, "decode_tokens_per_sec": {"better"}}
+
+
+def test_a_mean_speed_takes_each_candidates_own_cut_and_leaves_open_loops_out(
+    tmp_path: Path,
+) -> None:
+    cut = {"name": "8/128 (cut to 8/56)", "cut_from": "8/128", "output_tokens": 56}
+    served = {"name": "serve@2/s", "request_rate": 2.0}
+
+    def cut_for_one(night: int, line: Line) -> Line:
+        mine = line["candidate"] == "candidate-1" and line.get("workload") == "8/128"
+        return line | {"workload": cut["name"]} if mine else line
+
+    nights = Nights(nights=3, candidates=2)
+    changed = write_history(tmp_path / "changed", nights, cut_for_one)
+    whole = write_history(tmp_path / "whole", nights)
+    for night in range(3):
+        rewrite(changed, night, lambda manifest: manifest["workloads"].extend(
+            manifest["workloads"][0] | more for more in (cut, served)))  # fmt: skip
+    mean = Key("total_tokens_per_sec", "candidate-1", "")
+    found, expected = (all_trends(read_history(root))[mean] for root in (changed, whole))
+    assert list(found.values_N) == list(expected.values_N)
