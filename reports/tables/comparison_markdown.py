@@ -26,7 +26,7 @@ def comparison_markdown(comparison: Comparison) -> str:
         _table("Failed here, measured before", comparison.lost),
         _gaps("Not judged, though the baseline has them", comparison.unjudged),
         _gaps("Waived", comparison.waived),
-        _table("Judged, with a note", comparison.noted),
+        _gaps("Judged, with a note", comparison.noted),
         _table("Improvements", comparison.improvements),
         _differences(comparison),
     ]

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 
 from melange.reports.analysis.comparison.changes import Change, Kind, Verdict
 from melange.reports.analysis.comparison.environment import Difference
@@ -51,9 +52,9 @@ class Comparison:
         return gaps(one for one in self.changes if one.waived_by)
 
     @cached_property
-    def noted(self) -> list[Change]:
-        """Judged, with something that a reader has to know."""
-        return [one for one in self.changes if one.note]
+    def noted(self) -> list[Gap]:
+        """Cells that were judged, with something that a reader has to know, by note."""
+        return gaps((one for one in self.changes if one.note), attrgetter("note"))
 
     @property
     def _missing(self) -> Iterator[Change]:
@@ -100,8 +101,8 @@ class Comparison:
             verb = "was" if number == 1 else "were"
             yield f"{_cells(number)} of the baseline {verb} not judged: {_reasons(self.unjudged)}"
         yield from self._on_waivers()
-        for note, number in Counter(one.note for one in self.noted).items():
-            yield f"{note} ({_cells(number)})"
+        for one in self.noted:
+            yield f"{one.reason} ({_cells(len(one.changes))})"
         if self.improvements:
             yield f"{plural(len(self.improvements), 'improvement')}: {_named(self.improvements)}"
         yield f"{plural(self.num_judged, 'number')} compared"

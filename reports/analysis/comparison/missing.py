@@ -1,7 +1,8 @@
 """Missing evidence: cells that the baseline has and that were not judged, by reason."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 from melange.reports.analysis.comparison.changes import Change, Verdict
 from melange.reports.units import plural, significant
@@ -9,7 +10,7 @@ from melange.reports.units import plural, significant
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
-    """Cells that are missing for one reason."""
+    """Cells that are missing for one reason, or share one note."""
 
     reason: str
     waived_by: str
@@ -37,11 +38,13 @@ def _groups(changes: Iterable[Change], by: str) -> dict[str, list[Change]]:
     return found
 
 
-def gaps(changes: Iterable[Change]) -> list[Gap]:
-    """Of changes without a verdict: by reason and waiver, the largest first."""
+def gaps(
+    changes: Iterable[Change], reason_of: Callable[[Change], str] = attrgetter("reason")
+) -> list[Gap]:
+    """By reason and waiver, the largest first."""
     found: dict[tuple[str, str], list[Change]] = {}
     for one in changes:
-        found.setdefault((one.reason, one.waived_by), []).append(one)
+        found.setdefault((reason_of(one), one.waived_by), []).append(one)
     return [
         Gap(reason=reason, waived_by=waiver, changes=tuple(cells))
         for (reason, waiver), cells in sorted(found.items(), key=lambda item: -len(item[1]))

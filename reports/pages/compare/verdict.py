@@ -32,6 +32,7 @@ def block(view: RunView, subject: str) -> Block | None:
             "named": NAMED,
             "groups": [group for group in _groups(comparison) if group["rows"]],
             "missing": _missing(comparison),
+            "noted": comparison.noted,
             "runs": [
                 ("Baseline", comparison.old.folder.name, comparison.old.manifest.finished),
                 ("This run", comparison.new.folder.name, comparison.new.manifest.finished),
@@ -46,7 +47,6 @@ def _groups(comparison: Comparison) -> list[dict[str, object]]:
     found = [
         ("Regressions", "worse", comparison.regressions),
         ("Failed here, measured before", "worse", comparison.lost),
-        ("Judged, with a note", "", comparison.noted),
         ("Improvements", "better", comparison.improvements),
     ]
     return [
