@@ -1,7 +1,8 @@
 """The command line: one file per subcommand in melange/commands; without one, `run`.
 
 Exit codes: 0 all done; 1 a significant regression, with --fail-on-regression; 2 a mistake of the
-user's, in one line; 3 some cells failed or are disputed; 4 a bug, in one line that names the file
+user's, in one line; 3 some cells failed, are disputed or, with --fail-on-regression, were not
+judged; 4 a bug, in one line that names the file
 with the traceback. 1 takes precedence over 3, so that failed cells do not hide a regression.
 """
 

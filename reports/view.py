@@ -8,6 +8,7 @@ from typing import Any
 from melange.reports.analysis.bases import bases
 from melange.reports.analysis.board import Scope, Standing, scope_of_means, standings
 from melange.reports.analysis.comparison import Comparison, compare
+from melange.reports.analysis.comparison.waivers import Waiver
 from melange.reports.analysis.evidence import Evidence
 from melange.reports.analysis.example_scores import Scores
 from melange.reports.analysis.progress import Progress, progress_of
@@ -26,6 +27,8 @@ class RunView:
     run: Run
     baseline: Run | None = None
     """An earlier run to compare with."""
+    waivers: tuple[Waiver, ...] = ()
+    """For cells of the baseline that need not be judged."""
 
     kind = "run"
     folder = ""
@@ -102,7 +105,7 @@ class RunView:
 
     @cached_property
     def comparison(self) -> Comparison | None:
-        return compare(self.baseline, self.run) if self.baseline else None
+        return compare(self.baseline, self.run, self.waivers) if self.baseline else None
 
     @cached_property
     def progress(self) -> Progress:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from melange.harness.errors import HarnessError, unknown
+from melange.harness.runs.ended import ended_cells, planned_cells
 from melange.harness.runs.layout import MANIFEST, MEASUREMENTS, ROUNDS
 from melange.harness.runs.reader import StoredRun, read_rounds, read_run
 
@@ -114,8 +115,7 @@ def _earlier_runs(wanted: Wanted) -> Iterator[StoredRun]:
 
 def is_finished(run: StoredRun) -> bool:
     """Whether every planned cell has ended, be it by failing."""
-    ended = {(one.candidate, one.task) for one in run.measurements}
-    return all((cell.candidate, cell.task) in ended for cell in run.manifest.cells)
+    return planned_cells(run.manifest).keys() <= ended_cells(run.measurements, run.manifest)
 
 
 def _siblings(folder: Path) -> list[Path]:

@@ -18,6 +18,7 @@ from melange.harness.errors import HarnessError
 from melange.harness.metrics import METRICS
 from melange.harness.records import Measurement, Outcome
 from melange.harness.runs.current import current
+from melange.harness.runs.ended import ended_cells, planned_cells
 from melange.harness.runs.layout import KEEP, MANIFEST, MEASUREMENTS, REPORT, TRENDS
 from melange.harness.runs.manifest import Manifest, read_manifest
 from melange.harness.runs.reader import read_measurements
@@ -210,7 +211,6 @@ def read_night(folder: Path) -> Night:
     except OSError as error:
         raise HarnessError(f"cannot be read: {error.strerror}") from error
     lines = current(written)
-    ended = {(one.candidate, one.task) for one in lines}
     broken = (Outcome.FAILED, Outcome.DISPUTED)
     failed = {(one.candidate, one.task) for one in lines if one.outcome in broken}
     completed = {(one.candidate, one.task) for one in lines if one.outcome is Outcome.COMPLETED}
@@ -220,7 +220,7 @@ def read_night(folder: Path) -> Night:
         started=_time(manifest.started),
         points=dict(_points(manifest, lines)),
         num_failed=len(failed - completed),
-        num_unmeasured=sum((one.candidate, one.task) not in ended for one in manifest.cells),
+        num_unmeasured=len(planned_cells(manifest).keys() - ended_cells(lines, manifest)),
         note=" ".join(notes),
         calibration_sec=_calibration_sec(lines),
     )

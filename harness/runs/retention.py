@@ -6,7 +6,7 @@ What is kept, and why, is decided before anything is deleted. Links are not foll
 import json
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,9 +102,12 @@ def _baseline(night: Night) -> Path | None:
         return None
 
 
-def note_baseline(run: Path, baseline: Path) -> None:
-    """Store what a run was compared with, so that its report can be rendered again."""
-    text = json.dumps({"baseline": str(baseline)}) + "\n"
+def note_comparison(run: Path, baseline: Path, waived: Mapping[str, int]) -> None:
+    """Store what a run was compared with, so that its report can be rendered again.
+
+    `waived`: by waiver, the number of the baseline's cells that it covered.
+    """
+    text = json.dumps({"baseline": str(baseline), "waived": waived}) + "\n"
     (run / COMPARISON).write_text(text, encoding="utf-8")
 
 

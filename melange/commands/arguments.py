@@ -51,4 +51,9 @@ def add_comparison(parser: ArgumentParser) -> None:
     against = parser.add_argument_group("against another run")
     against.add_argument("--compare", metavar="REF", help="its folder, or `previous`")
     against.add_argument("--fail-on-regression", action="store_true",
-                         help="exit 1 if this run is significantly worse")  # fmt: skip
+                         help="exit 1 if this run is significantly worse, 3 if cells of REF were "
+                         "not judged")  # fmt: skip
+    against.add_argument("--waive", action="append", default=[], metavar="CANDIDATE:SUBJECT",
+                         help="cells that need no verdict: globs of candidate and of task, "
+                         "workload, metric, accuracy, speed or memory; may be followed by a glob "
+                         "of the reason")  # fmt: skip

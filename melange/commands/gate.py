@@ -1,17 +1,24 @@
 """Comparison with another run, and the report that shows it."""
 
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from melange.commands.exits import ALL_DONE, CELLS_FAILED, REGRESSION
+from melange.commands.exits import ALL_DONE, CELLS_MISSING, REGRESSION
 from melange.commands.study import Study
 from melange.harness.errors import HarnessError
 from melange.harness.runs.writer import RunFolder
 
 if TYPE_CHECKING:
     from melange.reports.analysis.comparison import Comparison
+    from melange.reports.analysis.comparison.waivers import Waiver
     from melange.reports.analysis.run import Run
+
+
+REMEDY = (
+    "the gate has not passed: measure what is missing, or accept that it is with "
+    "--waive CANDIDATE:SUBJECT"
+)
 
 
 class Gate(NamedTuple):
@@ -19,6 +26,8 @@ class Gate(NamedTuple):
 
     baseline: "Run | None"
     binding: bool
+    waivers: "Sequence[Waiver]" = ()
+    """For cells of the baseline that need not be judged."""
 
 
 def open_gate(options: Namespace, study: Study, *, stored: bool) -> Gate:
@@ -26,13 +35,17 @@ def open_gate(options: Namespace, study: Study, *, stored: bool) -> Gate:
 
     `stored`: take seed and limit from the run's folder rather than from the options.
     """
-    if options.fail_on_regression and not options.compare:
-        options.usage_error("--fail-on-regression needs a run to compare with; add --compare REF")
+    for option in ("fail_on_regression", "waive"):
+        if getattr(options, option) and not options.compare:
+            name = option.replace("_", "-")
+            options.usage_error(f"--{name} needs a run to compare with; add --compare REF")
     if not options.compare:
         return Gate(baseline=None, binding=False)
     from melange.harness.runs.baseline import Wanted, check_alike, find_baseline
+    from melange.reports.analysis.comparison.waivers import read_waiver
     from melange.reports.analysis.run import of_stored
 
+    waivers = [read_waiver(one) for one in options.waive]
     manifest = study.folder.manifest() if stored else None
     wanted = Wanted(
         folder=study.folder.path,
@@ -51,39 +64,39 @@ def open_gate(options: Namespace, study: Study, *, stored: bool) -> Gate:
         f"{wanted.suite} on {wanted.zoo} with this seed and limit"
     )
     return Gate(
-        baseline=of_stored(baseline) if baseline else None, binding=options.fail_on_regression
+        baseline=of_stored(baseline) if baseline else None,
+        binding=options.fail_on_regression,
+        waivers=waivers,
     )
 
 
 def render(folder: RunFolder, gate: Gate, say: Callable[[str], None] = print) -> int:
     """Render the report, and print the result of the comparison."""
-    from melange.harness.runs.retention import note_baseline
+    from melange.harness.runs.retention import note_comparison
     from melange.reports.analysis.run import load_run
     from melange.reports.render import render_report
     from melange.reports.view import RunView
 
     if folder.manifest() is None:
         raise HarnessError(f"{folder.path} holds no run; run the suite first, or pass --out")
-    rendered = RunView(load_run(folder.path), gate.baseline)
+    rendered = RunView(load_run(folder.path), gate.baseline, tuple(gate.waivers))
     say(f"report: {render_report(rendered)}")
-    if gate.baseline:
-        note_baseline(folder.path, gate.baseline.folder)
-    if rendered.comparison is None:
+    if gate.baseline is None or rendered.comparison is None:
         return ALL_DONE
-    say(rendered.comparison.sentence)
-    return verdict(rendered.comparison, gate)
+    comparison = rendered.comparison
+    note_comparison(folder.path, gate.baseline.folder, comparison.num_waived)
+    say(comparison.sentence)
+    code = verdict(comparison, gate)
+    if code == CELLS_MISSING:
+        say(REMEDY)
+    return code
 
 
 def verdict(comparison: "Comparison", gate: Gate) -> int:
-    """The exit code. A cell that the baseline has and that failed here, or has no numbers, does not
-    pass."""
+    """The exit code. A cell that the baseline has passes if it was judged, or if somebody has said
+    that it need not be; where nothing was judged, that is no help."""
     if not gate.binding:
         return ALL_DONE
     if comparison.regressions:
         return REGRESSION
-    if comparison.blind:
-        raise HarnessError(
-            f"--fail-on-regression, --compare {comparison.old.folder}: {comparison.blind}; "
-            "name another run"
-        )
-    return CELLS_FAILED if comparison.lost else ALL_DONE
+    return CELLS_MISSING if comparison.lacks_evidence else ALL_DONE

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from melange.commands import listing, plan, report
 from melange.commands.arguments import add_comparison, add_study, positive
-from melange.commands.exits import ALL_DONE, CELLS_FAILED
+from melange.commands.exits import ALL_DONE, CELLS_MISSING
 from melange.commands.gate import Gate, open_gate, render
 from melange.commands.study import (
     Planned,
@@ -99,7 +99,7 @@ def run(study: Study, planned: Planned, gate: Gate, extent: Extent, prog: str) -
         with closing(Progress(plan)) as progress:
             failed = measure(study, planned, progress, extent, prog)
             progress.doing("rendering the report")
-            return render(folder, gate, progress.say) or (CELLS_FAILED if failed else ALL_DONE)
+            return render(folder, gate, progress.say) or (CELLS_MISSING if failed else ALL_DONE)
     if folder.report_is_current() and gate.baseline is None:
         print(f"everything is measured: {len(plan.cells)} cells; report: {folder.report}")
         return ALL_DONE

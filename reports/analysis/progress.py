@@ -64,12 +64,12 @@ class Progress:
 
 
 def progress_of(run: Run) -> Progress:
-    planned = {(c.candidate, c.task) for c in run.manifest.cells if not c.refused}
-    measured = {(one.candidate, one.task) for one in run.measurements if one.value is not None}
+    ended = run.planned.keys() - run.waiting
+    valued = {(one.candidate, one.task) for one in run.measurements if one.value is not None}
     return Progress(
-        measured=len(planned & measured),
-        failed=len(planned - measured - run.waiting),
-        cells=len(planned),
+        measured=len(ended & valued),
+        failed=len(ended - valued),
+        cells=len(run.planned),
         going_on=run.going_on,
         families=_families(run),
     )
@@ -77,7 +77,7 @@ def progress_of(run: Run) -> Progress:
 
 def _families(run: Run) -> dict[str, Share]:
     at_tasks = {candidate for candidate, task in run.waiting if task is not None}
-    with_tasks = {c.candidate for c in run.manifest.cells if c.task is not None and not c.refused}
+    with_tasks = {candidate for candidate, task in run.planned if task is not None}
     size = Counter(run.families[name] for name in with_tasks)
     through = Counter(run.families[name] for name in with_tasks - at_tasks)
     families = dict.fromkeys(run.families.values())

@@ -15,9 +15,11 @@ from melange.harness.runs.current import (
     MEMORY_FAILURE,
     MEMORY_METRICS,
     SPEED_FAILURE,
+    CellKey,
     Key,
     key_of,
 )
+from melange.harness.runs.ended import ended_cells, planned_cells
 from melange.harness.runs.manifest import Described, described
 from melange.harness.runs.reader import StoredRun, read_run
 from melange.harness.runs.trust import borne_out
@@ -170,7 +172,7 @@ class Run(StoredRun):
 
     def primary_metric(self, task: str) -> str | None:
         """From the manifest; else the first metric that was recorded for the task."""
-        record = self.tasks[task]
+        record = self.tasks.get(task)
         if record is not None:
             return record.primary_metric
         return next((m.metric for m in self.measurements if m.task == task), None)
@@ -186,7 +188,17 @@ class Run(StoredRun):
         found = self.index.get((candidate, task, workload, metric))
         if found is not None:
             return reading(found)
+        if lacking := self._lacks(candidate, task, workload):
+            return Reading(reason=f"the run does not have the {lacking}")
         return self._gap(candidate, metric, task=task, workload=workload)
+
+    def _lacks(self, candidate: str, task: str | None, workload: str | None) -> str:
+        """What of a cell is unknown to the run; empty if it knows all."""
+        if candidate not in self.families:
+            return "candidate"
+        if task is not None and task not in {*self.tasks, *(t.name for t in self.manifest.tasks)}:
+            return "task"
+        return "" if workload is None or workload in self.workloads else "workload"
 
     def _gap(
         self, candidate: str, metric: str, *, task: str | None, workload: str | None
@@ -220,12 +232,15 @@ class Run(StoredRun):
         return next((w for w in alike if (candidate, None, w, metric) in self.index), "")
 
     @cached_property
-    def waiting(self) -> frozenset[tuple[str, str | None]]:
-        """Planned cells that have not ended: without a record or a refusal. A task of None means
-        the candidate's speed and memory."""
-        ended = {(one.candidate, one.task) for one in self.measurements}
-        planned = {(c.candidate, c.task) for c in self.manifest.cells if not c.refused}
-        return frozenset(planned - ended)
+    def waiting(self) -> frozenset[CellKey]:
+        """Planned cells that have not ended: without all of their records or a refusal. A task of
+        None means the candidate's speed and memory."""
+        return frozenset(self.planned.keys() - ended_cells(self.measurements, self.manifest))
+
+    @cached_property
+    def planned(self) -> dict[CellKey, None]:
+        """Cells that the plan did not refuse, in its order."""
+        return planned_cells(self.manifest)
 
     @property
     def not_reached(self) -> Reading:

@@ -1,7 +1,7 @@
 """A comparison as a table."""
 
 from melange.reports.analysis.comparison.changes import Change
-from melange.reports.analysis.comparison.verdict import Comparison
+from melange.reports.analysis.comparison.conclusion import Comparison
 from melange.reports.analysis.run import Reading
 from melange.reports.page import Column, Table
 
@@ -19,6 +19,8 @@ def comparison_table(comparison: Comparison) -> Table:
             Column("p_value", lambda one: one.p_value),
             Column("adjusted_p", lambda one: one.adjusted_p),
             Column("verdict", lambda one: str(one.verdict)),
+            Column("note", lambda one: one.note),
+            Column("waived_by", lambda one: one.waived_by),
             Column("examples_lost", lambda one: len(one.lost)),
             Column("examples_won", lambda one: len(one.won)),
         ],

@@ -94,14 +94,13 @@ def test_a_gate_that_can_compare_nothing_does_not_pass(pair):
     old, new = pair
     edit_manifest(new, lambda m: m.update(seed=5))
     done = gate(new, old)
-    assert done.returncode == 2
-    assert "nothing could be compared" in done.stderr
-    assert "another seed: 5, was 0" in done.stderr
+    assert done.returncode == 3
+    assert "Nothing could be compared with old: another seed: 5, was 0" in done.stdout
     assert compare(new, old).returncode == 0
     edit_manifest(new, lambda m: m.update(seed=0, limit=3))
     done = gate(new, old)
-    assert done.returncode == 2
-    assert "no accuracy was judged: another limit of examples: 3, was 40" in done.stderr
+    assert done.returncode == 3
+    assert "were not judged: another limit of examples: 3, was 40" in done.stdout
 
 
 def test_a_report_without_a_baseline_has_no_page_of_one(pair):
@@ -211,7 +210,7 @@ def test_the_new_run_may_be_cut_and_its_lost_cell_is_a_gap(pair):
     write_lines(new, lines)
     path = new / "measurements.jsonl"
     path.write_text(path.read_text()[:-30])
-    assert gate(new, old).returncode == 0
+    assert gate(new, old).returncode == 3
     page = (new / "report" / "compare.html").read_text()
     assert "not run in this run: the run stopped before it came to it" in page
 

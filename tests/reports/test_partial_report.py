@@ -5,13 +5,17 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from comparison_run import edit_manifest
 from partial_run import PARTS, partial
 from places import ROOT
 from rendered import text_of
 
 from melange.harness.errors import HarnessError
+from melange.harness.runs.baseline import is_finished
+from melange.harness.runs.reader import read_run
 from melange.harness.runs.writer import RunFolder
 from melange.reports.analysis.run import load_run
 from melange.reports.render import render
@@ -120,3 +124,29 @@ def test_a_process_that_is_killed_leaves_a_run_that_has_stopped(tmp_path: Path) 
         assert load_run(folder).going_on
         child.send_signal(signal.SIGKILL)
     assert not load_run(folder).going_on
+
+
+def test_a_cell_that_was_cut_short_has_not_ended(tmp_path: Path) -> None:
+    """Its memory was recorded, and none or some of its workloads."""
+    for number, workloads in enumerate([(), ("8/512", "8/8")]):
+
+        def kept(line: dict[str, Any], workloads: tuple[str, ...] = workloads) -> bool:
+            return "workload" not in line or line["workload"] in workloads
+
+        folder = partial(tmp_path / str(number), kept)
+        timed = 9 - 1  # one failed before its first workload
+        run = load_run(folder)
+        assert len(run.waiting) == timed
+        index = pages_of(folder)["index.html"]
+        assert "the run stopped before it came to it" in index
+        assert "; the run stopped, and the same command goes on from here" in index
+        assert not is_finished(read_run(folder))
+
+
+def test_a_manifest_without_cells_planned_all_candidates_on_all_tasks(tmp_path: Path) -> None:
+    folder = partial(tmp_path / "run", PARTS["one family's tasks"])
+    edit_manifest(folder, lambda manifest: manifest.pop("cells"))
+    index = pages_of(folder)["index.html"]
+    assert "8 of 45 cells measured; the run stopped" in index
+    assert "Every planned cell has its result" not in index
+    assert not is_finished(read_run(folder))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from report_run import WORKLOADS, Shape, write_lines, write_run, write_samples
+from report_run import WORKLOADS, Shape, samples_of, write_lines, write_run, write_samples
 
 REFERENCE = "base"
 SHAPE = Shape(candidates=12, tasks=3, examples=60)
@@ -18,6 +18,7 @@ def write_pair(folder: Path, shape: Shape = SHAPE) -> tuple[Path, Path]:
     """Two runs that differ in the noise of their rounds only."""
     old, new = folder / "old", folder / "new"
     write_run(old, shape)
+    _write_last_samples(old, shape)
     edit_manifest(old, lambda manifest: _complete(manifest))
     shutil.copytree(old, new)
     later = {"started": "2024-02-01T10:00:00", "finished": "2024-02-01T10:40:00"}
@@ -27,11 +28,22 @@ def write_pair(folder: Path, shape: Shape = SHAPE) -> tuple[Path, Path]:
     return old, new
 
 
+def _write_last_samples(folder: Path, shape: Shape) -> None:
+    """`write_run` leaves out those of the last candidate."""
+    last = measurements(folder)[-1]["candidate"]
+    for line in measurements(folder):
+        if line["candidate"] == last and line.get("task") and line.get("value") is not None:
+            right = round(line["value"] * shape.examples)
+            scores = [True] * right + [False] * (shape.examples - right)
+            write_samples(folder, last, line["task"], samples_of(scores))
+
+
 def _complete(manifest: dict[str, Any]) -> None:
     """Adds what `write_run` leaves out: fingerprints of roles, definitions, a reference."""
     roles = {role for one in manifest["candidates"] for role in _roles(one["recipe"])}
     manifest["zoo"]["fingerprints"] = {role: f"{role}-1" for role in sorted(roles)}
     manifest["task_definitions"] = {task["name"]: "aaaa" for task in manifest["tasks"]}
+    manifest["task_rows"] = {task["name"]: "cccc" for task in manifest["tasks"]}
     manifest["suite"]["reference"] = REFERENCE
 
 

@@ -51,7 +51,7 @@ def write_run(folder: Path, shape: Shape) -> Path:
         for task in hardness:
             if (candidate["name"], task) in shares:
                 right = _right(shares[candidate["name"], task], hardness[task], draw)
-                write_samples(folder, candidate["name"], task, _samples(right))
+                write_samples(folder, candidate["name"], task, samples_of(right))
     return folder
 
 
@@ -224,7 +224,7 @@ def _right(share: float, hardness: list[float], draw: random.Random) -> list[boo
     return [i in chosen for i in range(len(pull))]
 
 
-def _samples(right: list[bool]) -> list[dict[str, Any]]:
+def samples_of(right: list[bool]) -> list[dict[str, Any]]:
     return [
         {"example": i, "prompt": f"Q: Tom has {i} apples and buys {i + 2} more. How many?\nA:",
          "target": str(2 * i + 2), "response": f" {2 * i + 2 - (1 - good)}\n",

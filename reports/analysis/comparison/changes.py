@@ -21,6 +21,10 @@ class Kind(StrEnum):
     BUILD = "build"
 
 
+FOR_INFORMATION = (Kind.BUILD,)
+"""Kinds that are shown and not judged, so that nothing is missing without them."""
+
+
 class Verdict(StrEnum):
     WORSE = "worse"
     BETTER = "better"
@@ -29,6 +33,8 @@ class Verdict(StrEnum):
     LOST = "lost"
     """The baseline has a result, this run failed."""
     UNJUDGED = "not judged"
+    SHOWN = "for information"
+    """Not judged by design."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +60,12 @@ class Change:
     verdict: Verdict = Verdict.UNJUDGED
     reason: str = ""
     """Why it was not judged; empty if it was."""
+    note: str = ""
+    """What a reader has to know of a cell that was judged."""
+    waived_by: str = ""
+    """The waiver that accepts that it was not judged; empty if there is none."""
+    units: int | None = None
+    """Of quality: the number of independent examples, or of clusters."""
     lost: tuple[int, ...] = ()
     """Numbers of the examples that scored worse than before; `won` those that scored better."""
     won: tuple[int, ...] = ()
@@ -63,6 +75,12 @@ class Change:
 
     unit: str = "fraction"
     higher_is_better: bool = True
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the baseline has the cell, and it was not judged or failed here."""
+        known = self.verdict is Verdict.UNJUDGED and self.old.value is not None
+        return known or self.verdict is Verdict.LOST
 
     @property
     def is_worse(self) -> bool:
@@ -87,6 +105,7 @@ def unjudged(
         subject=subject,
         old=numbers[0],
         new=numbers[1],
+        verdict=Verdict.SHOWN if kind in FOR_INFORMATION else Verdict.UNJUDGED,
         reason=reason,
         higher_is_better=kind not in (Kind.MEMORY, Kind.BUILD),
     )

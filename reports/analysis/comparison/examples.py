@@ -8,12 +8,15 @@ import numpy as np
 
 from melange.harness.errors import HarnessError
 from melange.harness.runs.samples import read_samples
+from melange.reports.analysis.comparison.match import same_documents
 from melange.reports.analysis.run import Run
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 QUESTION = ("prompt", "target")
+UNREADABLE = " cannot be read: "
+PROMPTS_DIFFER = "prompts differ, though the task and its documents are the same"
 PAIRED = ("example", "score", *QUESTION, "cluster")
 
 
@@ -26,6 +29,13 @@ class Pairs:
     new_N: np.ndarray
     clusters_N: np.ndarray | None = None
     """This run's cluster names; None if all examples are independent."""
+    note: str = ""
+    """What a reader has to know of them."""
+
+    @property
+    def units(self) -> int:
+        """The number of clusters, or of examples if all are independent."""
+        return len(self.examples_N if self.clusters_N is None else set(self.clusters_N))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,23 +53,33 @@ class Question:
 
 def pair_up(old: Run, new: Run, candidate: str, task: str) -> Pairs | str:
     """The cell's examples, or why they cannot be paired."""
-    try:
-        before, now = (_columns(run, candidate, task, PAIRED) for run in (old, new))
-    except HarnessError as error:  # only this cell is lost; the others can still be compared
-        return str(error)
-    if before is None or now is None:
-        return f"no samples were kept in {'the baseline' if before is None else 'this run'}"
+    before = _kept(old, candidate, task, "the baseline")
+    now = _kept(new, candidate, task, "this run")
+    if isinstance(before, str) or isinstance(now, str):
+        return before if isinstance(before, str) else str(now)
     return (
-        _stale(old, before, candidate, task, "the baseline")
-        or _stale(new, now, candidate, task, "this run")
-        or _mismatch(before, now)
+        _other_examples(before, now)
+        or _other_texts(before, now, same_task=same_documents(old, new, task))
         or Pairs(
             examples_N=_numbers(now, "example"),
             old_N=_numbers(before, "score"),
             new_N=_numbers(now, "score"),
             clusters_N=_clusters(now),
+            note=PROMPTS_DIFFER if _num_differing(before, now, "prompt") else "",
         )
     )
+
+
+def _kept(run: Run, candidate: str, task: str, where: str) -> "pa.Table | str":
+    """The cell's samples, or why there are none to rely on. The reason is the same for all cells
+    with one cause."""
+    try:
+        table = _columns(run, candidate, task, PAIRED)
+    except HarnessError as error:  # only this cell is lost; the others can still be compared
+        return f"the samples of {where} cannot be read: {str(error).partition(UNREADABLE)[2]}"
+    if table is None:
+        return f"no samples were kept in {where}"
+    return _stale(run, table, candidate, task, where) or table
 
 
 def _clusters(table: "pa.Table") -> np.ndarray | None:
@@ -82,9 +102,8 @@ def _stale(run: Run, table: "pa.Table", candidate: str, task: str, where: str) -
     return ""
 
 
-def _mismatch(old: "pa.Table", new: "pa.Table") -> str:
-    """Why the rows differ: other examples, or another prompt or target under the same number, which
-    means another version of the task."""
+def _other_examples(old: "pa.Table", new: "pa.Table") -> str:
+    """Why the rows are of other examples."""
     then_N, now_N = _numbers(old, "example"), _numbers(new, "example")
     if len(set(now_N)) < len(now_N):
         return "this run kept an example twice"
@@ -94,13 +113,32 @@ def _mismatch(old: "pa.Table", new: "pa.Table") -> str:
             f"the runs scored other examples: {len(then_N)} and {len(now_N)}, "
             f"{shared} of them the same"
         )
-    then, now = (table.select(list(QUESTION)) for table in (old, new))
-    if then.equals(now):
+    return ""
+
+
+def _other_texts(old: "pa.Table", new: "pa.Table", *, same_task: bool) -> str:
+    """Why the same numbers are other questions: another version of the task.
+
+    If the task and its documents are known to be the same, other prompts come from the program, and
+    the answers to them are what a comparison is for.
+    """
+    columns = ("target",) if same_task else QUESTION
+    differing = _num_differing(old, new, *columns)
+    if not differing:
         return ""
-    differing = sum(
-        left != right for left, right in zip(then.to_pylist(), now.to_pylist(), strict=True)
+    what = (
+        "targets differ, though its documents are the same"
+        if same_task
+        else ("prompts or targets differ")
     )
-    return f"another version of the task: {differing} of its prompts or targets differ"
+    return f"another version of the task: {differing} of its {what}"
+
+
+def _num_differing(old: "pa.Table", new: "pa.Table", *columns: str) -> int:
+    then, now = (table.select(list(columns)) for table in (old, new))
+    if then.equals(now):
+        return 0
+    return sum(left != right for left, right in zip(then.to_pylist(), now.to_pylist(), strict=True))
 
 
 def _numbers(table: "pa.Table", name: str) -> np.ndarray:

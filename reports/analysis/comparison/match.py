@@ -4,8 +4,10 @@ Whatever a number depends on must be equal, except what the comparison is meant 
 version of the engine or of this program is reported, and prevents no comparison.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
+from melange.harness.recipe import Recipe
 from melange.harness.records import Outcome, Task
 from melange.reports.analysis.run import Reading, Run
 
@@ -55,7 +57,8 @@ def machine_refusal(old: Run, new: Run) -> str:
         _differs(key, old.manifest.hardware.get(key), new.manifest.hardware.get(key))
         for key in HARDWARE
     )
-    return device or next((reason for reason in parts if reason), "")
+    other = device or next((reason for reason in parts if reason), "")
+    return f"the machine differs: {other}" if other else ""
 
 
 def speed_refusal(old: Run, new: Run, candidate: str, workload: str) -> str:
@@ -71,13 +74,33 @@ def _candidate_refusal(old: Run, new: Run, candidate: str) -> str:
         where = "the baseline" if before is None else "this run"
         return f"the manifest of {where} does not describe the candidate"
     if before.recipe != now.recipe:
-        return "another recipe"
+        return _recipe_refusal(before.recipe, now.recipe)
     if reason := _computing_refusal(old, new, candidate):
         return reason
     return _differs("seed", old.manifest.seed, new.manifest.seed) or next(
         (reason for role in now.recipe.inputs if (reason := _checkpoint_refusal(old, new, role))),
         "",
     )
+
+
+def _recipe_refusal(before: Recipe, now: Recipe) -> str:
+    """Names the first option that differs, such as a default of another version."""
+    then, here = (dict(_leaves(one.model_dump(mode="json"))) for one in (before, now))
+    changed = [key for key in {**here, **then} if here.get(key) != then.get(key)]
+    if not changed:  # a default that only one of them writes down
+        return "another recipe"
+    value, was = _said(here.get(changed[0])), _said(then.get(changed[0]))
+    return f"another recipe: {changed[0]} is {value}, was {was}"
+
+
+def _leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
+    """Path and value of each leaf: `options.config.models.0.parameters.density`."""
+    if not isinstance(value, dict | list) or not value:
+        yield path, value
+        return
+    parts = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, part in parts:
+        yield from _leaves(part, f"{path}.{key}" if path else str(key))
 
 
 def _computing_refusal(old: Run, new: Run, candidate: str) -> str:
@@ -116,6 +139,15 @@ def _definition_refusal(old: Run, new: Run, task: Task) -> str:
     if before is None or now is None or before == now:
         return ""
     return f"another version of the task: its definition is {now}, was {before}"
+
+
+def same_documents(old: Run, new: Run, task: str) -> bool:
+    """Whether both runs record the task's definition and its documents, and they are the same."""
+    recorded = [
+        (run.manifest.task_definitions.get(task), run.manifest.task_rows.get(task))
+        for run in (old, new)
+    ]
+    return recorded[0] == recorded[1] and all(recorded[0])
 
 
 def _differs(what: str, before: object, now: object) -> str:

@@ -9,7 +9,7 @@ from melange.harness.stats import paired_difference
 from melange.reports.analysis.comparison.changes import Change, Kind, Verdict, as_lost, unjudged
 from melange.reports.analysis.comparison.examples import Pairs, pair_up
 from melange.reports.analysis.comparison.match import gap, is_lost, quality_refusal
-from melange.reports.analysis.run import Reading, Run
+from melange.reports.analysis.run import Run
 
 
 def quality_changes(old: Run, new: Run) -> Iterator[Change]:
@@ -22,7 +22,7 @@ def quality_changes(old: Run, new: Run) -> Iterator[Change]:
 
 
 def _change(old: Run, new: Run, candidate: str, task: str) -> Change | None:
-    numbers = _reading(old, candidate, task), _reading(new, candidate, task)
+    numbers = old.quality(candidate, task), new.quality(candidate, task)
     if {one.outcome for one in numbers} <= {"absent", "pending"}:
         return None
     missing = gap(*numbers) or quality_refusal(old, new, candidate, task)
@@ -36,12 +36,6 @@ def _change(old: Run, new: Run, candidate: str, task: str) -> Change | None:
     assert record is not None, "refused where the manifest does not describe the task"
     unit, higher_is_better = _unit(new, candidate, task), record.higher_is_better
     return judged(replace(change, unit=unit, higher_is_better=higher_is_better), pairs)
-
-
-def _reading(run: Run, candidate: str, task: str) -> Reading:
-    if task not in run.tasks:
-        return Reading(reason="the run does not have the task")
-    return run.quality(candidate, task)
 
 
 def _unit(run: Run, candidate: str, task: str) -> str:
@@ -59,6 +53,8 @@ def judged(change: Change, pairs: Pairs) -> Change:
         high=paired.high,
         p_value=paired.p_value,
         verdict=Verdict.ALIKE,
+        note=pairs.note,
+        units=pairs.units,
         lost=_numbers(pairs.examples_N[gain_N < 0]),
         won=_numbers(pairs.examples_N[gain_N > 0]),
     )

@@ -1,6 +1,7 @@
-"""Cells that could not be compared, by reason, with those of only one run."""
+"""Cells that could not be compared because the baseline does not have them, by reason."""
 
-from melange.reports.analysis.comparison import Kind
+from melange.reports.analysis.comparison.changes import Verdict
+from melange.reports.analysis.comparison.missing import gaps
 from melange.reports.page import Block, Section
 from melange.reports.view import RunView
 
@@ -10,18 +11,12 @@ NAMED = 12
 def block(view: RunView, subject: str) -> Block | None:
     if view.comparison is None:
         return None
-    reasons: dict[str, list[str]] = {}
-    for one in view.comparison.changes:
-        if one.reason and one.kind is not Kind.BUILD:
-            reasons.setdefault(one.reason, []).append(one.title)
-    if not reasons:
+    unjudged = [one for one in view.comparison.changes if one.verdict is Verdict.UNJUDGED]
+    rows = gaps(one for one in unjudged if not one.is_missing)
+    if not rows:
         return None
-    rows = [
-        {"reason": reason, "number": len(cells), "cells": cells[:NAMED],
-         "left_out": max(0, len(cells) - NAMED)}
-        for reason, cells in sorted(reasons.items(), key=lambda item: -len(item[1]))
-    ]  # fmt: skip
-    return Block(data={"rows": rows, "number": sum(len(cells) for cells in reasons.values())})
+    number = sum(len(one.changes) for one in rows)
+    return Block(data={"rows": rows, "number": number, "named": NAMED})
 
 
-SECTION = Section("Not compared", "sections/compare_gaps.html", block)
+SECTION = Section("Not in the baseline", "sections/compare_gaps.html", block)

@@ -1,11 +1,15 @@
 """A comparison's verdict, in one sentence with the cells behind it."""
 
 from melange.reports.analysis.comparison import Change, Kind
-from melange.reports.analysis.comparison.verdict import ALPHA, Comparison, amount
+from melange.reports.analysis.comparison.conclusion import Comparison, amount
+from melange.reports.analysis.comparison.missing import Gap
+from melange.reports.analysis.comparison.verdict import ALPHA
 from melange.reports.page import Block, Section
 from melange.reports.tables.comparison import comparison_table
 from melange.reports.view import RunView
 
+NAMED = 12
+"""Number of candidates that a reason names; the others are counted."""
 ROWS = 50
 KINDS = {
     Kind.QUALITY: "accuracy of a candidate on a task",
@@ -25,7 +29,10 @@ def block(view: RunView, subject: str) -> Block | None:
             "sentence": comparison.sentence,
             "sight": comparison.sight,
             "alpha": ALPHA,
+            "named": NAMED,
             "groups": [group for group in _groups(comparison) if group["rows"]],
+            "missing": _missing(comparison),
+            "noted": comparison.noted,
             "runs": [
                 ("Baseline", comparison.old.folder.name, comparison.old.manifest.finished),
                 ("This run", comparison.new.folder.name, comparison.new.manifest.finished),
@@ -51,6 +58,11 @@ def _groups(comparison: Comparison) -> list[dict[str, object]]:
         }
         for title, style, changes in found
     ]
+
+
+def _missing(comparison: Comparison) -> list[Gap]:
+    """Those that nobody has waived first."""
+    return [*comparison.unjudged, *comparison.waived]
 
 
 def _counts(changes: list[Change]) -> tuple[int, int]:

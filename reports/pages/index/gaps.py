@@ -63,13 +63,13 @@ def waiting_gaps(view: RunView, candidate: str | None = None) -> list[dict[str, 
     why = view.run.not_reached
     return [
         {
-            "candidate": c.candidate,
-            "cell": c.task or WITHOUT_TASK,
+            "candidate": name,
+            "cell": task or WITHOUT_TASK,
             "outcome": NAMES.get(why.outcome, why.outcome),
             "reason": why.reason,
         }
-        for c in view.run.manifest.cells
-        if (c.candidate, c.task) in view.run.waiting and candidate in (None, c.candidate)
+        for name, task in view.run.planned
+        if (name, task) in view.run.waiting and candidate in (None, name)
     ]
 
 

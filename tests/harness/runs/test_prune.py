@@ -10,7 +10,7 @@ from nightly_runs import Line, Nights, name_of, write_history, write_manifest, w
 
 import run_all
 from melange.harness.errors import HarnessError
-from melange.harness.runs.retention import STILL_SEC, delete, mark, note_baseline, plan_pruning
+from melange.harness.runs.retention import STILL_SEC, delete, mark, note_comparison, plan_pruning
 
 NIGHTS = Nights(nights=6, candidates=1, tasks=1, workloads=1)
 
@@ -86,13 +86,13 @@ def test_a_marked_run_stays(root: Path) -> None:
 
 def test_the_baseline_of_a_run_that_stays_stays_and_that_ones_does_not(root: Path) -> None:
     for night in range(1, 6):
-        note_baseline(root / name_of(night), root / name_of(night - 1))
+        note_comparison(root / name_of(night), root / name_of(night - 1), {})
     assert prune(root, 2) == names(3, 4, 5)
 
 
 def test_the_baseline_of_a_marked_run_stays(root: Path) -> None:
     mark(root / name_of(2))
-    note_baseline(root / name_of(2), Path("somewhere/else") / name_of(0))
+    note_comparison(root / name_of(2), Path("somewhere/else") / name_of(0), {})
     assert prune(root, 1) == names(0, 2, 5)
 
 

@@ -58,9 +58,11 @@ def test_it_is_resumed_and_nothing_is_measured_again(old: Path) -> None:
 
 def test_it_is_compared(old: Path, tmp_path: Path) -> None:
     new = shutil.copytree(STORED, tmp_path / "new")
-    done = run_here("report", *ASKED, "--out", new, "--compare", old, "--fail-on-regression")
+    asked = ("report", *ASKED, "--out", new, "--compare", old, "--fail-on-regression")
+    done = run_here(*asked, "--waive", "*:speed:the machine*")
     assert done.returncode == 0, done.stderr
     assert f"comparing with {old}" in done.stdout
+    assert "8 cells of the baseline waived by '*:speed:the machine*'" in done.stdout
 
 
 def test_it_is_rendered(old: Path) -> None:
