@@ -149,10 +149,16 @@ class Suite(Record):
     candidates: tuple[dict[str, Any], ...]
     """Entries, each expanded into candidates by a method of baselines/."""
     workloads: tuple[Workload, ...] = ()
-    rounds: int = Field(default=3, ge=1)
-    """How often each workload is timed, the reference candidate in every round."""
+    rounds: int = Field(default=24, ge=1)
+    """How often each workload is timed at most, the reference candidate in every round."""
+    target_ratio_error: float | None = Field(default=0.05, gt=0)
+    """A candidate is not timed again on a workload once its speed relative to the reference's is
+    known to this: half of the 95 % interval's width. None: all rounds."""
+    speed_budget_sec: float | None = Field(default=None, gt=0)
+    """No round begins once timing has taken so long."""
     target_relative_error: float | None = Field(default=None, gt=0)
-    """Rounds end early once a candidate's speed has at most this relative standard error."""
+    """Instead of `target_ratio_error`, for runs that are compared with others: all are timed until
+    a candidate's speed has at most this relative standard error."""
     reference: str = ""
     """The candidate that throughput is relative to; the largest base, if empty."""
     limit: int | None = Field(default=None, ge=1)
@@ -198,6 +204,9 @@ class Measurement(Record):
     higher_is_better: bool | None = None
     outcome: Outcome = Outcome.COMPLETED
     reason: str = ""
+    num_candidates: int | None = None
+    """How many candidates of equal kernels were timed in turn for it; None if it alone was, or
+    nothing was timed."""
     ends_cell: bool = True
     """False on all lines of a cell but the last: without that one, the cell was cut short."""
 
@@ -212,8 +221,16 @@ class RoundLine(Record):
     schema_version: int = SCHEMA_VERSION
     candidate: str
     workload: str
+    measured_as: str = ""
+    """The first of the candidates of equal kernels whose round it is; empty: the candidate alone.
+    They are timed in turn, and `candidate` was here."""
+    sitting: str = ""
+    """When its sitting began: rounds of one sitting were timed together. Empty in runs of older
+    versions."""
     round: int = Field(ge=0)
     """From 0. Candidates take turns: all run their first round before any runs its second."""
+    visit: int = Field(default=0, ge=0)
+    """Within the round: the reference is timed several times in each."""
     started: str
     """ISO 8601, in UTC."""
     prompt_tokens: int
@@ -227,13 +244,19 @@ class RoundLine(Record):
     tpot_sec: tuple[Amount, ...]
     """Per token after the first, of each request with more than one."""
     reference_wall_sec: Amount | None = None
-    """The reference candidate's, on this workload in this round."""
+    """The reference candidate's on this workload: the geometric mean of its visits just before and
+    just after; in runs of older versions, its only one in this round."""
     calibration_sec: Amount | None = Field(
         default=None, validation_alias=AliasChoices("calibration_sec", "yardstick_sec")
     )
     """Of fixed work outside the engine, beside this round: a slower machine takes longer over it,
     a slower engine does not. Older lines call it `yardstick_sec`."""
     energy_joules: Amount | None = None
+
+    @property
+    def unit(self) -> str:
+        """Whose round it is."""
+        return self.measured_as or self.candidate
 
 
 class Cell(Record):

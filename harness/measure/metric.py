@@ -11,7 +11,7 @@ from melange.harness.measure.speed import Reading, Round
 Group = Literal["speed", "latency", "energy", "memory", "size", "build", "machine"]
 """In the order in which pages show them."""
 Scope = Literal["workload", "serving", "checkpoints"]
-Summary = Literal["mean", "percentiles", "ratio", "median", "max", "min", "once"]
+Summary = Literal["mean", "typical", "percentiles", "ratio", "median", "max", "min", "once"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Summaries of a metric's readings over rounds."""
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
@@ -10,7 +11,7 @@ import numpy as np
 from melange.harness.measure.metric import Metric
 from melange.harness.measure.speed import Reading
 from melange.harness.records import Measurement, Outcome
-from melange.harness.stats import mean_interval, ratio_interval
+from melange.harness.stats import mean_interval, trimmed_log_interval
 
 TAILS = (("", 0.5), ("_p90", 0.9), ("_p99", 0.99))
 
@@ -31,6 +32,12 @@ def mean(values: Sequence[float]) -> list[Summed]:
     return [Summed(statistics.fmean(values), len(values), low, high)]
 
 
+def typical(values: Sequence[float]) -> list[Summed]:
+    """A trimmed geometric mean over rounds, all above 0: a disturbed round does not move it."""
+    value, low, high = trimmed_log_interval([math.log(one) for one in values])
+    return [Summed(value, len(values), low, high)]
+
+
 def percentiles(values: Sequence[Sequence[float]]) -> list[Summed]:
     """p50, p90 and p99 over all requests of all rounds.
 
@@ -44,13 +51,13 @@ def percentiles(values: Sequence[Sequence[float]]) -> list[Summed]:
 
 
 def ratio(values: Sequence[tuple[float, float]]) -> list[Summed]:
-    """Ratio to the reference in the same rounds, so that the machine's drift cancels."""
-    value, low, high = ratio_interval(values)
-    return [Summed(value, len(values), low, high)]
+    """Ratio to the reference just before and after, so that the machine's drift cancels."""
+    return typical([own / beside for own, beside in values])
 
 
 SUMMARIES: Mapping[str, Callable[[Any], list[Summed]]] = {
     "mean": mean,
+    "typical": typical,
     "percentiles": percentiles,
     "ratio": ratio,
     "median": lambda values: [Summed(statistics.median(values), len(values))],
@@ -66,6 +73,7 @@ class Told(NamedTuple):
     candidate: str
     family: str
     workload: str | None = None
+    num_candidates: int | None = None
 
 
 def summarize(
@@ -93,6 +101,7 @@ def _record(told: Told, metric: Metric, summed: Summed) -> Measurement:
         candidate=told.candidate,
         family=told.family,
         workload=told.workload,
+        num_candidates=told.num_candidates,
         metric=f"{metric.name}{summed.suffix}",
         value=summed.value,
         unit=metric.unit,

@@ -53,16 +53,16 @@ def completed(held: Iterable[Measurement]) -> set[CellKey]:
 
 
 def current_rounds(lines: Iterable[RoundLine]) -> list[RoundLine]:
-    """By candidate and workload, in the order in which they were timed.
+    """By unit (see `RoundLine.measured_as`) and workload, in the order in which they were timed.
 
-    Timing a candidate again starts at round 0, which supersedes its earlier rounds of the workload.
+    Timing a unit again starts at round 0, which supersedes its earlier rounds of the workload.
     """
-    held: dict[tuple[str, str], dict[int, RoundLine]] = {}
+    held: dict[tuple[str, str], dict[tuple[int, int], RoundLine]] = {}
     for one in lines:
-        rounds = held.setdefault((one.candidate, one.workload), {})
-        if one.round == 0:
+        rounds = held.setdefault((one.unit, one.workload), {})
+        if one.round == one.visit == 0:
             rounds.clear()
-        rounds[one.round] = one
+        rounds[one.round, one.visit] = one
     return [one for rounds in held.values() for one in rounds.values()]
 
 

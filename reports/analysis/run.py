@@ -9,7 +9,7 @@ from typing import Any
 import melange.harness.recipes.logit_mix
 import melange.harness.recipes.weights  # noqa: F401
 from melange.harness.evaluators import is_scored
-from melange.harness.records import Candidate, Measurement, Outcome, Task, Workload
+from melange.harness.records import Candidate, Measurement, Outcome, RoundLine, Task, Workload
 from melange.harness.roles import Roles
 from melange.harness.runs.current import (
     MEMORY_FAILURE,
@@ -18,8 +18,9 @@ from melange.harness.runs.current import (
     Key,
     key_of,
 )
+from melange.harness.runs.layout import ROUNDS
 from melange.harness.runs.manifest import Described, described
-from melange.harness.runs.reader import StoredRun, read_run
+from melange.harness.runs.reader import StoredRun, read_rounds, read_run
 from melange.harness.verdicts import Check, by_candidate
 from melange.reports.analysis.example_scores import Scores, read_scores
 
@@ -148,6 +149,21 @@ class Run(StoredRun):
     @cached_property
     def recipes(self) -> dict[str, Candidate]:
         return {c.name: c for c in self.manifest.candidates}
+
+    def unit_of(self, candidate: str) -> str:
+        """The first of the candidates of equal kernels that were timed as one with it."""
+        return self.manifest.measured_as.get(candidate, candidate)
+
+    def rounds_of(self, candidate: str, workload: str) -> list[RoundLine]:
+        """The rounds in which it, or another candidate of its unit, was timed."""
+        return self._rounds.get((self.unit_of(candidate), workload), [])
+
+    @cached_property
+    def _rounds(self) -> dict[tuple[str, str], list[RoundLine]]:
+        found: dict[tuple[str, str], list[RoundLine]] = {}
+        for line in read_rounds(self.folder / ROUNDS):
+            found.setdefault((line.unit, line.workload), []).append(line)
+        return found
 
     @cached_property
     def described(self) -> dict[str, Described]:
