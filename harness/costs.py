@@ -17,7 +17,8 @@ from melange.harness.measure.speed import Reading
 from melange.harness.measure.summaries import Told, summarize
 from melange.harness.measure.throughput import DECODE, PREFILL, RELATIVE, TOTAL
 from melange.harness.prepare import Prepared
-from melange.harness.records import Measurement, Outcome, RoundLine, Workload
+from melange.harness.records import Measurement, Outcome, Workload
+from melange.harness.round_line import RoundLine
 from melange.harness.stats import log_throughput_error
 
 

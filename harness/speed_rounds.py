@@ -10,7 +10,8 @@ from melange.harness.lost_causes import LostCauses
 from melange.harness.prepare import Prepared, group_by_shape
 from melange.harness.progress import Progress
 from melange.harness.recorder import Recorder
-from melange.harness.records import Measurement, Plan, RoundLine
+from melange.harness.records import Measurement, Plan
+from melange.harness.round_line import RoundLine
 from melange.harness.runs.writer import RunFolder
 from melange.harness.timing.stopping import Stopping, Wanted
 from melange.harness.timing.units import Unit, round_order, units_of

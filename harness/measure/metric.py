@@ -34,6 +34,8 @@ class Metric:
     tolerance: float | None = None
     """A comparison calls it worse if it has grown by more than this factor; None: judged by its
     rounds, or not at all."""
+    known_within: float | None = None
+    """Pages show it only if its 95 % interval lies within this factor of it; None: always."""
     tracked: bool = False
     """Whether trends follow it over nights."""
     bound: str = ""

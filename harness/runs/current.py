@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator
 
 from melange.harness.metrics import of_group
-from melange.harness.records import Measurement, Outcome, RoundLine
+from melange.harness.records import Measurement, Outcome
+from melange.harness.round_line import RoundLine
 from melange.harness.verdicts import Check
 
 SPEED_FAILURE = "throughput"

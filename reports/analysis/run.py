@@ -9,8 +9,9 @@ from typing import Any
 import melange.harness.recipes.logit_mix
 import melange.harness.recipes.weights  # noqa: F401
 from melange.harness.evaluators import is_scored
-from melange.harness.records import Candidate, Measurement, Outcome, RoundLine, Task, Workload
+from melange.harness.records import Candidate, Measurement, Outcome, Task, Workload
 from melange.harness.roles import Roles
+from melange.harness.round_line import RoundLine
 from melange.harness.runs.current import (
     MEMORY_FAILURE,
     MEMORY_METRICS,
@@ -23,57 +24,12 @@ from melange.harness.runs.manifest import Described, described
 from melange.harness.runs.reader import StoredRun, read_rounds, read_run
 from melange.harness.verdicts import Check, by_candidate
 from melange.reports.analysis.example_scores import Scores, read_scores
+from melange.reports.analysis.reading import Reading as Reading
+from melange.reports.analysis.reading import reading as reading
+from melange.reports.analysis.reading import shown
 
-NOT_MEASURED = "not measured in this run"
 PENDING = "still to come: the run is going on"
 STOPPED = "the run stopped before it came to it"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """A number with its 95 % interval, or why there is none; `reason` next to a number is a note
-    for its reader."""
-
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    n: int | None = None
-    outcome: str = "absent"
-    """An `Outcome`; or "absent": not recorded; "pending": not recorded yet, the run goes on;
-    "unneeded": there was nothing to record."""
-    reason: str = NOT_MEASURED
-
-    @property
-    def has_interval(self) -> bool:
-        return self.value is not None and self.low is not None and self.high is not None
-
-    @property
-    def known(self) -> float:
-        """The value; the caller has made sure that there is one."""
-        assert self.value is not None, self.reason
-        return self.value
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """The interval; the value twice if none was recorded."""
-        low = self.known if self.low is None else self.low
-        high = self.known if self.high is None else self.high
-        return low, high
-
-
-def reading(measurement: Measurement) -> Reading:
-    if measurement.value is None:
-        return Reading(
-            outcome=str(measurement.outcome), reason=measurement.reason or "no reason was recorded"
-        )
-    return Reading(
-        value=measurement.value,
-        low=measurement.ci_low,
-        high=measurement.ci_high,
-        n=measurement.n,
-        outcome=str(Outcome.COMPLETED),
-        reason=measurement.reason,
-    )
 
 
 @dataclass(frozen=True)
@@ -194,7 +150,7 @@ class Run(StoredRun):
         """A number, or why it is missing: recorded, refused by the plan, or never run."""
         found = self.index.get((candidate, task, workload, metric))
         if found is not None:
-            return reading(found)
+            return shown(reading(found), metric)
         return self._gap(candidate, metric, task=task, workload=workload)
 
     def _gap(

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from melange.harness.records import RoundLine
+from melange.harness.round_line import RoundLine
 from melange.reports.analysis.comparison.changes import Change, Kind, Verdict, as_lost, unjudged
 from melange.reports.analysis.comparison.match import gap, is_lost, speed_refusal
 from melange.reports.analysis.comparison.noise import (

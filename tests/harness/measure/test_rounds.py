@@ -10,7 +10,8 @@ from timed_rounds import timed
 
 from melange.harness.costs import round_line
 from melange.harness.errors import HarnessError
-from melange.harness.records import SCHEMA_VERSION, RoundLine
+from melange.harness.records import SCHEMA_VERSION
+from melange.harness.round_line import RoundLine
 from melange.harness.runs.reader import read_rounds
 from melange.harness.runs.writer import RunFolder
 
