@@ -154,3 +154,10 @@ parity: env
 .PHONY: check-study
 check-study: env
 	@OMP_NUM_THREADS=1 $(VENV)/bin/python tests/studies/check.py
+
+# make speed-study RUN=FOLDER      how well a run knows its speeds
+# make speed-study APART=FOLDER [ARGS="--only 'large_*'"]   whether candidates of equal kernels are
+#                                  equally fast: times each apart, into the folder
+.PHONY: speed-study
+speed-study: env
+	@$(VENV)/bin/python tests/studies/speed.py $(RUN) $(if $(APART),--apart $(APART)) $(ARGS)

@@ -2,7 +2,8 @@
 
 from pydantic import Field
 
-from melange.harness.records import SCHEMA_VERSION, Amount, Record
+from melange.harness.records import SCHEMA_VERSION, Record
+from melange.harness.round_line import Amount
 
 
 class OpenLoopLine(Record):

@@ -17,22 +17,31 @@ from melange.harness.measure.speed import Reading
 from melange.harness.measure.summaries import Told, summarize
 from melange.harness.measure.throughput import DECODE, PREFILL, RELATIVE, TOTAL
 from melange.harness.prepare import Prepared
-from melange.harness.records import Measurement, Outcome, RoundLine
+from melange.harness.records import Measurement, Outcome
+from melange.harness.round_line import RoundLine
 from melange.harness.stats import log_throughput_error
 
 
 def cost_records(
-    member: Prepared, timed: Sequence[Timed], reference: Sequence[Timed]
+    member: Prepared,
+    timed: Sequence[Timed],
+    reference: Sequence[Timed | None],
+    num_candidates: int | None = None,
 ) -> list[Measurement]:
     """All records of a candidate except those of tasks.
 
-    `reference`: the reference candidate's rounds; if there are fewer of them, no ratio is recorded.
+    `timed`: its rounds, each on some or all workloads. `reference`: the reference candidate's
+    speeds beside each; without one for each, no ratio is recorded. `num_candidates`: how many were
+    timed in turn for them.
     """
-    told = Told(member.candidate.name, member.candidate.family)
-    comparable = reference if len(reference) == len(timed) else [None] * len(timed)
-    records = summarize(told, SIZES, [sizes(member)])
-    for name in timed[0].rounds:
-        readings = [_readings(name, *both) for both in zip(timed, comparable, strict=True)]
+    own = Told(member.candidate.name, member.candidate.family)
+    told = own._replace(num_candidates=num_candidates)
+    complete = len(reference) == len(timed) and None not in reference
+    comparable = reference if complete else [None] * len(timed)
+    records = summarize(own, SIZES, [sizes(member)])
+    for name in dict.fromkeys(name for one in timed for name in one.rounds):
+        pairs = zip(timed, comparable, strict=True)
+        readings = [_readings(name, *both) for both in pairs if name in both[0].rounds]
         found = summarize(told._replace(workload=name), _metrics("workload"), readings)
         # Completed lines come first: after a skipped one, they would supersede it.
         records += sorted(found, key=_is_skipped)
@@ -79,21 +88,8 @@ def _log_total(timed: Timed, workload: str) -> float:
     return math.log(total)
 
 
-def round_lines(
-    member: Prepared, timed: Sequence[Timed], reference: Sequence[Timed]
-) -> list[RoundLine]:
-    """A line for each workload and round; `reference` as for `cost_records`."""
-    comparable = reference if len(reference) == len(timed) else [None] * len(timed)
-    return [
-        _line(member.candidate.name, workload, number, one, beside)
-        for number, (one, beside) in enumerate(zip(timed, comparable, strict=True))
-        for workload in one.rounds
-    ]
-
-
-def _line(
-    candidate: str, workload: str, number: int, timed: Timed, reference: Timed | None
-) -> RoundLine:
+def round_line(timed: Timed, workload: str, reference: Timed | None, **said: Any) -> RoundLine:
+    """`said`: candidate, round, and what else only the caller knows of the line."""
     mine = timed.rounds[workload]
     beside = reference.rounds.get(workload) if reference else None
     # A string is the reason why there is no number.
@@ -103,9 +99,8 @@ def _line(
         if not isinstance(value, str)
     }
     return RoundLine(
-        candidate=candidate,
+        **said,
         workload=workload,
-        round=number,
         started=mine.started,
         prompt_tokens=mine.prompt_tokens,
         output_tokens=mine.output_tokens,

@@ -1,5 +1,6 @@
 """Estimates of how long a plan takes, and of its memory and disk."""
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,17 +24,23 @@ def needed_roles(candidates: Iterable[Candidate]) -> list[str]:
 
 
 def estimate_seconds(plan: Plan, zoo: Zoo) -> float:
-    """Estimated seconds of the pending cells, including making checkpoints ready."""
+    """Estimated seconds of the pending cells, including making checkpoints ready.
+
+    Speeds take at most so long: rounds end earlier once they are known, and which candidates are
+    timed as one is not known yet.
+    """
     running = [one for one in plan.candidates if plan.pending(one.name)]
     seconds = zoo.wall_seconds(needed_roles(running))
+    timing = 0.0
     for candidate in running:
         for cell in plan.pending(candidate.name):
-            seconds += (
-                plan.suite.rounds * visit_seconds(plan, candidate) + open_loop_seconds(plan)
-                if cell.task is None
-                else task_seconds(plan, candidate)
-            )
-    return seconds + (SECONDS_PER_ENGINE if running else 0)
+            if cell.task is None:
+                timing += plan.suite.rounds * visit_seconds(plan, candidate)
+                seconds += open_loop_seconds(plan)
+            else:
+                seconds += task_seconds(plan, candidate)
+    timing = min(timing, plan.suite.speed_budget_sec or math.inf)
+    return seconds + timing + (SECONDS_PER_ENGINE if running else 0)
 
 
 def task_seconds(plan: Plan, candidate: Candidate) -> float:

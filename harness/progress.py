@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from threading import Event, Lock, Thread
 
@@ -29,7 +29,8 @@ class Progress:
         self.left = time_left(plan)
         self._total = len(wanted)
         self._done = sum(cell.done for cell in wanted)
-        self._may_end_early = plan.suite.target_relative_error is not None
+        suite = plan.suite
+        self._may_end_early = bool(suite.target_relative_error or suite.target_ratio_error)
         self._doing = ""
         self._running: Callable[[], Iterable[str]] = tuple
         self._lock = Lock()
@@ -75,6 +76,12 @@ class Progress:
         self.left.tasks.drop(candidate)
         self.left.visits.drop(candidate)
         self._done += cells
+
+    def will_time(self, candidates: Collection[str]) -> None:
+        """Of those that are timed as one, only the first is timed."""
+        self.left.visits.units = {
+            name: number for name, number in self.left.visits.units.items() if name in candidates
+        }
 
     def visited(self, candidate: str, seconds: float) -> None:
         """The candidate was timed in one round."""

@@ -7,7 +7,7 @@ Records are frozen and validated when constructed. Recipes are defined in recipe
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field, SerializeAsAny, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from melange.harness.recipe import Recipe, known_recipe
 from melange.harness.recipe import Record as Record
@@ -24,9 +24,6 @@ LoadFormat = Literal["auto", "dummy"]
 Such a folder's config.json says `"load_format": "dummy"`; a folder whose files are just missing is
 refused.
 """
-
-
-Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Outcome(StrEnum):
@@ -127,11 +124,17 @@ class Suite(Record):
     candidates: tuple[dict[str, Any], ...]
     """Entries, each expanded into candidates by a method of baselines/."""
     workloads: Annotated[tuple[Workload, ...], BeforeValidator(one_per_rate)] = ()
-    rounds: int = Field(default=3, ge=1)
-    """How often each batch is timed, the reference candidate in every round. Open loops have
-    repetitions of their own."""
+    rounds: int = Field(default=24, ge=1)
+    """How often each batch is timed at most, the reference candidate in every round. Open loops
+    have repetitions of their own."""
+    target_ratio_error: float | None = Field(default=0.05, gt=0)
+    """A candidate is not timed again on a workload once its speed relative to the reference's is
+    known to this: half of the 95 % interval's width. None: all rounds."""
+    speed_budget_sec: float | None = Field(default=None, gt=0)
+    """No round begins once timing has taken so long."""
     target_relative_error: float | None = Field(default=None, gt=0)
-    """Rounds end early once a candidate's speed has at most this relative standard error."""
+    """Instead of `target_ratio_error`, for runs that are compared with others: all are timed until
+    a candidate's speed has at most this relative standard error."""
     reference: str = ""
     """The candidate that throughput is relative to; the largest base, if empty."""
     limit: int | None = Field(default=None, ge=1)
@@ -188,42 +191,15 @@ class Measurement(Record):
     higher_is_better: bool | None = None
     outcome: Outcome = Outcome.COMPLETED
     reason: str = ""
+    num_candidates: int | None = None
+    """How many candidates of equal kernels were timed in turn for it; None if it alone was, or
+    nothing was timed."""
     ends_cell: bool = True
     """False on all lines of a cell but the last: without that one, the cell was cut short."""
 
     @property
     def cell(self) -> tuple[str, str | None]:
         return (self.candidate, self.task or self.workload)
-
-
-class RoundLine(Record):
-    """One line of rounds.jsonl: a candidate on a workload in one round; times in seconds."""
-
-    schema_version: int = SCHEMA_VERSION
-    candidate: str
-    workload: str
-    round: int = Field(ge=0)
-    """From 0. Candidates take turns: all run their first round before any runs its second."""
-    started: str
-    """ISO 8601, in UTC."""
-    prompt_tokens: int
-    output_tokens: int
-    wall_sec: Amount
-    prefill_tokens_per_sec: Amount
-    decode_tokens_per_sec: Amount | None
-    ttft_sec: tuple[Amount, ...]
-    """Of each request: time to its first token; `latency_sec` to its last."""
-    latency_sec: tuple[Amount, ...]
-    tpot_sec: tuple[Amount, ...]
-    """Per token after the first, of each request with more than one."""
-    reference_wall_sec: Amount | None = None
-    """The reference candidate's, on this workload in this round."""
-    calibration_sec: Amount | None = Field(
-        default=None, validation_alias=AliasChoices("calibration_sec", "yardstick_sec")
-    )
-    """Of fixed work outside the engine, beside this round: a slower machine takes longer over it,
-    a slower engine does not. Older lines call it `yardstick_sec`."""
-    energy_joules: Amount | None = None
 
 
 class Cell(Record):

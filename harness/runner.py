@@ -58,6 +58,8 @@ class Runner:
     timings: PhaseTimings = field(default_factory=PhaseTimings)
     shapes: dict[str, EngineShape] = field(default_factory=dict)
     """By candidate."""
+    measured_as: dict[str, str] = field(default_factory=dict)
+    """By candidate, the first of those that are timed as one with it."""
     _open: OpenExecutor = field(init=False)
 
     def __post_init__(self) -> None:
@@ -159,4 +161,5 @@ class Runner:
             OpenLoops(*parts).run(prepared, before_first=self.live_report.wait)
             rounds = SpeedRounds(*parts)
             rounds.run(prepared, before_first=self.live_report.wait)
+            self.measured_as = rounds.measured_as
         self.timings.speed_sec += time.perf_counter() - start

@@ -1,5 +1,6 @@
 """Estimates the time that a run has left, from its own speed so far."""
 
+import math
 from dataclasses import dataclass
 
 from melange.harness.estimates import task_seconds, visit_seconds
@@ -48,6 +49,8 @@ class TimeLeft:
     """A visit times one candidate in one round."""
     num_slots: int = 1
     """How many candidates are evaluated side by side; they are timed one at a time."""
+    visits_budget_sec: float = math.inf
+    """Visits take no longer, together."""
 
     @property
     def seconds(self) -> float | None:
@@ -58,7 +61,9 @@ class TimeLeft:
         visits = tasks if self.visits.slowdown is None else self.visits.slowdown
         if visits is None:
             return None
-        return self.tasks.remaining_sec * (tasks or 0.0) + self.visits.remaining_sec * visits
+        affordable = max(0.0, self.visits_budget_sec - self.visits.took_sec)
+        timing = min(self.visits.remaining_sec * visits, affordable)
+        return self.tasks.remaining_sec * (tasks or 0.0) + timing
 
 
 def time_left(plan: Plan) -> TimeLeft:
@@ -76,4 +81,5 @@ def time_left(plan: Plan) -> TimeLeft:
     return TimeLeft(
         Work(tasks, {name: task_seconds(plan, one) for name, one in by_name.items()}),
         Work(visits, {name: visit_seconds(plan, one) for name, one in by_name.items()}),
+        visits_budget_sec=plan.suite.speed_budget_sec or math.inf,
     )

@@ -103,6 +103,8 @@ def _mean(mean: Mean | None) -> str:
 
 def _number(reading: Reading, scale: Scale) -> str:
     if reading.value is None:
+        if reading.outcome == "unknown":
+            return f"not known yet (n {reading.n})"
         return {"absent": "not run"}.get(reading.outcome, reading.outcome)
     if not reading.has_interval:
         return scale.write(reading.value)

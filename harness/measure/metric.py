@@ -11,7 +11,9 @@ from melange.harness.measure.speed import Reading, Round
 Group = Literal["speed", "latency", "energy", "memory", "size", "build", "machine"]
 """In the order in which pages show them."""
 Scope = Literal["workload", "serving", "checkpoints"]
-Summary = Literal["mean", "percentiles", "ratio", "share", "median", "max", "min", "once"]
+Summary = Literal[
+    "mean", "typical", "percentiles", "ratio", "share", "median", "max", "min", "once"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,8 @@ class Metric:
     tolerance: float | None = None
     """A comparison calls it worse if it has grown by more than this factor; None: judged by its
     rounds, or not at all."""
+    known_within: float | None = None
+    """Pages show it only if its 95 % interval lies within this factor of it; None: always."""
     tracked: bool = False
     """Whether trends follow it over nights."""
     bound: str = ""

@@ -12,7 +12,7 @@ from melange.harness.measure.metric import Metric
 from melange.harness.measure.speed import Reading
 from melange.harness.measure.tails import batch_refusal, needed
 from melange.harness.records import Measurement, Outcome
-from melange.harness.stats import mean_interval, ratio_interval, wilson_interval
+from melange.harness.stats import mean_interval, trimmed_log_interval, wilson_interval
 
 TAILS = (("", 0.5), ("_p90", 0.9), ("_p99", 0.99))
 BOUNDED = 0.9
@@ -48,6 +48,12 @@ def share(values: Sequence[Sequence[float]]) -> list[Summed]:
     if over is not None and under is not None:
         low, high = max(0.0, min(low, over)), min(1.0, max(high, under))
     return [Summed(mean_share, len(pooled), low, high)]
+
+
+def typical(values: Sequence[float]) -> list[Summed]:
+    """A trimmed geometric mean over rounds, all above 0: a disturbed round does not move it."""
+    value, low, high = trimmed_log_interval([math.log(one) for one in values])
+    return [Summed(value, len(values), low, high)]
 
 
 def percentiles(values: Sequence[Sequence[float]]) -> list[Summed]:
@@ -91,13 +97,13 @@ def _with_bounds(found: Summed, values: Sequence[Sequence[float]], share: float)
 
 
 def ratio(values: Sequence[tuple[float, float]]) -> list[Summed]:
-    """Ratio to the reference in the same rounds, so that the machine's drift cancels."""
-    value, low, high = ratio_interval(values)
-    return [Summed(value, len(values), low, high)]
+    """Ratio to the reference just before and after, so that the machine's drift cancels."""
+    return typical([own / beside for own, beside in values])
 
 
 SUMMARIES: Mapping[str, Callable[[Any], list[Summed]]] = {
     "mean": mean,
+    "typical": typical,
     "percentiles": percentiles,
     "ratio": ratio,
     "share": share,
@@ -116,6 +122,7 @@ class Told(NamedTuple):
     candidate: str
     family: str
     workload: str | None = None
+    num_candidates: int | None = None
 
 
 def summarize(
@@ -146,6 +153,7 @@ def _record(told: Told, metric: Metric, summed: Summed) -> Measurement:
         candidate=told.candidate,
         family=told.family,
         workload=told.workload,
+        num_candidates=told.num_candidates,
         metric=f"{metric.name}{summed.suffix}",
         value=summed.value,
         unit=metric.unit,

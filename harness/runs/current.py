@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator
 
 from melange.harness.metrics import of_group
-from melange.harness.records import Measurement, Outcome, RoundLine
+from melange.harness.records import Measurement, Outcome
+from melange.harness.round_line import RoundLine
 from melange.harness.verdicts import Check
 
 SPEED_FAILURE = "throughput"
@@ -53,16 +54,16 @@ def completed(held: Iterable[Measurement]) -> set[CellKey]:
 
 
 def current_rounds(lines: Iterable[RoundLine]) -> list[RoundLine]:
-    """By candidate and workload, in the order in which they were timed.
+    """By unit (see `RoundLine.measured_as`) and workload, in the order in which they were timed.
 
-    Timing a candidate again starts at round 0, which supersedes its earlier rounds of the workload.
+    Timing a unit again starts at round 0, which supersedes its earlier rounds of the workload.
     """
-    held: dict[tuple[str, str], dict[int, RoundLine]] = {}
+    held: dict[tuple[str, str], dict[tuple[int, int], RoundLine]] = {}
     for one in lines:
-        rounds = held.setdefault((one.candidate, one.workload), {})
-        if one.round == 0:
+        rounds = held.setdefault((one.unit, one.workload), {})
+        if one.round == one.visit == 0:
             rounds.clear()
-        rounds[one.round] = one
+        rounds[one.round, one.visit] = one
     return [one for rounds in held.values() for one in rounds.values()]
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -80,6 +80,9 @@ class Manifest(BaseModel):
     """By candidate, how it was computed: dtype, context length and so on, by vLLM's names."""
     engine_options: dict[str, dict[str, Any]] = {}
     """By candidate, the options for its engine; missing if unknown."""
+    measured_as: dict[str, str] = {}
+    """By candidate, the first of those of equal kernels that were timed in turn as one; missing if
+    it was timed alone."""
     command: str | list[str] = ""
     candidates: tuple[Candidate, ...] = ()
     descriptions: dict[str, Described] = {}
@@ -160,6 +163,8 @@ class RunState:
     """None until all is measured."""
     engines: Mapping[str, EngineShape]
     """By candidate."""
+    measured_as: Mapping[str, str] = field(default_factory=dict)
+    """By candidate that was timed now, the first of those that were timed as one with it."""
     num_checks: int = 0
     """Examples of each kind that are checked against transformers; 0: the check is off."""
     checks: Sequence[Check] = ()
@@ -249,6 +254,7 @@ def _computed(plan: Plan, before: Manifest, state: RunState) -> dict[str, Any]:
     return {
         "engine": plan.engine.given(),
         "engines": before.engines | shapes,
+        "measured_as": before.measured_as | dict(state.measured_as),
         "engine_options": before.engine_options | asked,
         "workloads": [one.model_dump(mode="json") for one in cut or asked_for],
     }

@@ -12,7 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from melange.harness.arrivals import OpenLoopLine
 from melange.harness.errors import HarnessError
-from melange.harness.records import Measurement, Outcome, Record, RoundLine
+from melange.harness.records import Measurement, Outcome, Record
+from melange.harness.round_line import RoundLine
 from melange.harness.runs.current import CellKey, current, current_checks, current_rounds
 from melange.harness.runs.layout import CHECKS, MANIFEST, MEASUREMENTS, SAMPLES
 from melange.harness.runs.layout import samples_path as path_of_samples

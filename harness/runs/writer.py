@@ -11,7 +11,8 @@ from typing import Any
 
 from melange.harness.arrivals import OpenLoopLine
 from melange.harness.errors import HarnessError
-from melange.harness.records import SCHEMA_VERSION, Measurement, Record, RoundLine
+from melange.harness.records import SCHEMA_VERSION, Measurement, Record
+from melange.harness.round_line import RoundLine
 from melange.harness.runs.current import CellKey, completed, current
 from melange.harness.runs.identity import withdrawn
 from melange.harness.runs.layout import (

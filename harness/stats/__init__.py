@@ -41,6 +41,7 @@ from melange.harness.stats.paired import (
     sign_flip_p,
     smallest_effect,
 )
+from melange.harness.stats.trimmed import trimmed_interval, trimmed_log_interval
 
 __all__ = [
     "FEW",
@@ -72,5 +73,7 @@ __all__ = [
     "sign_flip_p",
     "smallest_effect",
     "task_means",
+    "trimmed_interval",
+    "trimmed_log_interval",
     "wilson_interval",
 ]

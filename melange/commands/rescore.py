@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from melange.baselines.zoo.catalog import open_zoo
-from melange.commands.exits import ALL_DONE, CELLS_FAILED
+from melange.commands.exits import ALL_DONE, CELLS_MISSING
 from melange.commands.gate import Gate, render
 from melange.commands.study import availability, entries_of, task_inputs
 from melange.harness.errors import HarnessError, unknown
@@ -48,7 +48,7 @@ def execute(options: Namespace) -> int:
     said(outcome, stored)
     if outcome.done:
         render(folder, Gate(baseline=None, binding=False))
-    return CELLS_FAILED if outcome.left else ALL_DONE
+    return CELLS_MISSING if outcome.left else ALL_DONE
 
 
 def choose(manifest: Manifest, globs: Sequence[str]) -> list[Task]:

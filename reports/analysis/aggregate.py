@@ -1,7 +1,7 @@
 """Numbers that pages share, pure: a mean over tasks, an unpaired difference, Pareto fronts."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from melange.harness.records import Task
@@ -88,3 +88,31 @@ def pareto_front(costs: Sequence[float], gains: Sequence[float]) -> list[int]:
             front.append(i)
             best = gains[i]
     return front
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What a candidate costs, and whom it is significantly better than."""
+
+    cost: tuple[float, float]
+    """Ends of its interval; less is better."""
+    better_than: frozenset[str]
+    """Candidates of significantly lower accuracy."""
+
+
+def unbeaten(offers: Mapping[str, Offer]) -> list[str]:
+    """Candidates that none is shown to beat: significantly more accurate, at a lower or equal cost.
+
+    Costs differ if their intervals do not overlap, and are equal if their ends are. Accuracies that
+    cannot be told apart are not equal: a cheaper candidate of such accuracy beats nobody.
+    """
+    return [
+        name
+        for name, own in offers.items()
+        if not any(_beats(other, name, own) for other in offers.values() if other is not own)
+    ]
+
+
+def _beats(other: Offer, name: str, own: Offer) -> bool:
+    cheaper = other.cost[1] < own.cost[0] or other.cost == own.cost
+    return cheaper and name in other.better_than

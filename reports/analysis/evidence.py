@@ -124,6 +124,13 @@ class Evidence:
         pairs = zip(self.ranked, adjusted_K, strict=True)
         return [name for name, p_value in pairs if name != candidate and p_value > ALPHA]
 
+    def better_than(self, candidate: str) -> list[str]:
+        """Ranked candidates that are significantly worse, best first."""
+        if candidate not in self.ranked:
+            return []
+        place, alike = self.ranked.index(candidate), set(self.alike(candidate))
+        return [name for name in self.ranked[place + 1 :] if name not in alike]
+
     @cached_property
     def against_reference(self) -> dict[str, Contrast]:
         """Each candidate minus the suite's reference; corrected over all candidates."""

@@ -11,6 +11,7 @@ import melange.harness.recipes.weights  # noqa: F401
 from melange.harness.evaluators import is_scored
 from melange.harness.records import Candidate, Measurement, Outcome, Task, Workload
 from melange.harness.roles import Roles
+from melange.harness.round_line import RoundLine
 from melange.harness.runs.current import (
     MEMORY_FAILURE,
     MEMORY_METRICS,
@@ -20,63 +21,19 @@ from melange.harness.runs.current import (
     key_of,
 )
 from melange.harness.runs.ended import ended_cells, planned_cells
+from melange.harness.runs.layout import ROUNDS
 from melange.harness.runs.manifest import Described, described
-from melange.harness.runs.reader import StoredRun, read_run
+from melange.harness.runs.reader import StoredRun, read_rounds, read_run
 from melange.harness.runs.trust import borne_out
 from melange.harness.verdicts import Check, by_candidate
 from melange.harness.workloads import asked_name
 from melange.reports.analysis.example_scores import Scores, read_scores
+from melange.reports.analysis.reading import Reading as Reading
+from melange.reports.analysis.reading import reading as reading
+from melange.reports.analysis.reading import shown
 
-NOT_MEASURED = "not measured in this run"
 PENDING = "still to come: the run is going on"
 STOPPED = "the run stopped before it came to it"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """A number with its 95 % interval, or why there is none; `reason` next to a number is a note
-    for its reader."""
-
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    n: int | None = None
-    outcome: str = "absent"
-    """An `Outcome`; or "absent": not recorded; "pending": not recorded yet, the run goes on;
-    "unneeded": there was nothing to record."""
-    reason: str = NOT_MEASURED
-
-    @property
-    def has_interval(self) -> bool:
-        return self.value is not None and self.low is not None and self.high is not None
-
-    @property
-    def known(self) -> float:
-        """The value; the caller has made sure that there is one."""
-        assert self.value is not None, self.reason
-        return self.value
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """The interval; the value twice if none was recorded."""
-        low = self.known if self.low is None else self.low
-        high = self.known if self.high is None else self.high
-        return low, high
-
-
-def reading(measurement: Measurement) -> Reading:
-    if measurement.value is None:
-        return Reading(
-            outcome=str(measurement.outcome), reason=measurement.reason or "no reason was recorded"
-        )
-    return Reading(
-        value=measurement.value,
-        low=measurement.ci_low,
-        high=measurement.ci_high,
-        n=measurement.n,
-        outcome=str(Outcome.COMPLETED),
-        reason=measurement.reason,
-    )
 
 
 @dataclass(frozen=True)
@@ -158,6 +115,21 @@ class Run(StoredRun):
     def recipes(self) -> dict[str, Candidate]:
         return {c.name: c for c in self.manifest.candidates}
 
+    def unit_of(self, candidate: str) -> str:
+        """The first of the candidates of equal kernels that were timed as one with it."""
+        return self.manifest.measured_as.get(candidate, candidate)
+
+    def rounds_of(self, candidate: str, workload: str) -> list[RoundLine]:
+        """The rounds in which it, or another candidate of its unit, was timed."""
+        return self._rounds.get((self.unit_of(candidate), workload), [])
+
+    @cached_property
+    def _rounds(self) -> dict[tuple[str, str], list[RoundLine]]:
+        found: dict[tuple[str, str], list[RoundLine]] = {}
+        for line in read_rounds(self.folder / ROUNDS):
+            found.setdefault((line.unit, line.workload), []).append(line)
+        return found
+
     @cached_property
     def described(self) -> dict[str, Described]:
         """Candidate -> its recipe's description from the plan."""
@@ -187,7 +159,7 @@ class Run(StoredRun):
         """A number, or why it is missing: recorded, refused by the plan, or never run."""
         found = self.index.get((candidate, task, workload, metric))
         if found is not None:
-            return reading(found)
+            return shown(reading(found), metric)
         if lacking := self._lacks(candidate, task, workload):
             return Reading(reason=f"the run does not have the {lacking}")
         return self._gap(candidate, metric, task=task, workload=workload)

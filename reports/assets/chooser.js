@@ -1,7 +1,8 @@
 "use strict";
 
-// Finds the best candidate within bounds from the numbers on the page. A missing number satisfies
-// no bound: its candidate is listed with the reason.
+// Finds the best candidate within bounds from the numbers on the page. A bound is met if the whole
+// 95 % interval is within it, and cannot be told if only a part is. A missing number meets no bound:
+// its candidate is listed with the reason.
 (function chooser() {
   const form = document.getElementById("chooser-form");
   if (!form) return;
@@ -29,12 +30,22 @@
     return `${digits(value / factor)}${label ? ` ${label}` : ""}`;
   };
 
-  function violates(at, candidate, limit) {
+  // "met", "not met", "cannot tell" or "not known".
+  function verdict(at, candidate, limit) {
     const value = candidate.values[at];
-    if (limit === null) return "";
+    if (limit === null) return "met";
+    if (typeof value === "string") return "not known";
+    const [, low, high] = value;
+    const [worst, best] = data.bounds[at].most ? [high, low] : [-low, -high];
+    const signed = data.bounds[at].most ? limit : -limit;
+    return worst <= signed ? "met" : best > signed ? "not met" : "cannot tell";
+  }
+
+  function shown(at, candidate) {
+    const value = candidate.values[at];
     if (typeof value === "string") return value || "not measured";
-    const fits = data.bounds[at].most ? value <= limit : value >= limit;
-    return fits ? "" : written(at, value);
+    const [number, low, high] = value;
+    return written(at, number) + (low < high ? `, ${written(at, low)} to ${written(at, high)}` : "");
   }
 
   function element(name, ...content) {
@@ -72,12 +83,13 @@
     data.bounds.forEach((bound, at) => {
       const limit = limits[at];
       const side = bound.most ? "above" : "below";
-      const missing = (one) => typeof one.values[at] === "string";
-      const failing = all.filter((one) => violates(at, one, limit));
-      const why = (one) => violates(at, one, limit);
-      exclude(`${bound.label} ${side} ${limit === null ? "" : written(at, limit)}`,
-        failing.filter((one) => !missing(one)), why);
-      exclude(`${bound.label} is not known`, failing.filter(missing), why);
+      const those = (said) => all.filter((one) => verdict(at, one, limit) === said);
+      const why = (one) => shown(at, one);
+      const stated = limit === null ? "" : written(at, limit);
+      exclude(`${bound.label} ${side} ${stated}`, those("not met"), why);
+      exclude(`Cannot tell whether ${bound.label.toLowerCase()} is ${side} ${stated}`,
+        those("cannot tell"), why);
+      exclude(`${bound.label} is not known`, those("not known"), why);
     });
     return { fitting: all.filter((one) => !out.has(one)), excluded };
   }
@@ -92,7 +104,7 @@
     } else {
       const best = fitting[0];
       const facts = data.bounds.map((bound, at) => typeof best.values[at] === "string"
-        ? "" : `${bound.label.toLowerCase()} ${written(at, best.values[at])}`).filter(Boolean);
+        ? "" : `${bound.label.toLowerCase()} ${shown(at, best)}`).filter(Boolean);
       parts.push(element("p", "The best is ", element("strong", link(best)),
         ` (${best.family}): ${best.accuracy}${facts.length ? `; ${facts.join(", ")}` : ""}.`));
       const alike = fitting.filter((one) => best.alike.includes(data.candidates.indexOf(one)));

@@ -44,6 +44,9 @@ class Scatter:
     name: str
     points: Sequence[Point]
     front: Sequence[int]
+    """Where the stairs go: no other point is better on both axes."""
+    unbeaten: Sequence[int]
+    """Points that none beats by more than the intervals; they have a dark edge."""
     x_label: str
     y_label: str
     more_is_better: bool
@@ -130,7 +133,7 @@ def _draw_front(axes: Any, plot: Scatter) -> None:
 
 
 def _draw_points(axes: Any, plot: Scatter) -> None:
-    front = set(plot.front)
+    front = set(plot.unbeaten)
     for i, point in enumerate(plot.points):
         colour = FAMILY[point.style.colour]
         bars = {"color": colour, "linewidth": 1.1, "alpha": 0.55, "zorder": 3}

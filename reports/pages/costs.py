@@ -23,10 +23,26 @@ MEMORY = (
     "device_memory_bytes",
     *(one.name for one in of_group("size")),
 )
+NOTHING = "No speed was measured in this run."
 ON_A_GPU = (
     "On a GPU the peak includes the pool of keys and values, for which the engine takes what the "
     "weights leave: weights and KV per token say what a candidate needs."
 )
+
+
+TIMED_AS_ONE = (
+    "Candidates that run the same kernels on the same shapes are timed as one, in turn: the values "
+    "of their weights do not change their speed."
+)
+
+
+def timed_as_one(view: RunView) -> str:
+    """Which candidates share their rounds; empty if none do."""
+    groups: dict[str, list[str]] = {}
+    for name in view.run.families:
+        groups.setdefault(view.run.unit_of(name), []).append(name)
+    shared = [", ".join(names) for names in groups.values() if len(names) > 1]
+    return f"{TIMED_AS_ONE} Here: {'; '.join(shared)}." if shared else ""
 
 
 def speed(view: RunView, subject: str) -> Block:
@@ -35,7 +51,7 @@ def speed(view: RunView, subject: str) -> Block:
     words = {name: workload_words(run, name) for name in run.batches}
     shown = [(f"{name}: {words[name]}", cost_table(run, metrics, [name])) for name in words]
     return Block(
-        data={"shown": shown, "note": "" if shown else "No speed was measured in this run."},
+        data={"shown": shown, "note": timed_as_one(view) if shown else NOTHING},
         tables={"speed": cost_table(run, metrics, list(words))} if words else {},
     )
 

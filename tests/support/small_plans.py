@@ -33,7 +33,9 @@ def unbuilt(*roles: str) -> FolderZoo:
 
 def small_plan() -> Plan:
     """Two checkpoints and a mix on three tasks, four rounds."""
-    suite = SUITE.model_copy(update={"rounds": 4, "reference": "large_base"})
+    suite = SUITE.model_copy(
+        update={"rounds": 4, "target_ratio_error": None, "reference": "large_base"}
+    )
     return plan_of(suite, unbuilt("small_base", "small_chat", "large_base"), TASKS, limit=100)
 
 

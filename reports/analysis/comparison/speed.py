@@ -6,9 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from melange.harness.records import RoundLine
-from melange.harness.runs.layout import ROUNDS
-from melange.harness.runs.reader import read_rounds
+from melange.harness.round_line import RoundLine
 from melange.reports.analysis.comparison.changes import Change, Kind, Verdict, as_lost, unjudged
 from melange.reports.analysis.comparison.match import gap, is_lost, speed_refusal
 from melange.reports.analysis.comparison.noise import (
@@ -28,7 +26,7 @@ Rounds = dict[tuple[str, str], list[RoundLine]]
 
 def speed_changes(old: Run, new: Run) -> Iterator[Change]:
     """A change for every cell, for every candidate, and for all candidates together."""
-    before, now = (by_cell(read_rounds(run.folder / ROUNDS)) for run in (old, new))
+    before, now = (_rounds(run) for run in (old, new))
     comparable: list[tuple[str, str]] = []
     for candidate, workload in _cells(old, new):
         reason = _refusal(old, new, (candidate, workload), before, now)
@@ -42,15 +40,22 @@ def speed_changes(old: Run, new: Run) -> Iterator[Change]:
         yield from _judged(old, new, comparable, before, now)
 
 
+def _rounds(run: Run) -> Rounds:
+    cells = ((candidate, workload) for candidate in run.families for workload in run.workloads)
+    return {cell: lines for cell in cells if (lines := run.rounds_of(*cell))}
+
+
 def by_cell(lines: Sequence[RoundLine]) -> Rounds:
     found: Rounds = {}
     for line in lines:
-        found.setdefault((line.candidate, line.workload), []).append(line)
+        found.setdefault((line.unit, line.workload), []).append(line)
     return found
 
 
 def _cells(old: Run, new: Run) -> Iterator[tuple[str, str]]:
     for candidate in {**new.families, **old.families}:
+        if new.unit_of(candidate) != candidate:
+            continue  # timed as another of equal kernels, which is judged
         for workload in {**new.workloads, **old.workloads}:
             readings = _readings(old, new, candidate, workload)
             if any(one.outcome not in ("absent", "pending") for one in readings):
@@ -88,14 +93,21 @@ def _unknown_noise(rounds: Rounds, candidate: str, workload: str, reference: str
         return "it did not keep the time of each round, so its noise is unknown"
     if len(lines) < MIN_ROUNDS:
         return "timed in one round, so its noise is unknown"
-    # Rounds of a resumed run were timed next to another round of the reference.
-    beside = {line.round: line.wall_sec for line in rounds.get((reference, workload), [])}
-    if beside and any(
-        line.reference_wall_sec and line.reference_wall_sec != beside.get(line.round)
-        for line in lines
-    ):
+    if _another_sitting(lines, rounds.get((reference, workload), [])):
         return "timed in another sitting than the reference candidate; run it afresh"
     return ""
+
+
+def _another_sitting(lines: Sequence[RoundLine], reference: Sequence[RoundLine]) -> bool:
+    sittings = {line.sitting for line in reference}
+    if sittings - {""}:
+        return any(line.sitting not in sittings for line in lines)
+    # Runs of older versions: each round was timed next to the reference's of the same number.
+    beside = {line.round: line.wall_sec for line in reference}
+    return bool(beside) and any(
+        line.reference_wall_sec and line.reference_wall_sec != beside.get(line.round)
+        for line in lines
+    )
 
 
 def _judged(

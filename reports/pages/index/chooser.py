@@ -56,7 +56,7 @@ def _bound(column: BoardColumn | None) -> dict[str, Any] | None:
 def _candidate(
     view: RunView, row: Standing, bounds: list[dict[str, Any]], places: dict[str, int]
 ) -> dict[str, Any]:
-    """`values` has a number, or a text that says why there is none."""
+    """`values` has a number with its interval, or a text that says why there is none."""
     readings = {b["key"]: b["column"].cells[row.candidate].reading for b in bounds}
     return {
         "name": row.candidate,
@@ -69,11 +69,14 @@ def _candidate(
     }
 
 
-def _value(key: str, reading: Reading) -> float | str:
+def _value(key: str, reading: Reading) -> list[float] | str:
+    """The number and the ends of its interval."""
     # A candidate that needs no build fits any bound on build time.
     if key == "build_sec" and reading.outcome == "unneeded":
-        return 0.0
-    return reading.value if reading.value is not None else f"{reading.outcome}: {reading.reason}"
+        return [0.0, 0.0, 0.0]
+    if reading.value is None:
+        return f"{reading.outcome}: {reading.reason}"
+    return [reading.value, *reading.bounds]
 
 
 def _accuracy(row: Standing) -> str:

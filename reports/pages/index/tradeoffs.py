@@ -1,10 +1,11 @@
 """Accuracy against speed, memory and size, with the Pareto fronts."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from melange.harness.metrics import METRICS
-from melange.reports.analysis.aggregate import pareto_front
+from melange.reports.analysis.aggregate import Offer, pareto_front, unbeaten
 from melange.reports.analysis.board import Standing
 from melange.reports.figures.scatter import Point, Scatter, draw_scatter
 from melange.reports.page import Block, Column, Section, Table
@@ -34,10 +35,10 @@ def _plot(view: RunView, column: BoardColumn) -> dict[str, Any]:
         "stem": stem,
         "title": COSTS[column.key],
         "svg": draw_scatter(scatter) if drawn else "",
-        "front": [drawn[i].candidate for i in scatter.front],
+        "front": [drawn[i].candidate for i in scatter.unbeaten],
         "hollow": [p.label for p in scatter.points if p.hollow],
         "left_out": _left_out(view, column, drawn),
-        "table": _table(column, drawn, {drawn[i].candidate for i in scatter.front}),
+        "table": _table(column, drawn, {drawn[i].candidate for i in scatter.unbeaten}),
         "hint": column.hint,
     }
 
@@ -59,12 +60,31 @@ def _scatter(view: RunView, column: BoardColumn, drawn: list[Standing]) -> Scatt
         name=f"plot-{column.key.replace('_', '-')}",
         points=points,
         front=[complete[i] for i in front],
+        unbeaten=_unbeaten(view, column, [drawn[i] for i in complete], complete),
         x_label=f"{column.label}{unit}, {best}",
         y_label="Mean accuracy (%)",
         more_is_better=bool(column.higher_is_better),
         description=f"Scatter plot of mean accuracy against {column.label}; "
         f"the points' values are in the linked CSV file and in the leaderboard.",
     )
+
+
+def _unbeaten(
+    view: RunView, column: BoardColumn, rows: Sequence[Standing], positions: Sequence[int]
+) -> list[int]:
+    """Positions of the rows that none is shown to beat, by the intervals of both axes."""
+    offers = {}
+    for row in rows:
+        reading, x = column.cells[row.candidate].reading, _x(column, row)
+        low, high = reading.bounds if reading.value is not None else (x, x)
+        assert low is not None
+        assert high is not None
+        offers[row.candidate] = Offer(
+            cost=(-high, -low) if column.higher_is_better else (low, high),
+            better_than=frozenset(view.evidence.better_than(row.candidate)),
+        )
+    names = set(unbeaten(offers))
+    return [at for at, row in zip(positions, rows, strict=True) if row.candidate in names]
 
 
 def _point(view: RunView, column: BoardColumn, row: Standing) -> Point:

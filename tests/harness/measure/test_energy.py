@@ -10,7 +10,7 @@ import pytest
 from report_run import Shape, write_run
 from timed_rounds import prepared, timed
 
-from melange.harness.costs import cost_records, round_lines
+from melange.harness.costs import cost_records, round_line
 from melange.harness.executors.jobs import Timed
 from melange.harness.measure import energy
 from melange.harness.measure.metric import Watched
@@ -126,7 +126,10 @@ def test_energy_is_told_by_output_token_with_an_interval_over_rounds() -> None:
 def test_rounds_keep_their_energy() -> None:
     one = timed(1.0).rounds["8/8"]
     first = one._replace(readings={**one.readings, "energy_joules": 2.0})
-    lines = round_lines(prepared("soup"), [Timed({"8/8": each}, {}) for each in (first, one)], [])
+    lines = [
+        round_line(Timed({"8/8": each}, {}), "8/8", None, candidate="soup", round=0)
+        for each in (first, one)
+    ]
     assert [one.energy_joules for one in lines] == [2.0, None]
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from timed_rounds import prepared, timed
+from timed_rounds import timed
 
-from melange.harness.costs import round_lines
+from melange.harness.costs import round_line
 from melange.harness.errors import HarnessError
-from melange.harness.records import SCHEMA_VERSION, RoundLine
+from melange.harness.records import SCHEMA_VERSION
+from melange.harness.round_line import RoundLine
 from melange.harness.runs.reader import read_rounds
 from melange.harness.runs.writer import RunFolder
 
@@ -112,21 +113,36 @@ def test_a_line_that_is_no_round_is_named(
         read(folder)
 
 
+def test_a_unit_timed_again_loses_the_rounds_of_all_its_members(folder: RunFolder) -> None:
+    def turn(number: int, **fields: object) -> RoundLine:
+        return line(("soup", "ties")[number % 2], number, measured_as="soup", **fields)
+
+    folder.append_rounds([turn(number) for number in range(4)])
+    folder.append_rounds([line("ties")])  # on its own, in another sitting
+    again = [turn(number, wall_sec=2.0) for number in range(2)]
+    folder.append_rounds(again)
+    assert [one for one in read(folder) if one.unit == "soup"] == again
+    assert [one for one in read(folder) if one.unit == "ties"] == [line("ties")]
+
+
+def test_visits_of_the_reference_in_one_round_are_all_kept(folder: RunFolder) -> None:
+    visits = [line("base", number, visit=visit) for number in (0, 1) for visit in (0, 1)]
+    folder.append_rounds(visits)
+    assert read(folder) == visits
+
+
 # The runner's output
 
 
-def test_each_workload_and_round_has_a_line_with_the_reference_of_its_round() -> None:
-    found = round_lines(prepared("soup"), [timed(2), timed(3)], [timed(1), timed(4)])
-    assert [(one.workload, one.round) for one in found] == [
-        ("8/8", 0), ("mixed", 0), ("8/8", 1), ("mixed", 1),
-    ]  # fmt: skip
-    assert [(one.wall_sec, one.reference_wall_sec) for one in found[::2]] == [(2, 1), (3, 4)]
-    assert found[0].ttft_sec == (0.1, 0.2)
-    assert found[0].latency_sec == (0.1, 0.6)
-    assert found[0].tpot_sec == (pytest.approx(0.2),)
-    assert found[0].calibration_sec == 0.01
+def test_a_line_has_the_readings_of_its_round_and_the_reference_beside_it() -> None:
+    found = round_line(timed(2), "mixed", timed(1), candidate="soup", round=3)
+    assert (found.candidate, found.workload, found.round) == ("soup", "mixed", 3)
+    assert (found.wall_sec, found.reference_wall_sec) == (2, 1)
+    assert found.ttft_sec == (0.1, 0.2)
+    assert found.latency_sec == (0.1, 0.6)
+    assert found.tpot_sec == (pytest.approx(0.2),)
+    assert found.calibration_sec == 0.01
 
 
 def test_a_reference_that_broke_is_no_reference() -> None:
-    found = round_lines(prepared("soup"), [timed(2), timed(3)], [timed(1)])
-    assert {one.reference_wall_sec for one in found} == {None}
+    assert round_line(timed(2), "8/8", None, candidate="soup", round=0).reference_wall_sec is None

@@ -12,7 +12,7 @@ import pytest
 from command_line import run_here
 from stored_run import ASKED, STORED
 
-from melange.harness.records import RoundLine
+from melange.harness.round_line import RoundLine
 from melange.harness.runs.history import read_night
 from melange.harness.runs.manifest import read_manifest
 from melange.harness.runs.reader import _at_once, read_rounds

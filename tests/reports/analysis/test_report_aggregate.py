@@ -6,7 +6,13 @@ from hypothesis import strategies as st
 
 from melange.harness.records import Task
 from melange.harness.stats import wilson_interval
-from melange.reports.analysis.aggregate import difference, oriented, pareto_front
+from melange.reports.analysis.aggregate import (
+    Offer,
+    difference,
+    oriented,
+    pareto_front,
+    unbeaten,
+)
 from melange.reports.analysis.run import Reading
 from melange.reports.units import PERCENT, duration, scale_for, significant, unit_kind
 
@@ -61,6 +67,25 @@ def test_front_is_what_no_point_beats(pairs):
 
     for i in range(len(pairs)):
         assert (i in front) == (not any(beats(j, i) for j in range(len(pairs))))
+
+
+def offer(low: float, high: float, *worse: str) -> Offer:
+    return Offer(cost=(low, high), better_than=frozenset(worse))
+
+
+def test_only_significantly_better_candidates_beat_another():
+    assert unbeaten({
+        "leader": offer(1.0, 1.2, "worse", "worse and dearer", "cheap"),
+        "as good by noise": offer(1.1, 1.3),
+        "worse": offer(1.1, 1.3),  # of which cost nobody can tell
+        "worse and dearer": offer(2.0, 2.1),
+        "cheap": offer(0.5, 0.6),
+    }) == ["leader", "as good by noise", "worse", "cheap"]  # fmt: skip
+
+
+def test_of_equal_cost_the_significantly_better_beats():
+    offers = {"leader": offer(1, 1, "worse"), "worse": offer(1, 1), "alike": offer(1, 1)}
+    assert unbeaten(offers) == ["leader", "alike"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from single_server import SingleServer
 from melange.harness.measure.open_loop import drive
 from melange.harness.measure.summaries import Told
 from melange.harness.open_loops import loop_records
-from melange.harness.records import RoundLine, Workload
+from melange.harness.records import Workload
+from melange.harness.round_line import RoundLine
 from melange.reports.analysis.run import load_run
 from melange.reports.analysis.serving import highest_rate, rate_ladders
 from melange.reports.pages.latency import latency, serving
