@@ -39,9 +39,7 @@ class Recorder:
                 self.folder.write_samples(candidate.name, task.name, result.samples, result.columns)
                 if note := _cut_note(result):
                     self.progress.say(f"{candidate.name}, {task.name}: {note}")
-                clusters = result.samples.cluster
-                records = quality_records(candidate, task, result.values, clusters, note)
-                self.folder.append(records)
+                self.folder.append(quality_records(candidate, task, result, note))
 
     def fail(self, candidate: Candidate, reason: str, *task: str | None) -> None:
         """Record the failure for one task, or for all that the candidate still had to do."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from task_results import result_of
 
 from melange.harness.errors import HarnessError
 from melange.harness.measure.quality import quality_records
@@ -148,7 +149,7 @@ def test_the_records_bear_the_note() -> None:
                 output_type="generate_until", primary_metric="exact_match")  # fmt: skip
     one = Candidate(name="a", family="single", recipe=Weights(method="checkpoint", inputs=("a",)))
     noted, plain = (
-        quality_records(one, task, {"exact_match": [0.0, 1.0]}, ["", ""], note)
+        quality_records(one, task, result_of({"exact_match": [0.0, 1.0]}, ["", ""]), note)
         for note in ("1 of 2 prompts", "")
     )
     assert [record.reason for record in noted] == ["1 of 2 prompts"]

@@ -10,6 +10,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.task import Task as LmEvalTask
 
 from melange.harness.errors import HarnessError
+from melange.harness.evaluators.lm_eval.metric_values import MetricValues
 from melange.harness.records import Task
 from melange.harness.samples import SampleColumns, TaskResult
 
@@ -17,6 +18,9 @@ from melange.harness.samples import SampleColumns, TaskResult
 class _Example(NamedTuple):
     """The part of an example that is the same for every candidate."""
 
+    row: int
+    part: int
+    """Index of the lm-eval task that it belongs to."""
     doc: dict[str, Any]
     instances: Sequence[Instance]
     prompt: str
@@ -44,16 +48,25 @@ class ScoredTask:
         `alive` is called after each example: scoring may run what a model wrote. `cut`: ids of the
         instances whose prompt lost its beginning. `ballots`: by instance, what was voted on.
         """
-        task, values = self.entry, defaultdict[str, list[float]](list)
-        rows: list[tuple[Any, ...]] = []
-        for example, name, responses, metrics in self._scored(ballots):
+        task, found = self.entry, MetricValues(self.entry, self.parts)
+        samples: list[tuple[Any, ...]] = []
+        rows: list[int] = []
+        for example, name, responses, items in self._scored(ballots):
             alive()
-            for metric, value in metrics.items():
-                key = metric if name == task.filter else f"{metric},{name}"
-                values[key].append(value)
-            if name == task.filter and task.primary_metric in metrics:
-                rows.append(_sample(example, responses, metrics[task.primary_metric]))
-        return TaskResult(task.name, values, SampleColumns.of(rows), self._num_cut(cut))
+            found.add(name, items, part=example.part)
+            if name == task.filter and found.has_primary(items):
+                samples.append(_sample(example, responses))
+                rows.append(example.row)
+        columns = SampleColumns.of(samples)
+        values = found.scores(columns.cluster)
+        return TaskResult(
+            task.name,
+            values.scores,
+            columns._replace(score=values.scores.get(task.primary_metric, ())),
+            self._num_cut(cut),
+            {"example": rows},
+            values.intervals,
+        )
 
     def _num_cut(self, cut: Collection[int]) -> int:
         return sum(
@@ -64,30 +77,30 @@ class ScoredTask:
 
     def _scored(
         self, ballots: Mapping[int, Sequence[str]]
-    ) -> Iterator[tuple[_Example, str, Sequence[Any], dict[str, float]]]:
-        """Each example with each filter: what the filter left of the responses, and the metrics
-        that are numbers."""
+    ) -> Iterator[tuple[_Example, str, Sequence[Any], Mapping[str, Any]]]:
+        """Each example with each filter: what the filter left of the responses, and what lm-eval
+        makes of it for each metric."""
         for part, examples in zip(self.parts, self._examples, strict=True):
             apply_filters(part, ballots)
             for example in examples:
                 for name in example.instances[0].filtered_resps:
                     responses = [one.filtered_resps[name] for one in example.instances]
-                    found = part.process_results(example.doc, responses)
-                    numbers = {k: float(v) for k, v in found.items() if isinstance(v, int | float)}
-                    yield example, name, responses, numbers
+                    yield example, name, responses, part.process_results(example.doc, responses)
 
     @functools.cached_property
     def _examples(self) -> Sequence[Sequence[_Example]]:
         """Of each part."""
-        return [[self._example(part, *of_doc) for of_doc in by_doc(part)] for part in self.parts]
+        return [[self._example(at, *of_doc) for of_doc in by_doc(part)]
+                for at, part in enumerate(self.parts)]  # fmt: skip
 
-    def _example(
-        self, part: LmEvalTask, doc: dict[str, Any], instances: Sequence[Instance]
-    ) -> _Example:
+    def _example(self, at: int, doc: dict[str, Any], instances: Sequence[Instance]) -> _Example:
+        part = self.parts[at]
         target = part.doc_to_target(doc)
         choices = part.doc_to_choice(doc) if part.OUTPUT_TYPE == "multiple_choice" else ()
         named = choices and isinstance(target, int) and target >= 0
         return _Example(
+            row=instances[0].doc_id,
+            part=at,
             doc=doc,
             instances=instances,
             prompt=str(instances[0].args[0]),
@@ -144,14 +157,16 @@ def by_doc(part: LmEvalTask) -> Iterator[tuple[dict[str, Any], list[Instance]]]:
         yield instances[0].doc, instances
 
 
-def _sample(example: _Example, responses: Sequence[Any], score: float) -> tuple[Any, ...]:
-    """A row of `SampleColumns`."""
+def _sample(example: _Example, responses: Sequence[Any]) -> tuple[Any, ...]:
+    """A row of `SampleColumns`; scores come when all examples are known."""
     response, logprobs, answer = responses[0], None, ""
     if example.choices:
         logprobs = tuple(float(one[0]) for one in responses[: len(example.choices)])
         response = example.choices[max(range(len(logprobs)), key=logprobs.__getitem__)]
     elif example.instances[0].request_type == "loglikelihood":
         logprobs = (float(responses[0][0]),)
+    elif example.instances[0].request_type == "loglikelihood_rolling":
+        response, logprobs = "", (float(responses[0]),)
     else:
         answer = str(example.instances[0].resps[0])
-    return example.prompt, example.target, str(response), logprobs, score, example.cluster, answer
+    return example.prompt, example.target, str(response), logprobs, 0.0, example.cluster, answer

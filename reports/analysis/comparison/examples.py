@@ -52,7 +52,7 @@ def pair_up(old: Run, new: Run, candidate: str, task: str) -> Pairs | str:
     return (
         _stale(old, before, candidate, task, "the baseline")
         or _stale(new, now, candidate, task, "this run")
-        or _mismatch(before, now)
+        or _explained(_mismatch(before, now), old, new)
         or Pairs(
             examples_N=_numbers(now, "example"),
             old_N=_numbers(before, "score"),
@@ -80,6 +80,17 @@ def _stale(run: Run, table: "pa.Table", candidate: str, task: str, where: str) -
     if not np.isfinite(_numbers(table, "score")).all():
         return f"{where} has samples without a score"
     return ""
+
+
+def _explained(mismatch: str, old: Run, new: Run) -> str:
+    """With the reason, where the runs took their rows in different ways."""
+    then, now = old.manifest, new.manifest
+    if not mismatch or now.limit is None or then.limit_rows == now.limit_rows:
+        return mismatch
+    rows = {"first": "the first rows of each task", "drawn": "rows drawn by its seed"}
+    return (
+        f"other examples: the baseline has {rows[then.limit_rows]}, this run {rows[now.limit_rows]}"
+    )
 
 
 def _mismatch(old: "pa.Table", new: "pa.Table") -> str:
