@@ -20,6 +20,7 @@ from melange.harness.recipe import Ability
 from melange.harness.records import Candidate, Cell, EngineOptions, Plan, Suite, Task
 from melange.harness.requests import Length
 from melange.harness.roles import Role
+from melange.harness.task_metrics import meaning
 
 ASKED = {
     Ability.GENERATE: "a text",
@@ -70,7 +71,7 @@ def make_plan(
     zoo = checkpoints.zoo
     candidates = choose_candidates(candidates, options.only)
     chosen = choose_tasks(suite, zoo.scale, tasks, options.task_globs)
-    reasons = {task.name: options.unavailable(task) for task in chosen}
+    reasons = {task.name: undeclared(task) or options.unavailable(task) for task in chosen}
     cells: list[Cell] = []
     engines: dict[str, EngineOptions] = {}
     for one in candidates:
@@ -223,6 +224,16 @@ def concerns(task: Task, can: Collection[Ability]) -> bool:
     """Whether a candidate with these abilities gets a cell for the task, even if it is refused."""
     kind = EVALUATORS[task.evaluator]
     return not kind.optional or kind.needs(task) in can
+
+
+def undeclared(task: Task) -> str:
+    """Why it is not known in what unit the task is measured; empty if it is."""
+    if task.unit or meaning(task.primary_metric):
+        return ""
+    return (
+        f"{task.name}: the unit of {task.primary_metric} is not known; declare it in the task's "
+        "entry: `unit: fraction` for a share of 1, else the unit's name, and `higher_is_better`"
+    )
 
 
 def unable(candidate: Candidate, task: Task, can: Collection[Ability]) -> str:

@@ -7,11 +7,12 @@ Records are frozen and validated when constructed. Recipes are defined in recipe
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from melange.harness.recipe import Recipe, known_recipe
 from melange.harness.recipe import Record as Record
 from melange.harness.roles import Role
+from melange.harness.task import Task as Task
 from melange.harness.workloads import Workload as Workload
 from melange.harness.workloads import one_per_rate
 
@@ -34,47 +35,6 @@ class Outcome(StrEnum):
     SKIPPED = "skipped"
     FAILED = "failed"
     DISPUTED = "disputed"
-
-
-class Task(Record):
-    """A task, and what a report needs to know about it."""
-
-    name: str
-    evaluator: str = "lm-eval"
-    """Which of harness.evaluators.EVALUATORS evaluates candidates on it."""
-    lm_eval: str
-    """lm-eval's task name, or the path of the YAML that defines the task, for any evaluator."""
-    scale: Literal["pocket", "public"]
-    domain: str
-    output_type: Literal["generate_until", "multiple_choice", "loglikelihood", ""] = ""
-    """lm-eval's; empty for a task of another evaluator."""
-    primary_metric: str
-    filter: str = "none"
-    chance: float = 0.0
-    higher_is_better: bool = True
-    num_fewshot: int | None = None
-    chat: bool = False
-    """Render prompts through the tokenizer's chat template."""
-    split: Literal["held_out", "tuning", "shifted"] = "held_out"
-    shifted_of: str | None = None
-    source: str = ""
-    cluster_by: str = ""
-    """The column by which examples about the same fact or passage are grouped; may be empty."""
-    unsafe_code: bool = False
-    """Scoring executes what the model wrote."""
-
-    sums_probabilities: bool = False
-    """Its metric needs the choices' probabilities, not only the most likely choice."""
-
-    @property
-    def likelihood(self) -> bool:
-        return self.output_type != "generate_until"
-
-    @model_validator(mode="after")
-    def says_what_lm_eval_asks(self) -> "Task":
-        if self.evaluator == "lm-eval" and not self.output_type:
-            raise ValueError("output_type is missing; lm-eval asks by it")
-        return self
 
 
 class EngineOptions(Record):
@@ -137,7 +97,12 @@ class Suite(Record):
     a candidate's speed has at most this relative standard error."""
     reference: str = ""
     """The candidate that throughput is relative to; the largest base, if empty."""
+    conventions: str = ""
+    """A file of tasks/conventions/: shots and metrics as a paper or leaderboard has them."""
+    task_settings: dict[str, dict[str, Any]] = Field(default={})
+    """By task, what differs from its entry and from the conventions."""
     limit: int | None = Field(default=None, ge=1)
+    """Examples of each task, drawn by seed."""
     seed: int = 0
     engine: EngineOptions = EngineOptions()
     """For every candidate, unless its roles or the command line say otherwise."""

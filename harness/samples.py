@@ -95,4 +95,7 @@ class TaskResult(NamedTuple):
     num_cut: int = 0
     """Examples whose prompt did not fit the context and lost its beginning."""
     columns: Mapping[str, Sequence[float]] | None = None
-    """Further columns of numbers to store with the samples, by name."""
+    """Further columns of numbers to store with the samples, by name. `example`: each sample's row
+    in the data set, where they are not the first rows in order."""
+    intervals: Mapping[str, tuple[float, float]] | None = None
+    """95 % intervals of metrics that are no means, by metric."""

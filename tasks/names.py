@@ -6,6 +6,7 @@ from typing import Any
 
 from melange.harness.errors import HarnessError
 from melange.harness.records import Task
+from melange.harness.task_metrics import formula
 from melange.tasks.public.definitions import Definition, read_definition
 from melange.tasks.public.local import members
 
@@ -46,7 +47,8 @@ def _check(task: Task, part: Task) -> None:
     if task.filter not in filters:
         raise lacking(task, "filter", task.filter, filters)
     metrics = metric_names(definition)
-    if metrics and task.primary_metric not in metrics:
+    lacks = [name for name in formula(task.primary_metric).of if metrics and name not in metrics]
+    if lacks:
         raise lacking(task, "primary_metric", task.primary_metric, metrics)
 
 

@@ -15,16 +15,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field
+
 from melange.harness.errors import HarnessError, unknown
 from melange.harness.evaluators import EVALUATORS
 from melange.harness.records import Record, Task
+from melange.harness.task import OutputType
+from melange.harness.task_metrics import meaning
 from melange.harness.yaml_file import read_entry, read_yaml
 from melange.tasks.public.definitions import lm_eval_folder, read_definition
 
 TASKS = Path(__file__).parent
 OWN_KEYS = ("evaluator", "output_type", "num_fewshot")
 """Keys of a pocket task's definition, outside its metadata."""
-OutputType = Literal["generate_until", "multiple_choice", "loglikelihood"]
 
 
 class PocketEntry(Record):
@@ -33,9 +36,11 @@ class PocketEntry(Record):
     version: int | float
     domain: str
     primary_metric: str
+    unit: str = ""
     filter: str = "none"
     chance: float = 0.0
-    higher_is_better: bool = True
+    part_chances: dict[str, float] = Field(default={})
+    higher_is_better: bool | None = None
     chat: bool = False
     split: Literal["held_out", "tuning", "shifted"] = "held_out"
     shifted_of: str | None = None
@@ -50,9 +55,11 @@ class PublicEntry(Record):
     domain: str
     output_type: OutputType
     primary_metric: str
+    unit: str = ""
     filter: str = "none"
     chance: float = 0.0
-    higher_is_better: bool = True
+    part_chances: dict[str, float] = Field(default={})
+    higher_is_better: bool | None = None
     num_fewshot: int | None = None
     chat: bool = False
     split: Literal["held_out", "tuning", "shifted"] = "held_out"
@@ -110,8 +117,26 @@ def public_entry(path: Path) -> PublicEntry:
 
 def _public_task(path: Path) -> Task:
     entry = public_entry(path)
-    fields = entry.model_dump(exclude={"needs"})
+    fields = declared(entry.model_dump(exclude={"needs"}), str(path))
     return Task(name=path.stem, scale="public", **fields | {"lm_eval": _locate(entry, path)})
+
+
+def declared(fields: dict[str, Any], where: str) -> dict[str, Any]:
+    """A task's fields, with unit and direction of a known metric where the entry does not say them.
+
+    Raises:
+        HarnessError: the entry has the metric's direction wrong.
+    """
+    metric, direction = fields["primary_metric"], fields.get("higher_is_better")
+    known = meaning(metric)
+    if known and direction not in (None, known.higher_is_better):
+        better = "higher" if known.higher_is_better else "lower"
+        raise HarnessError(
+            f"{where}: higher_is_better={direction}, but of {metric} {better} values are better; "
+            "leave the key out"
+        )
+    found = {"higher_is_better": known.higher_is_better if known else direction is not False}
+    return fields | found | {"unit": fields.get("unit") or (known.unit if known else "")}
 
 
 def _locate(entry: PublicEntry, path: Path) -> str:
@@ -129,7 +154,7 @@ def _pocket_task(path: Path) -> Task:
     asked = {key: definition[key] for key in OWN_KEYS if key in definition}
     fields = entry.model_dump(exclude={"version"}, exclude_unset=True)
     fields = {"filter": _first_filter(definition)} | fields | about | asked
-    task = read_entry(Task, fields, str(path))
+    task = read_entry(Task, declared(fields, str(path)), str(path))
     if task.evaluator not in EVALUATORS:
         raise HarnessError(f"{path}: {unknown('evaluator', task.evaluator, EVALUATORS)}")
     recorded = EVALUATORS[task.evaluator].metrics

@@ -34,8 +34,17 @@ def prompt_lengths(folder: Path, candidate: str, task: str) -> list[int]:
     return lengths
 
 
+def example_numbers(folder: Path, candidate: str, task: str) -> list[int]:
+    """Each sample's row in the data set, in order; empty if there are no samples."""
+    path = samples_path(folder, candidate, task)
+    if not path.is_file():
+        return []
+    numbers: list[int] = read_samples(path, ("example",))["example"].to_pylist()
+    return numbers
+
+
 def kept_answers(folder: Path, candidate: str, task: str, examples: Sequence[int]) -> list[Kept]:
-    """The answers of these examples."""
+    """The answers at these places among the samples."""
     table = read_samples(samples_path(folder, candidate, task), ("example", *Kept._fields))
     rows = table.take(pa.array(examples, pa.int64())).to_pylist()
     return [

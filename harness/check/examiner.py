@@ -6,7 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from melange.harness.check.answers import Kept, kept_answers, prompt_lengths
+from melange.harness.check.answers import (
+    Kept,
+    example_numbers,
+    kept_answers,
+    prompt_lengths,
+)
 from melange.harness.check.decoding import Wanted, decode_greedily
 from melange.harness.check.judge import (
     Allowance,
@@ -27,6 +32,7 @@ from melange.harness.verdicts import Check, Kind, Verdict
 
 KINDS: tuple[Kind, ...] = ("likelihood", "generation")
 REASON_CHARS = 300
+WINDOWS = "its text is longer than the context, and was scored in windows"
 OLDER = "its answers were measured by a version that did not keep them whole"
 
 
@@ -34,7 +40,8 @@ class Example(NamedTuple):
     """An example to check."""
 
     task: str
-    place: int
+    row: int
+    """In the data set."""
     question: Question
     kept: Kept
 
@@ -80,11 +87,17 @@ class Examiner:
     def _places(self, subject: Subject, kind: Kind) -> list[Place]:
         lengths = self._lengths(subject, kind)
         chosen = choose(lengths, self._setting.number, seed=self._seed(subject, kind))
+        rows = {task: self._rows(subject, task) for task in lengths}
         known = {
             (one.task, one.example) for one in subject.known if one.verdict is not Verdict.DISPUTED
         }
-        places = dict.fromkeys([*chosen, *_disputed(subject, kind)])
-        return [place for place in places if place not in known]
+        again = [(task, rows[task].index(row)) for task, row in _disputed(subject, kind)
+                 if row in rows.get(task, ())]  # fmt: skip
+        places = dict.fromkeys([*chosen, *again])
+        return [(task, at) for task, at in places if (task, rows[task][at]) not in known]
+
+    def _rows(self, subject: Subject, task: str) -> list[int]:
+        return example_numbers(self._setting.folder, subject.candidate.name, task)
 
     def _lengths(self, subject: Subject, kind: Kind) -> dict[str, list[int]]:
         tasks = [name for name in subject.tasks if self._kind(name) == kind]
@@ -127,7 +140,7 @@ class Examiner:
         for example, judgement in zip(examples, judgements, strict=True):
             yield made(
                 task=example.task,
-                example=example.place,
+                example=example.row,
                 samples=hashes[example.task],
                 **judgement._asdict(),
             )
@@ -145,13 +158,14 @@ class Examiner:
         for task, examples in by_task.items():
             questions = self._questions.of(task, reference.tokenizer)
             kept = kept_answers(self._setting.folder, subject.candidate.name, task, examples)
+            rows = self._rows(subject, task)
             pairs = zip(examples, kept, strict=True)
-            found += [Example(task, place, questions[place], one) for place, one in pairs]
+            found += [Example(task, rows[place], questions[place], one) for place, one in pairs]
         return found
 
 
-def _disputed(subject: Subject, kind: Kind) -> list[Place]:
-    """Disputed examples of cells that have been measured again since."""
+def _disputed(subject: Subject, kind: Kind) -> list[tuple[str, int]]:
+    """Task and row of disputed examples of cells that have been measured again since."""
     return [
         (one.task, one.example)
         for one in subject.known
@@ -164,12 +178,22 @@ def _disputed(subject: Subject, kind: Kind) -> list[Place]:
 def _judge_likelihood(
     reference: Reference, examples: Sequence[Example], allowed: Allowance
 ) -> Iterator[Judgement]:
-    pairs = [pair for one in examples for pair in one.question.pairs]
+    pairs = [pair for one in examples if not _in_windows(one, reference)
+             for pair in one.question.pairs]  # fmt: skip
     scores = iter(reference.loglikelihoods(pairs))
     for one in examples:
+        if _in_windows(one, reference):
+            yield Judgement(Verdict.UNCHECKED, "", "", reason=WINDOWS)
+            continue
         theirs = [next(scores) for _ in one.question.pairs]
         disputed = judge_prompt(one.kept.prompt, one.question.prompt)
         yield disputed or judge_logprobs(one.kept.logprobs or (), theirs, allowed)
+
+
+def _in_windows(one: Example, reference: Reference) -> bool:
+    """Whether a whole text was longer than the context, and scored in several parts."""
+    ((context, text), *_) = one.question.pairs
+    return not context and len(reference.encode(text)) + 1 > reference.room
 
 
 def _judge_generation(

@@ -13,6 +13,7 @@ from transformers import AutoTokenizer
 
 from melange.harness.contracts import Session
 from melange.harness.records import Task
+from melange.harness.row_draws import drawn_rows
 from melange.harness.samples import SampleColumns, SampleRow, TaskResult
 
 SIDES = ("chosen", "rejected")
@@ -31,12 +32,16 @@ class Preference:
         alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._tasks = {name: task for name, (task, _) in tasks.items()}
-        self._rows = {name: read_rows(sources)[:limit] for name, (_, sources) in tasks.items()}
+        self._rows = {name: read_rows(sources) for name, (_, sources) in tasks.items()}
+        self._drawn = {
+            name: drawn_rows(len(rows), limit, seed=seed, name=name)
+            for name, rows in self._rows.items()
+        }
         self._encode = AutoTokenizer.from_pretrained(tokenizer).encode
 
     def evaluate(self, session: Session, tasks: Sequence[str]) -> Iterator[TaskResult]:
         for name in tasks:
-            rows = self._rows[name]
+            rows = [self._rows[name][at] for at in self._drawn[name]]
             texts = [[self._encode(row["prompt"] + row[side]) for row in rows] for side in SIDES]
             room = session.max_model_len
             better, worse = (
@@ -49,7 +54,7 @@ class Preference:
                 {"pairwise_accuracy": scores, "reward_margin": margins},
                 self._samples(self._tasks[name], rows, scores),
                 sum(max(map(len, pair)) > room for pair in zip(*texts, strict=True)),
-                {"margin": margins},
+                {"example": self._drawn[name], "margin": margins},
             )
 
     def _samples(

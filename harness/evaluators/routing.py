@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import comb
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from transformers import AutoTokenizer
 from melange.harness.contracts import Session
 from melange.harness.records import Task
 from melange.harness.requests import Route
+from melange.harness.row_draws import drawn_rows
 from melange.harness.samples import SampleColumns, SampleRow, TaskResult
 
 Floats = NDArray[np.float64]
@@ -36,36 +37,50 @@ class Routing:
         alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._documents = {
-            name: list(read_documents(sources, limit)) for name, (_, sources) in tasks.items()
+            name: list(read_documents(sources, limit, seed=seed))
+            for name, (_, sources) in tasks.items()
         }
         self._encode = AutoTokenizer.from_pretrained(tokenizer).encode
 
     def evaluate(self, session: Session, tasks: Sequence[str]) -> Iterator[TaskResult]:
         for name in tasks:
             documents = self._documents[name]
-            texts = [tuple(self._encode(f"{prompt} {answer}")) for _, prompt, answer in documents]
+            texts = [tuple(self._encode(f"{one.prompt} {one.answer}")) for one in documents]
             room = session.max_model_len - 1  # the engine samples one token behind a text
             routes = session.route([text[-room:] for text in texts])
             values: dict[str, list[float]] = defaultdict(list)
-            for (domain, _, _), route in zip(documents, routes, strict=True):
-                for metric, value in document_values(domain, route):
+            for document, route in zip(documents, routes, strict=True):
+                for metric, value in document_values(document.domain, route):
                     values[metric].append(value)
             samples = SampleColumns.of(
-                SampleRow(prompt, answer, "", score)
-                for (_, prompt, answer), score in zip(
-                    documents, values["routing_repetition"], strict=True
-                )
+                SampleRow(one.prompt, one.answer, "", score)
+                for one, score in zip(documents, values["routing_repetition"], strict=True)
             )
-            yield TaskResult(name, values, samples, sum(len(text) > room for text in texts))
+            num_cut = sum(len(text) > room for text in texts)
+            rows = {"example": [one.row for one in documents]}
+            yield TaskResult(name, values, samples, num_cut, rows)
 
 
-def read_documents(sources: Sequence[Any], limit: int | None) -> Iterator[tuple[str, str, str]]:
-    """Domain, prompt and answer; at most `limit` of each domain."""
+class Document(NamedTuple):
+    row: int
+    """Counted through all domains."""
+    domain: str
+    prompt: str
+    answer: str
+
+
+def read_documents(
+    sources: Sequence[Any], limit: int | None, *, seed: int = 0
+) -> Iterator[Document]:
+    """At most `limit` of each domain, drawn by seed."""
+    before = 0
     for source in sources:
         for domain, file in source["dataset_kwargs"]["data_files"].items():
-            for line in Path(file).read_text().splitlines()[:limit]:
-                row = json.loads(line)
-                yield domain, row["prompt"], row["answer"]
+            lines = Path(file).read_text().splitlines()
+            for at in drawn_rows(len(lines), limit, seed=seed, name=domain):
+                row = json.loads(lines[at])
+                yield Document(before + at, domain, row["prompt"], row["answer"])
+            before += len(lines)
 
 
 def document_values(domain: str, route: Route) -> Iterator[tuple[str, float]]:

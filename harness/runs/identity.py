@@ -102,6 +102,7 @@ def _other_run(manifest: Manifest, plan: Plan) -> str:
         ("suite", suite, plan.suite.name),
         ("zoo", manifest.zoo.get("name"), plan.zoo),
         ("limit", manifest.limit, plan.limit),
+        ("rows of the limit", manifest.limit and manifest.limit_rows, plan.limit and "drawn"),
         ("seed", manifest.seed, plan.seed),
         ("device", manifest.device, plan.device),
         ("engine options", manifest.engine, plan.engine.given()),

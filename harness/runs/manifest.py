@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -73,6 +73,9 @@ class Manifest(BaseModel):
     """Papers' figures of the zoo's checkpoints."""
     seed: int | None = None
     limit: int | None = None
+    limit_rows: Literal["first", "drawn"] = "first"
+    """Which rows a limit leaves: the first of each task, as earlier versions took, or rows drawn by
+    the seed."""
     device: str = ""
     engine: dict[str, Any] = {}
     """Options for every engine."""
@@ -237,6 +240,7 @@ def _planned(plan: Plan, before: Manifest) -> dict[str, Any]:
         "notes": list(plan.notes),
         "seed": plan.seed,
         "limit": plan.limit,
+        "limit_rows": "drawn",
         "device": plan.device,
         "candidates": _union(before.candidates, plan.candidates, "name"),
         "descriptions": told | now,

@@ -24,7 +24,8 @@ OPTIONAL = (
 def encode_samples(
     samples: SampleColumns, columns: Mapping[str, Sequence[float]] = MappingProxyType({})
 ) -> bytes:
-    """The file's bytes: the samples' columns and these."""
+    """The file's bytes: the samples' columns and these. Samples are numbered from 0 unless
+    `columns` has their numbers."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

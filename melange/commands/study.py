@@ -25,8 +25,10 @@ from melange.harness.runs.manifest import Inputs, Manifest
 from melange.harness.runs.writer import RunFolder
 from melange.harness.suite import find_suite, read_suite
 from melange.harness.yaml_file import read_entry
+from melange.tasks.conventions import as_agreed
 from melange.tasks.names import check_names
 from melange.tasks.registry import load_tasks
+from melange.tasks.scoring import unscorable
 from melange.tasks.sources import definition_hash, pocket_data, rows_hash, task_sources
 
 Device = Literal["cpu", "cuda"]
@@ -70,7 +72,7 @@ def open_study(options: Namespace) -> Study:
 
 
 def make_study_plan(study: Study, options: Namespace) -> Planned:
-    tasks = load_tasks()
+    tasks = as_agreed(load_tasks(), study.suite)
     chosen = choose_tasks(study.suite, study.zoo.scale, tasks, options.tasks)
     check_names(chosen)
     lengths = PromptLengths(
@@ -165,7 +167,7 @@ def choose_zoo(asked: str, suite: Suite, device: Device) -> str:
 def availability(task: Any) -> str:
     from melange.tasks.public.local import availability as data_lacks
 
-    return data_lacks(task) if task.scale == "public" else ""
+    return unscorable(task) or (data_lacks(task) if task.scale == "public" else "")
 
 
 def task_entries(tasks: Sequence[Task], zoo: Zoo) -> TaskEntries:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from melange.harness.records import Task
+from melange.harness.task_metrics import FRACTION
 from melange.reports.analysis.run import Reading
 
 
@@ -45,11 +46,18 @@ class Difference:
 
 
 def oriented(reading: Reading, task: Task) -> Reading:
-    """The reading so that higher is better: a fraction of misses becomes one of hits."""
+    """The reading so that higher is better: a fraction of misses becomes one of hits, any other
+    value is negated."""
     if task.higher_is_better or reading.value is None:
         return reading
-    low, high = reading.bounds
-    return replace(reading, value=1 - reading.value, low=1 - high, high=1 - low)
+    (low, high), best = reading.bounds, best_possible(task)
+    return replace(reading, value=best - reading.value, low=best - high, high=best - low)
+
+
+def best_possible(task: Task) -> float:
+    """What values are taken from where lower is better. Runs of earlier versions do not declare
+    units."""
+    return 1.0 if task.unit in ("", FRACTION) else 0.0
 
 
 def difference(left: Reading, right: Reading) -> Difference | None:

@@ -66,7 +66,7 @@ def _left_out(run: Run, name: str, task: Task | None) -> str:
     if unit is None:
         return "no candidate has completed it" + (" yet" if run.going_on else "")
     if unit != "fraction":
-        return f"{task.primary_metric} is no fraction"
+        return f"{task.primary_metric} is no fraction but is measured in {unit}"
     return ""
 
 

@@ -25,6 +25,7 @@ from melange.harness.runs.layout import ROUNDS
 from melange.harness.runs.manifest import Described, described
 from melange.harness.runs.reader import StoredRun, read_rounds, read_run
 from melange.harness.runs.trust import borne_out
+from melange.harness.task_metrics import FRACTION
 from melange.harness.verdicts import Check, by_candidate
 from melange.harness.workloads import asked_name
 from melange.reports.analysis.example_scores import Scores, read_scores
@@ -94,12 +95,15 @@ class Run(StoredRun):
 
     @cached_property
     def units(self) -> dict[tuple[str, str | None], str]:
-        """(metric, task) -> the unit of its first completed line; (metric, None): of any task."""
+        """(metric, task) -> its unit, if some candidate has completed it; (metric, None): of any
+        task. The same in every order of candidates."""
         found: dict[tuple[str, str | None], str] = {}
         for line in self.measurements:
             if line.value is not None:
-                found.setdefault((line.metric, line.task), line.unit)
-                found.setdefault((line.metric, None), line.unit)
+                task = self.tasks.get(line.task or "")
+                unit = task.unit if task and line.metric == task.primary_metric else ""
+                for key in ((line.metric, line.task), (line.metric, None)):
+                    found[key] = unit or _common_unit(found.get(key, line.unit), line.unit)
         return found
 
     @cached_property
@@ -256,6 +260,12 @@ class Run(StoredRun):
         """
         path = self.samples_path(candidate, task)
         return read_scores(path) if path is not None else None
+
+
+def _common_unit(one: str, other: str) -> str:
+    """Of two candidates' values. Earlier versions called a value a fraction if it looked like
+    one: if any does not, none is."""
+    return other if one == FRACTION else one
 
 
 def load_run(folder: Path) -> Run:

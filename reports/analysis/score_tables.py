@@ -15,13 +15,14 @@ import numpy as np
 from melange.harness.errors import HarnessError
 from melange.harness.records import Task
 from melange.harness.stats import Interval, Means, TaskScores, task_means, wilson_interval
-from melange.reports.analysis.aggregate import oriented
+from melange.reports.analysis.aggregate import best_possible, oriented
 from melange.reports.analysis.example_scores import Scores
 from melange.reports.analysis.run import Reading, Run
 
 ReadScores = Callable[[str, str], Scores | None]
 TOLERANCE = 1e-6
-"""Allowed distance of the samples' mean from the record: samples are stored as float32."""
+"""Allowed distance of the samples' mean from the record, for values above 1 relative to it: samples
+are stored as float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +83,10 @@ def _scores(name: str, task: Task, reading: Reading, read: ReadScores) -> Scores
         return "its samples cannot be read"
     if scores is None:
         return "no samples were kept"
-    values_N = scores.values_N if task.higher_is_better else 1 - scores.values_N
+    values_N = scores.values_N if task.higher_is_better else best_possible(task) - scores.values_N
     same_number = len(values_N) == reading.n if reading.n else len(values_N) > 0
-    if not same_number or not abs(float(values_N.mean()) - reading.known) <= TOLERANCE:
+    allowed = TOLERANCE * max(1.0, abs(reading.known))
+    if not same_number or not abs(float(values_N.mean()) - reading.known) <= allowed:
         return "its samples do not give the recorded score"
     return replace(scores, values_N=values_N)
 

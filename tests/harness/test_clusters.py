@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from task_results import result_of
 
 from melange.harness.errors import HarnessError
 from melange.harness.measure.quality import quality_records
@@ -72,8 +73,10 @@ def result(values: Mapping[str, Sequence[float]], clusters: Sequence[str]) -> Ta
 def test_samples_say_what_they_share(name: str, rows: Path, tokenizer: Path) -> None:
     task = TASKS[name]
     expected = [json.loads(line)[task.cluster_by] for line in (rows / f"{name}.jsonl").open()]
-    samples = examine(task, rows, tokenizer).samples
-    assert list(samples.cluster) == expected[:LIMIT]
+    found = examine(task, rows, tokenizer)
+    assert found.columns
+    assert len(found.columns["example"]) == LIMIT
+    assert list(found.samples.cluster) == [expected[int(row)] for row in found.columns["example"]]
 
 
 def test_an_interval_over_phrasings_of_few_facts_is_wider_than_over_as_many_facts() -> None:
@@ -81,8 +84,8 @@ def test_an_interval_over_phrasings_of_few_facts_is_wider_than_over_as_many_fact
     task = TASKS["pocket_mc_geography"]
     right = [float(fact % 2) for fact in range(25) for _ in range(4)]
     facts = [f"river of {fact}" for fact in range(25) for _ in range(4)]
-    (shared,) = quality_records(SOUP, task, result({"acc": right}, facts))
-    (apart,) = quality_records(SOUP, task, result({"acc": right}, [""] * 100))
+    (shared,) = quality_records(SOUP, task, result_of({"acc": right}, facts))
+    (apart,) = quality_records(SOUP, task, result_of({"acc": right}, [""] * 100))
     assert shared.value == apart.value == pytest.approx(12 / 25)
     assert shared.n == apart.n == 100
     assert shared.ci_high - shared.ci_low > 1.8 * (apart.ci_high - apart.ci_low)
@@ -91,7 +94,7 @@ def test_an_interval_over_phrasings_of_few_facts_is_wider_than_over_as_many_fact
 def test_a_metric_of_other_examples_has_no_clusters() -> None:
     task = TASKS["pocket_mc_geography"]
     values = {"acc": [1.0, 0.0, 1.0, 0.0], "length": [3.0, 4.0]}
-    records = quality_records(SOUP, task, result(values, ["a", "a", "b", "b"]))
+    records = quality_records(SOUP, task, result_of(values, ["a", "a", "b", "b"]))
     assert [(one.metric, one.unit, one.n) for one in records] == [
         ("acc", "fraction", 4), ("length", "value", 2),
     ]  # fmt: skip

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from task_results import result_of
 
 from melange.harness.errors import HarnessError
 from melange.harness.measure.quality import quality_records
 from melange.harness.recipes.weights import Weights
 from melange.harness.records import Candidate, Task
 from melange.harness.requests import Completion, Generation, Request, Score
-from melange.harness.samples import SampleColumns, SampleRow, TaskResult
+from melange.harness.samples import TaskResult
 
 pytestmark = pytest.mark.slow
 
@@ -147,9 +148,8 @@ def test_the_records_bear_the_note() -> None:
     task = Task(name="free", lm_eval="free", scale="public", domain="prose",
                 output_type="generate_until", primary_metric="exact_match")  # fmt: skip
     one = Candidate(name="a", family="single", recipe=Weights(method="checkpoint", inputs=("a",)))
-    samples = SampleColumns.of(SampleRow("p", "t", "r", score) for score in (0.0, 1.0))
     noted, plain = (
-        quality_records(one, task, TaskResult("free", {"exact_match": [0.0, 1.0]}, samples), note)
+        quality_records(one, task, result_of({"exact_match": [0.0, 1.0]}, ["", ""]), note)
         for note in ("1 of 2 prompts", "")
     )
     assert [record.reason for record in noted] == ["1 of 2 prompts"]

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+import random
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from lm_eval.api.task import Task as LmEvalTask
 from lm_eval.tasks import TaskManager
 from lm_eval.utils import env as template_environment
 
+from melange.harness.evaluators.lm_eval.rows import ask_rows
 from melange.harness.records import Task
 
 FEWSHOT_SEED = 1234
@@ -36,8 +38,13 @@ class Renders(Protocol):
 def load_parts(
     task: Task, sources: Sequence[Any], lm: Renders, *, limit: int | None, seed: int
 ) -> list[LmEvalTask]:
-    """The lm-eval tasks behind an entry: one, or the parts of a whole such as mmlu."""
+    """The lm-eval tasks behind an entry: one, or the parts of a whole such as mmlu.
+
+    `limit`: rows of each part, drawn by seed. Requests' `doc_id` is the row's number, counted
+    through all parts.
+    """
     parts = [part for source in sources for part in _from_source(source)]
+    num_rows = 0
     for part in parts:
         shots = task.num_fewshot
         if shots is None:
@@ -46,9 +53,10 @@ def load_parts(
         part.set_fewshot_seed(seed=FEWSHOT_SEED + seed)
         part.doc_to_target = _remembered(part.doc_to_target)
         part.doc_to_choice = _remembered(part.doc_to_choice)
+        with _seeded(seed):
+            num_rows += ask_rows(part, limit=limit, seed=seed, first=num_rows)
         with _quiet():
             part.build_all_requests(
-                limit=limit,
                 apply_chat_template=task.chat,
                 fewshot_as_multiturn=task.chat,
                 chat_template=lm.apply_chat_template if task.chat else None,
@@ -78,6 +86,18 @@ def _from_source(source: str | dict[str, Any]) -> list[LmEvalTask]:
         path = Path(folder) / "task.yaml"
         path.write_text(yaml.safe_dump(source))
         return list(TaskManager(include_defaults=False).load([str(path)])["tasks"].values())
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seeds Python's own generator, with which some tasks (GPQA) shuffle their choices: every
+    candidate has to see the same ones."""
+    before = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before)
 
 
 @contextlib.contextmanager

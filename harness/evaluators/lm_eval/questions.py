@@ -91,5 +91,7 @@ def _question(part: Any, doc: dict[str, Any], instances: Sequence[Instance]) -> 
     if part.OUTPUT_TYPE == "generate_until":
         kwargs = normalize_gen_kwargs(instances[0].args[1], NOT_NAMED)
         return Question(prompt, settings=dict(kwargs))
+    if part.OUTPUT_TYPE == "loglikelihood_rolling":
+        return Question(prompt, pairs=[("", prompt)])
     choices = part.doc_to_choice(doc) if part.OUTPUT_TYPE == "multiple_choice" else [""]
     return Question(prompt, pairs=[one.args for one in instances[: len(choices)]])

@@ -7,11 +7,13 @@ from math import nan
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import numpy as np
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import Task as LmEvalTask
 
 from melange.harness.errors import HarnessError
 from melange.harness.evaluators.lm_eval.kept import asked, kept
+from melange.harness.evaluators.lm_eval.metric_values import MetricValues
 from melange.harness.records import Task
 from melange.harness.samples import SampleColumns, SampleRow, TaskResult
 
@@ -19,6 +21,9 @@ from melange.harness.samples import SampleColumns, SampleRow, TaskResult
 class _Example(NamedTuple):
     """The part of an example that is the same for every candidate."""
 
+    row: int
+    part: int
+    """Index of the lm-eval task that it belongs to."""
     doc: dict[str, Any]
     instances: Sequence[Instance]
     prompt: str
@@ -48,17 +53,32 @@ class ScoredTask:
         `alive` is called after each example: scoring may run what a model wrote. `cut`: ids of the
         instances whose prompt lost its beginning. `ballots`: by instance, what was voted on.
         """
-        task, values = self.entry, defaultdict[str, list[float]](list)
-        rows: list[SampleRow] = []
-        for example, name, responses, metrics in self._scored(ballots):
+        task, found = self.entry, MetricValues(self.entry, self.parts)
+        samples: list[SampleRow] = []
+        rows: list[int] = []
+        scored: list[int] = []
+        """Places of the samples that have the primary metric."""
+        for example, name, responses, items in self._scored(ballots):
             alive()
-            for metric, value in metrics.items():
-                key = metric if name == task.filter else f"{metric},{name}"
-                values[key].append(value)
+            found.add(name, items, part=example.part)
             if name == self._kept_filter(example):
-                score = metrics.get(task.primary_metric, nan) if name == task.filter else nan
-                rows.append(_sample(example, responses, score, ballots))
-        return TaskResult(task.name, values, SampleColumns.of(rows), self._num_cut(cut))
+                if name == task.filter and found.has_primary(items):
+                    scored.append(len(samples))
+                samples.append(_sample(example, responses, ballots))
+                rows.append(example.row)
+        columns = SampleColumns.of(samples)
+        values = found.scores([columns.cluster[at] for at in scored])
+        scores = np.full(len(samples), np.nan)
+        if task.primary_metric in values.scores:
+            scores[scored] = values.scores[task.primary_metric]
+        return TaskResult(
+            task.name,
+            values.scores,
+            columns._replace(score=scores.tolist()),
+            self._num_cut(cut),
+            {"example": rows},
+            values.intervals,
+        )
 
     def _kept_filter(self, example: _Example) -> str:
         """The filter of the example's sample: the task's, or the first if there is no such filter,
@@ -75,30 +95,30 @@ class ScoredTask:
 
     def _scored(
         self, ballots: Mapping[int, Sequence[str]]
-    ) -> Iterator[tuple[_Example, str, Sequence[Any], dict[str, float]]]:
-        """Each example with each filter: what the filter left of the responses, and the metrics
-        that are numbers."""
+    ) -> Iterator[tuple[_Example, str, Sequence[Any], Mapping[str, Any]]]:
+        """Each example with each filter: what the filter left of the responses, and what lm-eval
+        makes of it for each metric."""
         for part, examples in zip(self.parts, self._examples, strict=True):
             apply_filters(part, ballots)
             for example in examples:
                 for name in example.instances[0].filtered_resps:
                     responses = [one.filtered_resps[name] for one in example.instances]
-                    found = part.process_results(example.doc, responses)
-                    numbers = {k: float(v) for k, v in found.items() if isinstance(v, int | float)}
-                    yield example, name, responses, numbers
+                    yield example, name, responses, part.process_results(example.doc, responses)
 
     @functools.cached_property
     def _examples(self) -> Sequence[Sequence[_Example]]:
         """Of each part."""
-        return [[self._example(part, *of_doc) for of_doc in by_doc(part)] for part in self.parts]
+        return [[self._example(at, *of_doc) for of_doc in by_doc(part)]
+                for at, part in enumerate(self.parts)]  # fmt: skip
 
-    def _example(
-        self, part: LmEvalTask, doc: dict[str, Any], instances: Sequence[Instance]
-    ) -> _Example:
+    def _example(self, at: int, doc: dict[str, Any], instances: Sequence[Instance]) -> _Example:
+        part = self.parts[at]
         target = part.doc_to_target(doc)
         choices = part.doc_to_choice(doc) if part.OUTPUT_TYPE == "multiple_choice" else ()
         named = choices and isinstance(target, int) and target >= 0
         return _Example(
+            row=instances[0].doc_id,
+            part=at,
             doc=doc,
             instances=instances,
             prompt=str(instances[0].args[0]),
@@ -159,7 +179,6 @@ def by_doc(part: LmEvalTask) -> Iterator[tuple[dict[str, Any], list[Instance]]]:
 def _sample(
     example: _Example,
     responses: Sequence[Any],
-    score: float,
     ballots: Mapping[int, Sequence[str]],
 ) -> SampleRow:
     """`responses`: what the primary filter left. `ballots`: by instance."""
@@ -173,7 +192,7 @@ def _sample(
         prompt=example.prompt,
         target=example.target,
         response=response,
-        score=score,
+        score=nan,  # scores come when all examples are known
         cluster=example.cluster,
         filtered=_filtered(example.instances[0]),
         asked=example.asked,

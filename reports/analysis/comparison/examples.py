@@ -58,7 +58,7 @@ def pair_up(old: Run, new: Run, candidate: str, task: str) -> Pairs | str:
     if isinstance(before, str) or isinstance(now, str):
         return before if isinstance(before, str) else str(now)
     return (
-        _other_examples(before, now)
+        _explained(_other_examples(before, now), old, new)
         or _other_texts(before, now, same_task=same_documents(old, new, task))
         or Pairs(
             examples_N=_numbers(now, "example"),
@@ -100,6 +100,17 @@ def _stale(run: Run, table: "pa.Table", candidate: str, task: str, where: str) -
     if not np.isfinite(_numbers(table, "score")).all():
         return f"{where} has samples without a score"
     return ""
+
+
+def _explained(mismatch: str, old: Run, new: Run) -> str:
+    """With the reason, where the runs took their rows in different ways."""
+    then, now = old.manifest, new.manifest
+    if not mismatch or now.limit is None or then.limit_rows == now.limit_rows:
+        return mismatch
+    rows = {"first": "the first rows of each task", "drawn": "rows drawn by its seed"}
+    return (
+        f"other examples: the baseline has {rows[then.limit_rows]}, this run {rows[now.limit_rows]}"
+    )
 
 
 def _other_examples(old: "pa.Table", new: "pa.Table") -> str:

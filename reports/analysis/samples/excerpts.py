@@ -13,6 +13,7 @@ import numpy as np
 
 from melange.harness.records import Task
 from melange.harness.samples import Sample
+from melange.reports.analysis.aggregate import best_possible
 from melange.reports.analysis.run import Run
 from melange.reports.analysis.samples.table import SampleTable, read_task
 
@@ -93,7 +94,7 @@ def excerpt(table: SampleTable, task: Task | None) -> TaskExcerpt:
 
 def goodness(scores: Scores, task: Task | None) -> Scores:
     """Scores turned so that 1 is right and 0 wrong, whatever the metric's direction."""
-    return scores if task is None or task.higher_is_better else 1 - scores
+    return scores if task is None or task.higher_is_better else best_possible(task) - scores
 
 
 def telling_rows(good_CN: np.ndarray) -> list[int]:

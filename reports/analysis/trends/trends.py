@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from melange.harness.runs.history import ACCURACY, SPEEDS, Key, Night, Point
+from melange.harness.task_metrics import FRACTION
 from melange.harness.workloads import asked_name
 from melange.reports.analysis.trends.sharing import widening
 from melange.reports.analysis.trends.steps import Step, find_steps
@@ -145,7 +146,8 @@ def _parts(night: Night, metric: str) -> list[str]:
     """What a mean is taken over: the same for all candidates of a run."""
     if metric == ACCURACY:
         return [one.name for one in night.manifest.tasks
-                if one.split == MEAN_SPLIT and one.higher_is_better]  # fmt: skip
+                if one.split == MEAN_SPLIT and one.higher_is_better
+                and one.unit in ("", FRACTION)]  # fmt: skip
     return [one.name for one in night.manifest.workloads if one.request_rate is None]
 
 

@@ -4,6 +4,7 @@ from itertools import product
 from typing import Any
 
 from melange.harness.records import Task
+from melange.harness.task_metrics import FRACTION
 from melange.reports.analysis.aggregate import oriented
 from melange.reports.analysis.run import Reading
 from melange.reports.page import Block, Column, Section, Table
@@ -39,12 +40,18 @@ def _cell(view: RunView, reading: Reading, task: str, write: Any) -> dict[str, A
 
 def heat(reading: Reading, task: Task | None) -> int | None:
     """0 at chance or below, STEPS - 1 for a perfect score; None if the task has no such range."""
-    if reading.value is None or task is None or not 0 <= reading.value <= 1:
+    if reading.value is None or task is None or not is_share(task, reading):
         return None
     value = oriented(reading, task).known
-    floor = task.chance if task.higher_is_better else 1 - task.chance if task.chance else 0.0
+    guessed = task.chance_score
+    floor = guessed if task.higher_is_better else 1 - guessed if guessed else 0.0
     share = (value - floor) / (1 - floor) if floor < 1 else 0.0
     return round(min(1.0, max(0.0, share)) * (STEPS - 1))
+
+
+def is_share(task: Task, reading: Reading) -> bool:
+    """Runs of earlier versions do not declare units."""
+    return task.unit in ("", FRACTION) and 0 <= reading.known <= 1
 
 
 def _table(view: RunView) -> Table:

@@ -13,14 +13,14 @@ def block(view: RunView, subject: str) -> Block:
     assert column is not None
     task = view.run.tasks[subject]
     found = {name: column.cells[name].reading for name in view.ranking}
-    span = _span(list(found.values()), column.scale, task.chance if task else None)
+    span = _span(list(found.values()), column.scale, task.chance_score if task else None)
     order = sorted(found, key=lambda name: _order(found[name], column.higher_is_better))
     return Block(
         data={
             "metric": view.run.primary_metric(subject),
             "scale": column.scale,
             "span": span,
-            "chance": _at(task.chance, span) if task and task.chance else None,
+            "chance": _at(task.chance_score, span) if task and task.chance_score else None,
             "rows": [_row(view, name, found[name], span) for name in order],
         }
     )

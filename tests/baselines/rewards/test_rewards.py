@@ -85,7 +85,7 @@ def test_equal_rewards_count_half_and_margins_are_kept(
     session: Any = Favourite(token_of(zoo_folders["small_mix"], " red"))
     (found,) = asking.evaluate(session, ["preferences"])
     assert found.values["pairwise_accuracy"] == [1.0, 0.0, 0.5]
-    assert found.columns == {"margin": [1.0, -1.0, 0.0]}
+    assert found.columns == {"example": [0, 1, 2], "margin": [1.0, -1.0, 0.0]}
     assert found.values["reward_margin"] == [1.0, -1.0, 0.0]
     assert list(found.samples.response) == [" red", " red", " green"]
     assert found.num_cut == 0

@@ -99,7 +99,7 @@ def test_choices_are_those_of_transformers_also_behind_a_cached_prefix(
     sources = task_sources([task], pocket_rows)[task.name]
     encode = AutoTokenizer.from_pretrained(folder).encode
     documents = list(read_documents(sources, LIMIT))
-    texts = [tuple(encode(f"{prompt} {answer}")) for _, prompt, answer in documents]
+    texts = [tuple(encode(f"{one.prompt} {one.answer}")) for one in documents]
     long = sum(texts[:6], ())  # several cache blocks
     expected = chosen_by_transformers(folder, [*texts, long])
     for told in (session.route([*texts, long]), session.route([*texts, long])):
@@ -109,8 +109,8 @@ def test_choices_are_those_of_transformers_also_behind_a_cached_prefix(
     (found,) = Routing({"routing": (task, sources)}, folder, limit=LIMIT, seed=0).evaluate(
         session, ["routing"]
     )
-    of_domain = [other for (domain, _, _), other in zip(documents, expected, strict=False)
-                 if domain == "arithmetic"]  # fmt: skip
+    of_domain = [other for one, other in zip(documents, expected, strict=False)
+                 if one.domain == "arithmetic"]  # fmt: skip
     shares = [(chosen[1] == 5).sum() / chosen[1].size for chosen in of_domain]
     assert found.values["routing_share/arithmetic/1/5"] == pytest.approx(shares)
     assert found.num_cut == 0

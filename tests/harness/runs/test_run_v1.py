@@ -46,7 +46,14 @@ def test_its_machine_calibration_is_read_under_its_old_name() -> None:
     assert read_night(STORED).calibration_sec == pytest.approx(0.011309793)
 
 
+def test_a_limit_took_the_first_rows_so_it_is_not_resumed_with_drawn_ones(old: Path) -> None:
+    planned = run_here("plan", *ASKED, "--out", old)
+    assert "rows of the limit first, this one has drawn; pass another --out" in planned.stderr
+
+
 def test_it_is_resumed_and_nothing_is_measured_again(old: Path) -> None:
+    manifest = json.loads((old / "manifest.json").read_text())
+    (old / "manifest.json").write_text(json.dumps(manifest | {"limit_rows": "drawn"}))
     before = {name: (old / name).read_bytes() for name in RECORDS}
     planned = run_here("plan", *ASKED, "--out", old)
     assert "to do: 0 cells of 0 candidates" in planned.stdout, planned.stderr

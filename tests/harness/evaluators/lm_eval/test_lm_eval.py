@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 from melange.harness.checkpoints.info import inspect
 from melange.harness.errors import HarnessError
 from melange.harness.records import EngineShape, Task
-from melange.harness.samples import Sample
+from melange.harness.row_draws import drawn_rows
+from melange.harness.samples import Sample, TaskResult
 from melange.tasks.registry import load_tasks
 from melange.tasks.sources import task_sources
 
@@ -34,9 +36,16 @@ def examine(
     sources = task_sources(tasks.values(), rows)
     entries = {name: (task, sources[name]) for name, task in tasks.items()}
     results = LmEvalEvaluator(entries, folder, limit=limit, seed=0).evaluate(session, list(tasks))
-    found = {one.task: list(one.samples.rows()) for one in results}
+    found = {one.task: numbered(one) for one in results}
     session.close()
     return found
+
+
+def numbered(result: TaskResult) -> Sequence[Sample]:
+    """Samples under their rows' numbers."""
+    assert result.columns
+    pairs = zip(result.samples.rows(), result.columns["example"], strict=True)
+    return [one.model_copy(update={"example": row}) for one, row in pairs]
 
 
 def examine_with_hf(
@@ -77,7 +86,13 @@ def theirs(
     zoo_folders: Mapping[str, Path], pocket_rows: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Any:
     scratch = tmp_path_factory.mktemp("yaml")
-    return examine_with_hf(zoo_folders[ROLE], TASKS, pocket_rows, scratch, limit=LIMIT)
+    drawn = {name: drawn_rows(count_rows(pocket_rows, name), LIMIT, seed=0, name=name)
+             for name in TASKS}  # fmt: skip
+    return examine_with_hf(zoo_folders[ROLE], TASKS, pocket_rows, scratch, samples=drawn)
+
+
+def count_rows(rows: Path, task: str) -> int:
+    return len((rows / f"{task}.jsonl").read_text().splitlines())
 
 
 def assert_same(task: Task, ours: Sequence[Sample], theirs: Any, limit: int) -> None:
@@ -98,12 +113,14 @@ def test_shots_and_chat_template_are_rendered_as_with_the_hf_backend(
 ) -> None:
     names = ("pocket_knowledge", "pocket_mc_trade")
     tasks = {n: TASKS[n].model_copy(update={"num_fewshot": 2, "chat": True}) for n in names}
-    folder = zoo_folders[ROLE]
+    folder, rows = zoo_folders[ROLE], shutil.copytree(pocket_rows, tmp_path / "rows")
+    for name in names:  # shots are drawn row by row, so both have to see the same data set
+        lines = (rows / f"{name}.jsonl").read_text().splitlines(keepends=True)
+        (rows / f"{name}.jsonl").write_text("".join(lines[:20]))
     theirs = examine_with_hf(
-        folder, tasks, pocket_rows, tmp_path, limit=20,
-        apply_chat_template=True, fewshot_as_multiturn=True,
-    )  # fmt: skip
-    ours = examine(folder, tasks, pocket_rows, 20)
+        folder, tasks, rows, tmp_path, apply_chat_template=True, fewshot_as_multiturn=True
+    )
+    ours = examine(folder, tasks, rows, 20)
     for name, task in tasks.items():
         assert_same(task, ours[name], theirs[name], 20)
 
