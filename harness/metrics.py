@@ -8,16 +8,19 @@ from typing import get_args
 
 from melange.harness.measure.collectors import COLLECTORS
 from melange.harness.measure.metric import Group, Metric
+from melange.harness.measure.needs import NEEDS
 from melange.harness.measure.sizes import SIZES
 
 GROUPS: tuple[Group, ...] = get_args(Group)
 METRICS: tuple[Metric, ...] = tuple(
     sorted(
-        (*(one for collector in COLLECTORS for one in collector.metrics), *SIZES),
+        (*NEEDS, *(one for collector in COLLECTORS for one in collector.metrics), *SIZES),
         key=lambda one: GROUPS.index(one.group),
     )
 )
 BY_NAME = {one.name: one for one in METRICS}
+FORMER = {"memory": "peak_memory_bytes", "build": "build_sec"}
+"""The metric that boards of earlier versions showed for a group: their runs have no other."""
 
 
 def of_group(group: Group) -> Iterator[Metric]:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from melange.harness.contracts import Executor
 from melange.harness.costs import cost_records, round_lines, speed_error
-from melange.harness.executors.jobs import Failed, Start, Time, Timed
+from melange.harness.executors.jobs import Failed, Start, Time, Timed, Weigh, Weighed
 from melange.harness.lost_causes import LostCauses
+from melange.harness.needs import need_records, weigh
 from melange.harness.prepare import Prepared, group_by_shape
 from melange.harness.progress import Progress
 from melange.harness.recorder import Recorder
@@ -69,13 +70,17 @@ class SpeedRounds:
                         self.recorder.fail(members[name].candidate, reply.reason, None)
             if self._suffice(rounds, number + 1):
                 break
+        timed_members = [one for one in due if rounds.get(one.candidate.name)]
         workloads = self.plan.suite.workloads
+        activations = weigh(timed_members, workloads, self.plan.seed, self._weigh)
         reference_rounds = rounds.get(self.plan.suite.reference, []) if reference else []
         for member in due:
             if timed := rounds.get(member.candidate.name):
                 # The records say that the cell is done, so they come last.
                 self.folder.append_rounds(round_lines(member, timed, reference_rounds))
-                self.folder.append(cost_records(member, workloads, timed, reference_rounds))
+                needed = need_records(member, workloads, activations)
+                costs = cost_records(member, workloads, timed, reference_rounds)
+                self.folder.append([*needed, *costs])
         self.progress.timed(members, len(due))
 
     def _suffice(self, rounds: Mapping[str, Sequence[Timed]], num_rounds: int) -> bool:
@@ -88,6 +93,12 @@ class SpeedRounds:
 
     def _is_due(self, member: Prepared) -> bool:
         return any(cell.task is None for cell in self.plan.pending(member.candidate.name))
+
+    def _weigh(self, job: Weigh) -> Weighed | Failed:
+        self.progress.doing("weighing activations", still=True)
+        reply = self.executor.alone(job)
+        assert isinstance(reply, Weighed | Failed)
+        return reply
 
     def _time(self, member: Prepared, number: int) -> Timed | Failed:
         if why := self.lost.why(member):

@@ -46,7 +46,16 @@ class Time(NamedTuple):
     seed: int
 
 
-Job = Start | Evaluate | Time
+class Weigh(NamedTuple):
+    """Count the activations of the workloads, while nothing is timed."""
+
+    load: Load
+    shape: EngineShape
+    workloads: Sequence[Workload]
+    seed: int
+
+
+Job = Start | Evaluate | Time | Weigh
 
 
 class Took(NamedTuple):
@@ -78,6 +87,11 @@ class Timed(NamedTuple):
     took: Took = Took()
 
 
+class Weighed(NamedTuple):
+    activation_bytes: int
+    took: Took = Took()
+
+
 Stage = Literal["start", "load", "tasks", "work"]
 """What a job is doing: starting the engine, loading weights, reading tasks or scoring answers,
 waiting for the engine's answers."""
@@ -101,4 +115,4 @@ class Failed(NamedTuple):
     took: Took = Took()
 
 
-Reply = Ready | Evaluated | Timed | Failed
+Reply = Ready | Evaluated | Timed | Weighed | Failed

@@ -1,12 +1,11 @@
 """The worker, which runs jobs in engines, and main() of its process."""
 
-import contextlib
 import faulthandler
 import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Set
 from multiprocessing.connection import Connection
 from pathlib import Path
 from pkgutil import resolve_name
@@ -19,6 +18,7 @@ from melange.harness.checkpoints.built import ensure
 from melange.harness.contracts import Evaluator
 from melange.harness.errors import HarnessError
 from melange.harness.evaluators import EVALUATORS, by_evaluator
+from melange.harness.executors.clocked import ClockedSession
 from melange.harness.executors.jobs import (
     NO_TASKS,
     Evaluate,
@@ -34,13 +34,16 @@ from melange.harness.executors.jobs import (
     Time,
     Timed,
     Took,
+    Weigh,
+    Weighed,
 )
 from melange.harness.loads import Load
+from melange.harness.measure.activations import activation_bytes
 from melange.harness.measure.collectors import watched_round
+from melange.harness.measure.memory import attributed
 from melange.harness.measure.speed import fresh_requests, time_workload
 from melange.harness.panel import Panel
 from melange.harness.records import EngineShape, Workload
-from melange.harness.requests import Completion, Generation, Request, Route, Score, Tokens
 from melange.harness.samples import TaskResult
 
 if TYPE_CHECKING:
@@ -89,6 +92,8 @@ class Worker:
         self._last_sign = 0.0
         self._sessions: dict[EngineShape, EngineSession] = {}
         """One, or one for each part of a panel."""
+        self._weights_met: set[tuple[Path, ...]] = set()
+        """What this process has loaded so far, in whichever engine."""
         self._evaluators: dict[str, Evaluator] = {}
         self._tokenizer_key = ""
         """Of the evaluators."""
@@ -118,6 +123,8 @@ class Worker:
                     return self._evaluate(job)
                 case Time():
                     return self._time(job)
+                case Weigh():
+                    return self._weigh(job)
         except Exception as error:  # one candidate's failure; the runner records it and goes on
             traceback.print_exc()
             return Failed(_reason(error), "broken" if self._broken else "well", self._stage)
@@ -180,7 +187,13 @@ class Worker:
             for workload in map(_shortened, job.workloads):
                 time_workload(session, fresh_requests(session, workload, seed=job.seed))
             self._warm = True
-        return Timed(*watched_round(session, job.shape.device, job.workloads, seed=job.seed))
+        rounds, readings = watched_round(session, job.shape.device, job.workloads, seed=job.seed)
+        return Timed(rounds, attributed(readings, alone=len(self._weights_met) == 1))
+
+    def _weigh(self, job: Weigh) -> Weighed:
+        session = self._load(job.load, job.shape)
+        self._enter("work")
+        return Weighed(activation_bytes(session, job.shape.device, job.workloads, seed=job.seed))
 
     def _load(self, load: Load, shape: EngineShape) -> "EngineSession | Panel":
         """The session that answers for the candidate."""
@@ -197,6 +210,7 @@ class Worker:
         self._enter("load")
         if load.making is not None:
             ensure(load.checkpoint, load.making.build)
+        self._weights_met.add((load.checkpoint, *load.members))
         try:
             session.load(load.checkpoint, load.mix, load.members)
         except HarnessError:
@@ -213,6 +227,7 @@ class Worker:
 
         self._enter("start")
         watch_steps(done=self.alive, failed=self._break)
+        self._weights_met.add((load.start, *load.members))
         start = time.perf_counter()
         try:
             self._sessions[shape] = EngineSession(load.start, shape)
@@ -220,47 +235,6 @@ class Worker:
             self._break()
             raise
         self._start_sec += time.perf_counter() - start
-
-
-class ClockedSession:
-    """A session that sums the seconds inside the engine."""
-
-    def __init__(
-        self, session: "EngineSession | Panel", enter: Callable[[Stage], None] = lambda stage: None
-    ) -> None:
-        self._session = session
-        self._enter = enter
-        self.busy_sec = 0.0
-
-    @property
-    def max_model_len(self) -> int:
-        return self._session.max_model_len
-
-    def score(self, requests: Sequence[Request]) -> list[Score]:
-        with self._clock():
-            return self._session.score(requests)
-
-    def generate(self, generations: Sequence[Generation]) -> list[Completion]:
-        with self._clock():
-            return self._session.generate(generations)
-
-    def reward(self, texts: Sequence[Tokens]) -> list[float]:
-        with self._clock():
-            return self._session.reward(texts)
-
-    def route(self, texts: Sequence[Tokens]) -> list[Route]:
-        with self._clock():
-            return self._session.route(texts)
-
-    @contextlib.contextmanager
-    def _clock(self):  # type: ignore[no-untyped-def]
-        self._enter("work")
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.busy_sec += time.perf_counter() - start
-        self._enter("tasks")
 
 
 def _shortened(workload: Workload) -> Workload:

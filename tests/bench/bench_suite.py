@@ -13,7 +13,7 @@ from merges import BASE, merges
 from ratios import Ratio, interleave, share_outside, timed, times_faster
 
 from melange.harness.checkpoints.info import inspect
-from melange.harness.executors.worker import ClockedSession
+from melange.harness.executors.clocked import ClockedSession
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
