@@ -3,14 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from melange.harness.measure.needs import ACTIVATIONS, KV_LOAD, NEED
+from melange.harness.measure.needs import NEED
 from melange.reports.analysis.run import Reading, Run
 from melange.reports.metrics import describe
 from melange.reports.tables.board_column import BoardCell, BoardColumn
 from melange.reports.units import RATIO, plural, scale_for, unit_kind
-
-NEEDED = (KV_LOAD.name, ACTIVATIONS.name)
-"""What the need consists of beside weights; runs of earlier versions have neither."""
 
 DECODE_WORKLOADS = ("8/512", "mixed", "8/8")
 PREFILL_WORKLOADS = ("512/8", "mixed", "8/8")
@@ -37,7 +34,6 @@ def cost_columns(run: Run) -> list[BoardColumn]:
         _relative_memory(run),
         _cost_column(run, "weights_bytes"),
         _cost_column(run, "kv_bytes_per_token"),
-        *(_cost_column(run, name) for name in NEEDED if name in run.costs),
         _cost_column(run, "total_params", group="size"),
         _cost_column(run, "active_params", group="size"),
         _cost_column(run, run.headline("build"), group="size"),

@@ -102,7 +102,7 @@ def test_the_address_holds_the_view(index, visit):
     for opened in (page, again):
         assert opened.locator(f"th[data-key='{key}']").get_attribute("aria-sort") == "descending"
         assert opened.locator("th.group-domain").first.is_visible()
-        assert opened.get_by_label("Peak memory at most").input_value() == "30"
+        assert opened.get_by_label("Memory needed at most").input_value() == "30"
     assert column(page, "name") == column(again, "name")
     # Not inner_text(), which is empty for what is far from view.
     answers = [opened.locator("#chooser-answer").text_content() for opened in (page, again)]
@@ -218,7 +218,7 @@ def test_the_chooser_says_what_each_bound_excluded_and_that_nothing_fits(index, 
     limit(page, "Memory needed", "0.5")
     answer = page.locator("#chooser-answer")
     assert "Nothing fits." in answer.text_content()
-    excluded = answer.locator("li", has_text="Peak memory above 0.5 MiB")
+    excluded = answer.locator("li", has_text="Memory needed above 0.5 MiB")
     assert excluded.get_by_role("link").count() == 8
     limit(page, "Memory needed", "")
     for box in page.locator("input[name=choose]").all()[1:]:
