@@ -60,6 +60,10 @@ class Zoo(Protocol):
     def weights_bytes(self, role: str) -> int | None:
         """Bytes of the role's weights, at most; None if unknown until they are there."""
 
+    def training_sec(self, role: str) -> float | None:
+        """Seconds that training the role took, as recorded, without what it was made from; None if
+        nobody recorded them."""
+
     def wall_seconds(self, roles: Collection[str]) -> float:
         """Estimated seconds until all of the roles are ready; 0 if they are."""
 

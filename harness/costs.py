@@ -11,6 +11,7 @@ from melange.harness.measure.calibration import CALIBRATION
 from melange.harness.measure.collectors import of_scope
 from melange.harness.measure.energy import JOULES
 from melange.harness.measure.latency import LATENCY, TPOT, TTFT
+from melange.harness.measure.memory import alone_throughout
 from melange.harness.measure.metric import Metric, Scope
 from melange.harness.measure.sizes import SIZES, sizes
 from melange.harness.measure.speed import Reading
@@ -45,7 +46,8 @@ def cost_records(
         found = summarize(told._replace(workload=name), _metrics("workload"), readings)
         # Completed lines come first: after a skipped one, they would supersede it.
         records += sorted(found, key=_is_skipped)
-    found = summarize(told, _metrics("serving"), [one.readings for one in timed])
+    readings_R = alone_throughout([one.readings for one in timed])
+    found = summarize(told, _metrics("serving"), readings_R)
     # A completed line comes last: the last line says whether the cell is done.
     return records + sorted(found, key=_is_skipped, reverse=True)
 

@@ -8,6 +8,7 @@ from typing import get_args
 
 from melange.harness.measure.collectors import COLLECTORS
 from melange.harness.measure.metric import Group, Metric
+from melange.harness.measure.needs import NEEDS
 from melange.harness.measure.open_loop import METRICS as OPEN_LOOP
 from melange.harness.measure.sizes import SIZES
 
@@ -16,6 +17,7 @@ METRICS: tuple[Metric, ...] = tuple(
     sorted(
         dict.fromkeys(
             (
+                *NEEDS,
                 *(one for collector in COLLECTORS for one in collector.metrics),
                 *OPEN_LOOP,
                 *SIZES,
@@ -25,6 +27,8 @@ METRICS: tuple[Metric, ...] = tuple(
     )
 )
 BY_NAME = {one.name: one for one in METRICS}
+FORMER = {"memory": "peak_memory_bytes", "build": "build_sec"}
+"""The metric that boards of earlier versions showed for a group: their runs have no other."""
 
 
 def of_group(group: Group) -> Iterator[Metric]:

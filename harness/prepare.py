@@ -19,6 +19,20 @@ ShapeOf = Callable[[Sequence[CheckpointInfo], Load, EngineOptions], EngineShape]
 """Decides the engine from the models that it serves, how they are loaded, and the options."""
 
 
+class Part(NamedTuple):
+    """What one engine serves of a candidate: all of it, unless it is a composite."""
+
+    load: Load
+    shape: EngineShape
+    infos: Sequence[CheckpointInfo]
+    """Of the models that this engine serves at once, the base first."""
+
+    @property
+    def kernels(self) -> Hashable:
+        """As of `Prepared`, for this part alone."""
+        return _kernels(self.infos, str(self.load.checkpoint), self.load, self.shape)
+
+
 class Prepared(NamedTuple):
     """A candidate whose inputs are ready, and its engine."""
 
@@ -27,6 +41,15 @@ class Prepared(NamedTuple):
     shape: EngineShape
     infos: Sequence[CheckpointInfo]
     """Of every model that takes part, the base first."""
+    seats: Sequence[Part] = ()
+    """A composite's parts, in the order in which they are asked."""
+    training_sec: float | str = "not known: nobody asked the zoo what training its inputs took"
+    """Of its inputs beyond its base; or why that is not known."""
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """A composite's parts, or the whole candidate as one."""
+        return self.seats or [Part(self.load, self.shape, self.infos)]
 
     @property
     def kernels(self) -> Hashable:
@@ -35,10 +58,15 @@ class Prepared(NamedTuple):
 
         A mixture's do: its weights decide which experts are read.
         """
-        models = tuple(info.signature for info in self.infos)
-        routed = any(info.num_active_parameters < info.num_parameters for info in self.infos)
-        own = self.candidate.name if routed else ""
-        return models, own, _computation(self.load, self.shape)
+        return _kernels(self.infos, self.candidate.name, self.load, self.shape)
+
+
+def _kernels(
+    infos: Sequence[CheckpointInfo], name: str, load: Load, shape: EngineShape
+) -> Hashable:
+    models = tuple(info.signature for info in infos)
+    routed = any(info.num_active_parameters < info.num_parameters for info in infos)
+    return models, name if routed else "", _computation(load, shape)
 
 
 def _computation(load: Load, shape: EngineShape) -> Hashable:
@@ -57,18 +85,21 @@ def prepare(
         HarnessError: a checkpoint is missing, damaged, or does not fit the others.
     """
     served = candidate.recipe.prepare(candidate.name, checkpoints)
-    seats = [_seat(one, options, shape_of) for one in served.parts or [served]]
+    parts = [_part(one, options, shape_of) for one in served.parts or [served]]
     # A model that serves as several parts counts once.
-    apart = {one.load.checkpoint: one for one in served.parts or [served]}.values()
-    infos = [as_computed(folder, options) for one in apart for folder in one.folders]
-    load = served.load._replace(seats=seats) if served.parts else served.load
-    return Prepared(candidate, load, seats[0].shape, infos)
+    apart = {one.load.checkpoint: one for one in parts}.values()
+    infos = [info for one in apart for info in one.infos]
+    one = Prepared(candidate, served.load, parts[0].shape, infos)
+    if not served.parts:
+        return one
+    seats = [Seat(part.load, part.shape) for part in parts]
+    return one._replace(load=served.load._replace(seats=seats), seats=parts)
 
 
-def _seat(served: Served, options: EngineOptions, shape_of: ShapeOf) -> Seat:
+def _part(served: Served, options: EngineOptions, shape_of: ShapeOf) -> Part:
     infos = [as_computed(folder, options) for folder in served.folders]
     alone = infos if is_fused(served.load.start) else infos[:1]
-    return Seat(served.load, shape_of(alone, served.load, options))
+    return Part(served.load, shape_of(alone, served.load, options), infos)
 
 
 def group_by_shape(

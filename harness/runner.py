@@ -21,8 +21,10 @@ from melange.harness.prepare import Prepared, num_slots, prepare
 from melange.harness.progress import Progress
 from melange.harness.recorder import Recorder
 from melange.harness.records import Candidate, EngineShape, Plan
+from melange.harness.roles import Roles
 from melange.harness.runs.writer import RunFolder
 from melange.harness.speed_rounds import SpeedRounds
+from melange.harness.training_costs import beyond_base
 
 
 @dataclass(slots=True)
@@ -104,11 +106,13 @@ class Runner:
         self.progress.doing(f"preparing {len(roles) or 'no'} checkpoints")
         self.checkpoints.make_ready(roles)
         prepared = []
+        related, trained = Roles(self.plan.roles), self.checkpoints.training_sec
         for candidate in wanted:
             self.progress.doing(f"preparing {candidate.name}")
             try:
                 asked = self.plan.engines[candidate.name]
                 one = prepare(candidate, self.checkpoints, asked, self.engines.shape)
+                one = one._replace(training_sec=beyond_base(candidate, related, trained))
             except Exception as error:  # one candidate's failure; the others go on
                 self._drop(candidate, f"building failed: {' '.join(str(error).split())}")
                 continue

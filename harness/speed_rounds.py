@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 from melange.harness.contracts import Executor
 from melange.harness.costs import cost_records, round_line
-from melange.harness.executors.jobs import Failed, Start, Time, Timed
+from melange.harness.executors.jobs import Failed, Start, Time, Timed, Weigh, Weighed
 from melange.harness.lost_causes import LostCauses
+from melange.harness.needs import Activations, need_records, weigh
 from melange.harness.prepare import Prepared, group_by_shape
 from melange.harness.progress import Progress
 from melange.harness.recorder import Recorder
@@ -64,8 +65,10 @@ class SpeedRounds:
         sitting = Sitting(units[0] if reference is not None else None)
         self.progress.will_time([one.name for one in units])
         self._do_rounds(units, sitting, num_parts)
+        timed = [one for unit in units for one in unit.members if one.candidate.name in unit.names]
+        activations = weigh(timed, self.plan.suite.batches, self.plan.seed, self._weigh)
         for unit in units:
-            self._record(unit, sitting)
+            self._record(unit, sitting, activations)
         self.progress.timed([one.name for one in units if one.members], len(due))
 
     def _do_rounds(self, units: Sequence[Unit], sitting: Sitting, num_parts: int) -> None:
@@ -91,6 +94,12 @@ class SpeedRounds:
         order = round_order(units, reference, f"{self.plan.seed} {number}")
         starts = reference is not None and number == 0 and order[0] is not reference
         return [reference, *order] if reference is not None and starts else order
+
+    def _weigh(self, job: Weigh) -> Weighed | Failed:
+        self.progress.doing("weighing activations", still=True)
+        reply = self.executor.alone(job)
+        assert isinstance(reply, Weighed | Failed)
+        return reply
 
     def _visit(self, unit: Unit, number: int, workloads: Sequence[str], sitting: Sitting) -> None:
         """Time the unit's next member; one that fails is lost, and the next takes its turn."""
@@ -120,7 +129,7 @@ class SpeedRounds:
         self.lost.note(member, reply)
         return reply
 
-    def _record(self, unit: Unit, sitting: Sitting) -> None:
+    def _record(self, unit: Unit, sitting: Sitting, activations: Activations) -> None:
         if not unit.names:
             return
         if len(unit.names) > 1:
@@ -129,7 +138,8 @@ class SpeedRounds:
         self.folder.append_rounds(_lines(unit, sitting))
         for member in unit.members:
             if member.candidate.name in unit.names:
-                self.folder.append(self._records(member, unit, sitting))
+                needed = need_records(member, self.plan.suite.batches, activations)
+                self.folder.append([*needed, *self._records(member, unit, sitting)])
 
     def _records(self, member: Prepared, unit: Unit, sitting: Sitting) -> list[Measurement]:
         visits = sitting.of(unit)

@@ -16,7 +16,15 @@ WHOLES = {
     "memory": Metric(label="Memory", meaning="memory as a whole"),
 }
 """What a failure of all of them is recorded as."""
-KNOWN = WHOLES | {one.name: Metric(label=one.label, meaning=one.meaning) for one in METRICS}
+FORMER = {
+    "activation_bytes": Metric(
+        label="Activations", meaning="highest resident memory beside weights and KV pool"
+    ),
+}
+"""What earlier versions measured, and this one does not."""
+KNOWN = (
+    WHOLES | FORMER | {one.name: Metric(label=one.label, meaning=one.meaning) for one in METRICS}
+)
 
 PERCENTILES = ("p50", "p90", "p99")
 

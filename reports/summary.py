@@ -2,19 +2,17 @@
 
 from collections.abc import Iterator
 
-from melange.harness.metrics import headline
 from melange.harness.records import Outcome
 from melange.reports.analysis.aggregate import Mean
 from melange.reports.analysis.board import Standing
 from melange.reports.analysis.progress import Progress
 from melange.reports.analysis.run import Reading, Run
+from melange.reports.metrics import describe
 from melange.reports.page import Column, Table
 from melange.reports.tables.comparison_markdown import comparison_markdown
 from melange.reports.tables.files import markdown_text, to_markdown
 from melange.reports.units import PERCENT, RATIO, Scale, grouped, plural, scale_for, unit_kind
 from melange.reports.view import RunView
-
-PEAK = headline("memory")
 
 TOP = 10
 """Number of candidates in the leaderboard."""
@@ -63,7 +61,9 @@ def _leaderboard(view: RunView) -> str:
     """Mean accuracy, speed relative to the reference on the first workload, and memory."""
     run = view.run
     workload = next(iter(run.batches), None)
-    memory = scale_for(unit_kind(PEAK, "bytes"), _peaks(view))
+    metric = run.headline("memory")
+    found = [run.read(name, metric).value for name in run.families]
+    memory = scale_for(unit_kind(metric, "bytes"), found)
     speed = f"Speed on {workload}, × reference" if workload else "Speed"
 
     def relative_speed(row: Standing) -> str:
@@ -77,8 +77,8 @@ def _leaderboard(view: RunView) -> str:
         Column("Mean accuracy, % (95 %)", lambda row: _accuracy(run, row)),
         Column("n", lambda row: grouped(row.mean.examples) if row.mean else None),
         Column(speed, relative_speed),
-        Column(f"Peak memory, {memory.label}",
-               lambda row: _number(run.read(row.candidate, PEAK), memory)),
+        Column(f"{describe(metric).label}, {memory.label}",
+               lambda row: _number(run.read(row.candidate, metric), memory)),
     ]  # fmt: skip
     table = to_markdown(Table(columns, view.standings[:TOP]))
     left_out = len(view.standings) - TOP
@@ -88,10 +88,6 @@ def _leaderboard(view: RunView) -> str:
 
 def _accuracy(run: Run, row: Standing) -> str:
     return "pending" if run.is_pending(row.candidate) else _mean(row.mean)
-
-
-def _peaks(view: RunView) -> list[float | None]:
-    return [view.run.read(name, PEAK).value for name in view.run.families]
 
 
 def _mean(mean: Mean | None) -> str:

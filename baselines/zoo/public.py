@@ -94,6 +94,10 @@ class PublicZoo:
             )
         return "" if hub.reachable() else self._out_of_reach(role)
 
+    def training_sec(self, role: str) -> float | None:
+        """Public checkpoints do not say."""
+        return None
+
     def wall_seconds(self, roles: Collection[str]) -> float:
         """Estimated download time of what is missing."""
         absent = [self.role(role) for role in roles if self.folder(role) is None]

@@ -153,6 +153,10 @@ class ShapesZoo:
         headers = promised_headers(self._shape(role).config())
         return sum(header.num_bytes for header in headers.values())
 
+    def training_sec(self, role: str) -> float | None:
+        """Random weights were never trained."""
+        return None
+
     def wall_seconds(self, roles: Collection[str]) -> float:
         return 0.0
 

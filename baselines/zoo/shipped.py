@@ -50,6 +50,11 @@ class ShippedZoo(SpecZoo):
             self._checked[role] = self.root / role
         return self._checked[role]
 
+    def training_sec(self, role: str) -> float | None:
+        """On the machine where the weights were made."""
+        known = self.manifest()["roles"].get(role, {}).get("training", {})
+        return known.get("build_sec")
+
     def wall_seconds(self, roles: Collection[str]) -> float:
         return 0.0
 

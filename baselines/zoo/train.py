@@ -58,6 +58,13 @@ class TrainedZoo(SpecZoo):
         self.spec.owner(role)
         return ""
 
+    def training_sec(self, role: str) -> float | None:
+        """None before it is trained."""
+        done = self.path(role) / DONE
+        if not done.is_file():
+            return None
+        return float(json.loads(done.read_text(encoding="utf-8"))["build_sec"])
+
     def seconds(self, role: str) -> float:
         """Estimated seconds of training this role, without its parents."""
         return self.spec.training(self.spec.owner(role)[0]).seconds

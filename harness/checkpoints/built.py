@@ -55,8 +55,10 @@ def is_complete(path: Path) -> bool:
 
 
 def build_seconds(path: Path) -> float | None:
-    """Seconds that building the folder took; None for a checkpoint that was not built here."""
-    return float(read_json(path / DONE)["build_sec"]) if is_complete(path) else None
+    """Seconds that building the folder took; None for a checkpoint that no method built: a zoo's
+    own were trained, which is another cost."""
+    built = path.parent.name == FOLDER and is_complete(path)
+    return float(read_json(path / DONE)["build_sec"]) if built else None
 
 
 def where(root: Path, name: str) -> Path:

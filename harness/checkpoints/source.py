@@ -54,6 +54,10 @@ class Checkpoints:
             return self.zoo.fingerprint(role)
         return folder_hash(self.folder(role))
 
+    def training_sec(self, role: str) -> float | None:
+        """As the zoo recorded it; None if it did not, or the role is a folder."""
+        return self.zoo.training_sec(role) if role in self.zoo.roles else None
+
     def method(self, name: str) -> Method:
         """
         Raises:

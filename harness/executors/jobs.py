@@ -56,7 +56,16 @@ class Drive(NamedTuple):
     seed: int
 
 
-Job = Start | Evaluate | Time | Drive
+class Weigh(NamedTuple):
+    """Count the activations of the workloads, while nothing is timed."""
+
+    load: Load
+    shape: EngineShape
+    workloads: Sequence[Workload]
+    seed: int
+
+
+Job = Start | Evaluate | Time | Weigh | Drive
 
 
 class Took(NamedTuple):
@@ -94,6 +103,11 @@ class Driven(NamedTuple):
     took: Took = Took()
 
 
+class Weighed(NamedTuple):
+    activation_bytes: int
+    took: Took = Took()
+
+
 Stage = Literal["start", "load", "tasks", "work"]
 """What a job is doing: starting the engine, loading weights, reading tasks or scoring answers,
 waiting for the engine's answers."""
@@ -117,4 +131,4 @@ class Failed(NamedTuple):
     took: Took = Took()
 
 
-Reply = Ready | Evaluated | Timed | Driven | Failed
+Reply = Ready | Evaluated | Timed | Weighed | Driven | Failed

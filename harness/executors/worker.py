@@ -36,9 +36,13 @@ from melange.harness.executors.jobs import (
     Time,
     Timed,
     Took,
+    Weigh,
+    Weighed,
 )
 from melange.harness.loads import Load
+from melange.harness.measure.activations import activation_bytes
 from melange.harness.measure.collectors import watched_round
+from melange.harness.measure.memory import attributed
 from melange.harness.measure.open_loop import drive
 from melange.harness.measure.speed import fresh_requests, time_workload
 from melange.harness.panel import Panel
@@ -93,6 +97,8 @@ class Worker:
         self._last_sign = 0.0
         self._sessions: dict[EngineShape, EngineSession] = {}
         """One, or one for each part of a panel."""
+        self._weights_met: set[tuple[Path, ...]] = set()
+        """What this process has loaded so far, in whichever engine."""
         self._evaluators: dict[str, Evaluator] = {}
         self._tokenizer_key = ""
         """Of the evaluators."""
@@ -124,6 +130,8 @@ class Worker:
                     return self._time(job)
                 case Drive():
                     return self._drive(job)
+                case Weigh():
+                    return self._weigh(job)
         except Exception as error:  # one candidate's failure; the runner records it and goes on
             traceback.print_exc()
             return Failed(_reason(error), "broken" if self._broken else "well", self._stage)
@@ -186,7 +194,13 @@ class Worker:
             for workload in map(_shortened, job.workloads):
                 time_workload(session, fresh_requests(session, workload, seed=job.seed))
             self._warm = True
-        return Timed(*watched_round(session, job.shape.device, job.workloads, seed=job.seed))
+        rounds, readings = watched_round(session, job.shape.device, job.workloads, seed=job.seed)
+        return Timed(rounds, attributed(readings, alone=len(self._weights_met) == 1))
+
+    def _weigh(self, job: Weigh) -> Weighed:
+        session = self._load(job.load, job.shape)
+        self._enter("work")
+        return Weighed(activation_bytes(session, job.shape.device, job.workloads, seed=job.seed))
 
     def _drive(self, job: Drive) -> Driven:
         session = self._serve(job.load, job.shape)
@@ -211,6 +225,7 @@ class Worker:
         self._enter("load")
         if load.making is not None:
             ensure(load.checkpoint, load.making.build)
+        self._weights_met.add((load.checkpoint, *load.members))
         try:
             session.load(load.checkpoint, load.mix, load.members)
         except HarnessError:
@@ -227,6 +242,7 @@ class Worker:
 
         self._enter("start")
         watch_steps(done=self.alive, failed=self._break)
+        self._weights_met.add((load.start, *load.members))
         start = time.perf_counter()
         try:
             self._sessions[shape] = EngineSession(load.start, shape)

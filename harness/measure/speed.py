@@ -36,15 +36,27 @@ def requests_of(workload: Workload, *, vocabulary: int, seed: int) -> list[Gener
     The seed determines the tokens. Mixed lengths are the same for every seed, so that rounds
     differ only by noise.
     """
-    rng, lengths = random.Random(seed), random.Random(workload.series)
+    rng = random.Random(seed)
     generations = []
-    for _ in range(workload.num_requests):
-        prompt, output = workload.prompt_tokens, workload.output_tokens
-        if workload.mixed:
-            prompt, output = lengths.randint(1, prompt), lengths.randint(1, output)
+    for prompt, output in lengths_of(workload):
         tokens = tuple(rng.randrange(FIRST_ORDINARY_TOKEN, vocabulary) for _ in range(prompt))
         generations.append(Generation(tokens, output, ignore_eos=True))
     return generations
+
+
+def lengths_of(workload: Workload) -> list[tuple[int, int]]:
+    """Prompt and output tokens of each request."""
+    most = (workload.prompt_tokens, workload.output_tokens)
+    if not workload.mixed:
+        return [most] * workload.num_requests
+    rng = random.Random(workload.series)
+    return [(rng.randint(1, most[0]), rng.randint(1, most[1]))
+            for _ in range(workload.num_requests)]  # fmt: skip
+
+
+def tokens_in_flight(workload: Workload) -> int:
+    """Tokens whose keys and values an engine holds at most: those of all requests at their end."""
+    return sum(map(sum, lengths_of(workload)))
 
 
 def fresh_requests(session: TimedSession, workload: Workload, *, seed: int) -> list[Generation]:

@@ -89,8 +89,8 @@ def current_checks(lines: Iterable[Check], hash_of: Callable[[str, str], str]) -
 
 def _superseded(scope: Scope, failures: dict[Scope, set[Key]]) -> set[Key]:
     """Keys of failures that a completed line of this scope supersedes."""
-    # Any workload that completes supersedes a failure of all workloads (workload None).
-    whole: Scope = (*scope[:2], None) if scope[1] == "workload" else scope
+    # Any workload or memory metric that completes supersedes a failure of all of them (None).
+    whole: Scope = (*scope[:2], None) if scope[1] in ("workload", "memory") else scope
     return failures.pop(scope, set()) | failures.pop(whole, set())
 
 
@@ -100,5 +100,5 @@ def _scope(line: Measurement) -> Scope:
     if line.workload is not None or line.metric == SPEED_FAILURE:
         return (line.candidate, "workload", line.workload)
     if line.metric in MEMORY_METRICS:
-        return (line.candidate, "memory")
+        return (line.candidate, "memory", None if line.metric == MEMORY_FAILURE else line.metric)
     return (line.candidate, "static", line.metric)

@@ -24,7 +24,8 @@ def hardware() -> dict[str, Any]:
         "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "memory_bytes": psutil.virtual_memory().total,
-        "gpu": _gpu_name(),
+        "gpu": _of_gpus("name"),
+        "gpu_memory_bytes": _gpu_memory_bytes(),
         "system": f"{platform.system()} {platform.release()}",
     }
 
@@ -45,9 +46,16 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _gpu_name() -> str | None:
-    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+def _of_gpus(field: str) -> str | None:
+    """A line for each GPU, by nvidia-smi."""
+    command = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader,nounits"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _gpu_memory_bytes() -> int | None:
+    """Of the first GPU; nvidia-smi tells MiB."""
+    first = (_of_gpus("memory.total") or "").partition("\n")[0]
+    return int(first) * 2**20 if first.isdigit() else None

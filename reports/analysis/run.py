@@ -9,6 +9,9 @@ from typing import Any
 import melange.harness.recipes.logit_mix
 import melange.harness.recipes.weights  # noqa: F401
 from melange.harness.evaluators import is_scored
+from melange.harness.measure.metric import Group
+from melange.harness.measure.needs import heaviest
+from melange.harness.metrics import FORMER, headline
 from melange.harness.records import Candidate, Measurement, Outcome, Task, Workload
 from melange.harness.roles import Roles
 from melange.harness.round_line import RoundLine
@@ -64,6 +67,23 @@ class Run(StoredRun):
         return planned | {
             m.candidate: m.family for m in self.measurements if m.candidate not in planned
         }
+
+    def headline(self, group: Group) -> str:
+        """The metric that boards show for a group; of a run that only has what earlier versions
+        showed for it, that one."""
+        own, former = headline(group), FORMER.get(group, "")
+        has_own = own in self.costs or former not in self.costs
+        return own if has_own else former
+
+    @cached_property
+    def costs(self) -> frozenset[str]:
+        """Metrics with a line that belongs to no task."""
+        return frozenset(line.metric for line in self.measurements if not line.task)
+
+    @cached_property
+    def load(self) -> Workload | None:
+        """The workload at which candidates' needs are stated; None if none is known."""
+        return heaviest([one for one in self.workloads.values() if one is not None])
 
     @property
     def reference(self) -> str | None:

@@ -1,8 +1,8 @@
-"""What candidates cost: their speed on each workload, their memory and size."""
+"""What candidates cost: their speed on each workload, their memory, size and making."""
 
-from melange.harness.metrics import headline, of_group
+from melange.harness.metrics import FORMER, headline, of_group
 from melange.reports.page import Block, Page, Section
-from melange.reports.tables.cost_columns import workload_words
+from melange.reports.tables.cost_columns import load_words, workload_words
 from melange.reports.tables.costs import cost_table
 from melange.reports.view import RunView
 
@@ -17,16 +17,22 @@ SPEED = (
 ENERGY = "joules_per_token"
 """Shown if the device reports energy."""
 MEMORY = (
+    headline("memory"),
     "weights_bytes",
     "kv_bytes_per_token",
-    headline("memory"),
+    "kv_load_bytes",
+    "peak_activation_bytes",
+    FORMER["memory"],
     "device_memory_bytes",
     *(one.name for one in of_group("size")),
+    *(one.name for one in of_group("build")),
 )
 NOTHING = "No speed was measured in this run."
-ON_A_GPU = (
-    "On a GPU the peak includes the pool of keys and values, for which the engine takes what the "
-    "weights leave: weights and KV per token say what a candidate needs."
+NEEDED = (
+    "Memory needed is the weights of all models that take part, the keys and values of the load, "
+    "and activations; {load}. Of a composite, whose parts answer in turn, keys and values and "
+    "activations are the largest part’s. The peak of a process is told where it served that "
+    "candidate alone: it holds libraries, the engine’s whole pool, and what other weights left."
 )
 
 
@@ -58,7 +64,7 @@ def speed(view: RunView, subject: str) -> Block:
 
 def memory(view: RunView, subject: str) -> Block:
     table = cost_table(view.run, MEMORY)
-    note = ON_A_GPU if view.run.manifest.device == "cuda" else ""
+    note = NEEDED.format(load=load_words(view.run)) if view.run.load else ""
     return Block(
         data={"shown": [("What serving a candidate takes", table)], "note": note},
         tables={"memory": table},

@@ -1,6 +1,6 @@
 """The first page of a folder of runs: its series, and what could not be read."""
 
-from melange.harness.metrics import headline
+from melange.harness.metrics import FORMER, headline
 from melange.harness.runs.history import ACCURACY
 from melange.reports.figures.charts import Charts
 from melange.reports.page import Block, Page, PageFile, Section
@@ -11,7 +11,7 @@ from melange.reports.tables.trends import step_table
 RECENT = 14
 """Number of runs that the first sentence covers."""
 OVERVIEW = (ACCURACY, "total_tokens_per_sec", "relative_throughput", headline("memory"),
-            "build_sec")  # fmt: skip
+            FORMER["memory"], "build_sec")  # fmt: skip
 
 
 def series(view: HistoryView, subject: str) -> Block:

@@ -1,15 +1,14 @@
 """The leaderboard's columns of speed, memory, size and build cost."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from melange.harness.metrics import headline
+from melange.harness.measure.needs import NEED
 from melange.harness.workloads import asked_name
 from melange.reports.analysis.run import Reading, Run
 from melange.reports.metrics import describe
 from melange.reports.tables.board_column import BoardCell, BoardColumn
 from melange.reports.units import RATIO, plural, scale_for, unit_kind
-
-PEAK = headline("memory")
 
 DECODE_WORKLOADS = ("8/512", "mixed", "8/8")
 PREFILL_WORKLOADS = ("512/8", "mixed", "8/8")
@@ -33,13 +32,13 @@ def cost_columns(run: Run) -> list[BoardColumn]:
         _cost_column(run, "relative_throughput", decoding),
         _cost_column(run, "prefill_tokens_per_sec", prefill),
         _cost_column(run, "latency_sec", latency),
-        _cost_column(run, PEAK),
+        _memory_column(run),
         _relative_memory(run),
         _cost_column(run, "weights_bytes"),
         _cost_column(run, "kv_bytes_per_token"),
         _cost_column(run, "total_params", group="size"),
         _cost_column(run, "active_params", group="size"),
-        _cost_column(run, "build_sec", group="size"),
+        _cost_column(run, run.headline("build"), group="size"),
     ]
 
 
@@ -60,16 +59,30 @@ def _cost_column(
     )
 
 
+def _memory_column(run: Run) -> BoardColumn:
+    """What candidates need, and the load that it is stated at."""
+    column = _cost_column(run, run.headline("memory"))
+    if column.key != NEED.name or run.load is None:
+        return column
+    return replace(column, hint=f"{column.hint}; {load_words(run)}")
+
+
+def load_words(run: Run) -> str:
+    assert run.load is not None
+    return f"the load is {run.load.name}, {workload_words(run, run.load.name)}"
+
+
 def _relative_memory(run: Run) -> BoardColumn:
-    reference = run.reference
-    found = {c: _ratio_to(run, c, reference, PEAK) for c in run.families}
+    reference, metric = run.reference, run.headline("memory")
+    found = {c: _ratio_to(run, c, reference, metric) for c in run.families}
     return BoardColumn(
         key="relative_memory",
         label="Relative memory",
         group="memory",
         scale=RATIO,
         cells={c: BoardCell(reading=reading) for c, reading in found.items()},
-        hint=f"peak memory as a ratio to that of {reference or 'the reference'}",
+        hint=f"{describe(metric).label.lower()} as a ratio to that of "
+        f"{reference or 'the reference'}",
         higher_is_better=False,
     )
 

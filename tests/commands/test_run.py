@@ -122,8 +122,24 @@ def test_every_other_cell_has_a_value_with_n_and_an_interval(finished: Finished)
         assert {
             "weights_bytes", "kv_bytes_per_token", "peak_memory_bytes", "total_params",
             "active_params", "relative_throughput", "total_tokens_per_sec", "latency_sec",
-            "tpot_sec", "request_throughput", "kv_pool_bytes", "activation_bytes",
+            "tpot_sec", "request_throughput", "kv_pool_bytes",
+            "needed_memory_bytes", "kv_load_bytes", "peak_activation_bytes", "beyond_base_sec",
         } <= metrics  # fmt: skip
+
+
+def test_a_mix_needs_more_memory_than_its_base_and_weights_of_one_shape_need_the_same(
+    finished: Finished,
+) -> None:
+    """Their engine is the same process, whose peak would tell who was served last."""
+    _, measurements = finished
+    found = {one.candidate: one for one in measurements if one.metric == "needed_memory_bytes"}
+    base = found["large_base"].value
+    assert base
+    assert found["large_mix"].value == found["soup"].value == base
+    assert (found["proxy-small_mix-a1.0"].value or 0) > base
+    peaks = {one.candidate: one for one in measurements if one.metric == "peak_memory_bytes"}
+    assert peaks["soup"].value is None
+    assert "served other weights" in peaks["soup"].reason
 
 
 def test_every_round_is_kept_with_the_reference_beside_it(

@@ -51,7 +51,7 @@ def test_what_is_still_to_come_is_pending_and_not_skipped_failed_or_never_run(
     assert tasks == {"completed", "skipped", "failed"}
     for name in run.families:
         assert run.read(name, "ttft_sec", workload="8/8").outcome == "pending"
-        assert run.read(name, "peak_memory_bytes").outcome == "pending"
+        assert run.read(name, "needed_memory_bytes").outcome == "pending"
 
 
 def test_a_run_that_nobody_is_at_work_on_has_stopped(tmp_path: Path) -> None:

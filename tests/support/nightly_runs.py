@@ -17,7 +17,8 @@ SPEED = {"prefill_tokens_per_sec": 9000.0, "decode_tokens_per_sec": 900.0,
          "ttft_sec_p99": 0.09, "tpot_sec": 0.011, "latency_sec": 1.3, "latency_sec_p90": 1.9,
          "latency_sec_p99": 2.6, "relative_throughput": 1.0}  # fmt: skip
 STATIC = {"weights_bytes": 5e6, "kv_bytes_per_token": 1024.0, "total_params": 1.2e6,
-          "active_params": 1.2e6, "peak_memory_bytes": 3e7, "build_sec": 2.0,
+          "active_params": 1.2e6, "needed_memory_bytes": 8e6, "peak_memory_bytes": 3e7,
+          "build_sec": 2.0,
           "calibration_sec": 0.01}  # fmt: skip
 FIRST = datetime(2026, 1, 1, 2, tzinfo=UTC)
 

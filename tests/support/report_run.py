@@ -182,10 +182,12 @@ def _quality(
 def _costs(candidate: dict[str, Any], draw: random.Random) -> list[dict[str, Any]]:
     size = draw.choice((1.0, 1.0, 1.7, 3.4))
     static = {"weights_bytes": size * 3.1e6, "kv_bytes_per_token": 1024.0,
-              "kv_pool_bytes": 1.6e7, "activation_bytes": size * 1.9e6,
+              "kv_pool_bytes": 1.6e7, "kv_load_bytes": size * 2.1e6,
+              "peak_activation_bytes": size * 1.9e6, "needed_memory_bytes": size * 7.1e6,
               "peak_memory_bytes": size * 5.0e6 + 2.2e7, "total_params": size * 1.55e6,
               "active_params": min(size, 1.7) * 1.55e6,
               "build_sec": draw.uniform(0.4, 9)}  # fmt: skip
+    static["beyond_base_sec"] = 40 * size + static["build_sec"]
     lines: list[dict[str, Any]] = [
         {"metric": name, "value": value, "unit": "sec" if name.endswith("sec") else "count"}
         for name, value in static.items()

@@ -45,6 +45,9 @@ class FolderZoo:
     def weights_bytes(self, role: str) -> int | None:
         return 1000
 
+    def training_sec(self, role: str) -> float | None:
+        return None
+
     def wall_seconds(self, roles: Collection[str]) -> float:
         return 0.0
 

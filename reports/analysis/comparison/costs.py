@@ -4,13 +4,19 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
-from melange.harness.metrics import BY_NAME, METRICS, headline
+from melange.harness.measure.needs import NEEDS
+from melange.harness.metrics import BY_NAME, METRICS
 from melange.reports.analysis.comparison.changes import Change, Kind, Verdict, unjudged
-from melange.reports.analysis.comparison.match import gap, machine_refusal, memory_refusal
+from melange.reports.analysis.comparison.match import (
+    gap,
+    load_refusal,
+    machine_refusal,
+    memory_refusal,
+)
 from melange.reports.analysis.run import Run
 
 JUDGED = tuple(one for one in METRICS if one.tolerance is not None)
-BUILD = BY_NAME[headline("build")]
+BUILD = BY_NAME["build_sec"]
 
 
 def cost_changes(old: Run, new: Run) -> Iterator[Change]:
@@ -23,6 +29,8 @@ def cost_changes(old: Run, new: Run) -> Iterator[Change]:
             reason = gap(*numbers) or memory_refusal(old, new, candidate)
             if metric.scope != "checkpoints" or metric is BUILD:
                 reason = reason or machine_refusal(old, new)
+            if metric in NEEDS:
+                reason = reason or load_refusal(old, new)
             change = unjudged(kind, candidate, metric.name, numbers, reason)
             yield change if reason else _judged(change)
 

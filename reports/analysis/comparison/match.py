@@ -50,6 +50,11 @@ def memory_refusal(old: Run, new: Run, candidate: str) -> str:
     )
 
 
+def load_refusal(old: Run, new: Run) -> str:
+    """Why what candidates need is not comparable: it is stated at another load."""
+    return "" if old.load == new.load else "another load: the heaviest workload is another one"
+
+
 def machine_refusal(old: Run, new: Run) -> str:
     """Why speeds, times and memory peaks are not comparable: another machine."""
     device = _differs("device", old.manifest.device, new.manifest.device)

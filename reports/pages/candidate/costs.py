@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from melange.harness.metrics import headline, of_group
+from melange.harness.metrics import of_group
 from melange.reports.analysis.run import Reading
 from melange.reports.metrics import KNOWN, describe
 from melange.reports.page import Block, Section
@@ -11,13 +11,7 @@ from melange.reports.tables.cost_columns import workload_words
 from melange.reports.units import scale_for, unit_kind
 from melange.reports.view import RunView
 
-STATIC = (
-    "weights_bytes",
-    "kv_bytes_per_token",
-    headline("memory"),
-    *(one.name for one in of_group("size")),
-    headline("build"),
-)
+PARTS = ("weights_bytes", "kv_bytes_per_token")
 
 
 def block(view: RunView, subject: str) -> Block:
@@ -54,7 +48,9 @@ def _static(view: RunView, candidate: str) -> list[dict[str, Any]]:
         for m in view.run.by_candidate[candidate]
         if not m.task and not m.workload and m.value is not None
     ]
-    metrics = dict.fromkeys([*STATIC, *_in_order(found)])
+    sizes = (one.name for one in of_group("size"))
+    headlines = view.run.headline("memory"), view.run.headline("build")
+    metrics = dict.fromkeys([headlines[0], *PARTS, *sizes, headlines[1], *_in_order(found)])
     rows = []
     for metric in metrics:
         cell = view.run.read(candidate, metric)

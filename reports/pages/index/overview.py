@@ -3,7 +3,6 @@
 from collections import Counter
 from typing import Any
 
-from melange.harness.metrics import headline
 from melange.harness.records import Outcome
 from melange.reports.analysis.board import Standing
 from melange.reports.analysis.checks import run_sentence
@@ -12,8 +11,6 @@ from melange.reports.page import Block, Column, Section, Table
 from melange.reports.tables.board_column import BoardColumn
 from melange.reports.units import plural
 from melange.reports.view import RunView
-
-PEAK = headline("memory")
 
 
 def block(view: RunView, subject: str) -> Block:
@@ -26,14 +23,14 @@ def block(view: RunView, subject: str) -> Block:
             "lead": _lead(view, ranked),
             "families": families,
             "fastest": _extreme(view, ranked, "decode_tokens_per_sec", sign=-1),
-            "smallest": _extreme(view, ranked, PEAK, sign=1)
+            "smallest": _extreme(view, ranked, view.run.headline("memory"), sign=1)
             or _extreme(view, ranked, "weights_bytes", sign=1),
             "counts": counts(view),
             "notes": [*view.run.notes, *_unlike_dtypes(view)],
             "so_far": _so_far(view),
             "checked": run_sentence(view.run),
         },
-        tables={"best-by-family": _table(families)} if families else {},
+        tables={"best-by-family": _table(view, families)} if families else {},
     )
 
 
@@ -88,7 +85,7 @@ def _family(view: RunView, row: Standing) -> dict[str, Any]:
         "style": view.styles[row.family],
         "behind": view.evidence.against_leader[row.candidate],
         "decode": _cost(view, row.candidate, "decode_tokens_per_sec"),
-        "memory": _cost(view, row.candidate, PEAK),
+        "memory": _cost(view, row.candidate, view.run.headline("memory")),
         "weights": _cost(view, row.candidate, "weights_bytes"),
     }
 
@@ -96,7 +93,8 @@ def _family(view: RunView, row: Standing) -> dict[str, Any]:
 def _cost(view: RunView, candidate: str, key: str) -> dict[str, Any]:
     column = view.column(key)
     reading = column.cells[candidate].reading if column else Reading()
-    return {"reading": reading, "scale": column.scale if column else None}
+    label, scale = (column.label, column.scale) if column else ("", None)
+    return {"reading": reading, "scale": scale, "label": label}
 
 
 def _extreme(
@@ -138,7 +136,7 @@ def counts(view: RunView) -> dict[str, int]:
     }
 
 
-def _table(families: list[dict[str, Any]]) -> Table:
+def _table(view: RunView, families: list[dict[str, Any]]) -> Table:
     return Table(
         columns=[
             Column("family", lambda one: one["row"].family),
@@ -146,7 +144,7 @@ def _table(families: list[dict[str, Any]]) -> Table:
             Column("mean_accuracy", lambda one: one["row"].mean.reading),
             Column("tasks", lambda one: one["row"].mean.tasks),
             Column("decode_tokens_per_sec", lambda one: one["decode"]["reading"]),
-            Column(PEAK, lambda one: one["memory"]["reading"]),
+            Column(view.run.headline("memory"), lambda one: one["memory"]["reading"]),
             Column("weights_bytes", lambda one: one["weights"]["reading"]),
         ],
         rows=families,

@@ -264,7 +264,7 @@ def test_recorded_sizes_are_those_of_transformers(run: tuple[str, Path], tmp_pat
         values = {one.metric: one.value for one in by_candidate(out)[candidate]}
         assert values["total_params"] == count
         assert values["weights_bytes"] == 4 * count
-        assert values["peak_memory_bytes"]
+        assert (values["needed_memory_bytes"] or 0) > 4 * count
 
 
 @pytest.mark.slow

@@ -96,13 +96,13 @@ def test_the_address_holds_the_view(index, visit):
     page.get_by_label("Filter").fill("e")
     hide_family(page, "merging")
     page.get_by_role("checkbox", name="Domains").press("Space")
-    limit(page, "Peak memory", "30")
+    limit(page, "Memory needed", "30")
     shared = page.evaluate("location.hash")
     again = visit(index, fragment=shared)
     for opened in (page, again):
         assert opened.locator(f"th[data-key='{key}']").get_attribute("aria-sort") == "descending"
         assert opened.locator("th.group-domain").first.is_visible()
-        assert opened.get_by_label("Peak memory at most").input_value() == "30"
+        assert opened.get_by_label("Memory needed at most").input_value() == "30"
     assert column(page, "name") == column(again, "name")
     # Not inner_text(), which is empty for what is far from view.
     answers = [opened.locator("#chooser-answer").text_content() for opened in (page, again)]
@@ -185,15 +185,15 @@ def best_of(run: Run, names: set[str]) -> str:
 def test_the_chooser_names_the_best_within_all_bounds(index, visit):
     run = load_run(index.parent.parent)
     memory, speed = (
-        readings(run, "peak_memory_bytes"),
+        readings(run, "needed_memory_bytes"),
         readings(run, "decode_tokens_per_sec", "8/512"),
     )
     page = visit(index)
     assert chosen(page) == best_of(run, set(run.families))
     most = sorted(memory.values())[3] / 2**20 + 0.01
     least = sorted(v for v in speed.values() if v)[1]
-    page.get_by_label("Unit of Peak memory").select_option("KiB")
-    limit(page, "Peak memory", f"{most * 1024}")
+    page.get_by_label("Unit of Memory needed").select_option("KiB")
+    limit(page, "Memory needed", f"{most * 1024}")
     limit(page, "Decoding speed", f"{least}")
     fitting = {
         name for name, value in speed.items()
@@ -215,12 +215,12 @@ def test_what_was_not_measured_passes_no_bound(index, visit):
 
 def test_the_chooser_says_what_each_bound_excluded_and_that_nothing_fits(index, visit):
     page = visit(index)
-    limit(page, "Peak memory", "0.5")
+    limit(page, "Memory needed", "0.5")
     answer = page.locator("#chooser-answer")
     assert "Nothing fits." in answer.text_content()
-    excluded = answer.locator("li", has_text="Peak memory above 0.5 MiB")
+    excluded = answer.locator("li", has_text="Memory needed above 0.5 MiB")
     assert excluded.get_by_role("link").count() == 8
-    limit(page, "Peak memory", "")
+    limit(page, "Memory needed", "")
     for box in page.locator("input[name=choose]").all()[1:]:
         box.press("Space")
     assert "Family not chosen" in answer.text_content()

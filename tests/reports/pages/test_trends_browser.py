@@ -92,11 +92,11 @@ def place(card, kind: str) -> float:
 def test_the_index_draws_a_chart_in_every_cell_and_leads_to_it(index, visit):
     page = visit(index)
     cells = page.locator(".trend-cell")
-    assert cells.count() == 6 * 5
+    assert cells.count() == 6 * 6
     cells.last.scroll_into_view_if_needed()
-    playwright.expect(page.locator(".trend-spark canvas")).to_have_count(6 * 5)
+    playwright.expect(page.locator(".trend-spark canvas")).to_have_count(6 * 6)
     assert lines(drawn(cells.first)) > 100
-    cells.nth(5).click()
+    cells.nth(6).click()
     page.wait_for_url("**/accuracy.html#*")
     assert page.locator(".trend-card:target .trend-name").inner_text().strip() == "candidate-1"
 

@@ -209,3 +209,20 @@ def test_weights_may_not_grow_at_all_and_peaks_a_little(pair):
     write_lines(pair[1], lines)
     (found,) = compared(pair).regressions
     assert (found.candidate, found.subject) == (REFERENCE, "weights_bytes")
+
+
+def test_what_a_candidate_needs_may_grow_by_a_hundredth_at_the_same_load(pair):
+    def grown(factor: float) -> list[str]:
+        lines = measurements(pair[0])
+        for line in lines:
+            if line["candidate"] == REFERENCE and line["metric"] == "needed_memory_bytes":
+                line["value"] *= factor
+        write_lines(pair[1], lines)
+        return [found.subject for found in compared(pair).regressions]
+
+    assert grown(1.005) == []
+    assert grown(1.05) == ["needed_memory_bytes"]
+    edit_manifest(pair[1], lambda m: m["workloads"][0].update(num_requests=512))
+    assert "needed_memory_bytes" not in grown(1.05)
+    needs = [one for one in compared(pair).of(Kind.MEMORY) if one.subject == "needed_memory_bytes"]
+    assert {one.reason for one in needs} == {"another load: the heaviest workload is another one"}
