@@ -57,4 +57,5 @@ class TaskResult(NamedTuple):
     num_cut: int = 0
     """Examples whose prompt did not fit the context and lost its beginning."""
     columns: Mapping[str, Sequence[float]] | None = None
-    """Further columns of numbers to store with the samples, by name."""
+    """Further columns of numbers to store with the samples, by name. `example` holds the examples'
+    numbers if not all were asked."""

@@ -86,7 +86,7 @@ class Examiner:
         places = dict.fromkeys([*chosen, *_disputed(subject, kind)])
         return [place for place in places if place not in known]
 
-    def _lengths(self, subject: Subject, kind: Kind) -> dict[str, list[int]]:
+    def _lengths(self, subject: Subject, kind: Kind) -> dict[str, dict[int, int]]:
         tasks = [name for name in subject.tasks if self._kind(name) == kind]
         name, folder = subject.candidate.name, self._setting.folder
         return {task: prompt_lengths(folder, name, task) for task in tasks}

@@ -27,7 +27,12 @@ class EvaluatorKind(NamedTuple):
     """Whether its primary metric measures quality, so that reports rank candidates by it."""
     repeatable: bool = False
     """Whether a run's check can ask plain transformers the same."""
+    shares: bool = False
+    """Whether it is a `SharingEvaluator`, so that its tasks can be raced."""
 
+
+MEAN_SPLITS = ("held_out", "shifted")
+"""Tasks of these splits count for a candidate's mean: none was chosen on them."""
 
 TaskEntries = Mapping[str, tuple[Task, Sequence[Any]]]
 """Name -> task, and the sources that its evaluator reads."""
@@ -66,6 +71,7 @@ EVALUATORS = {
         open="melange.harness.evaluators.lm_eval:LmEvalEvaluator",
         needs=lm_eval_ability,
         repeatable=True,
+        shares=True,
     ),
     "preference": EvaluatorKind(
         open="melange.harness.evaluators.preference:Preference",

@@ -186,28 +186,30 @@ def _of_all(of_tasks: Sequence[float]) -> float:
     return len(of_tasks) ** 2 / sum(1 / each for each in of_tasks)
 
 
-def adjusted_pairs(means: Means) -> np.ndarray:
+def adjusted_pairs(means: Means, num_absent: int = 0) -> np.ndarray:
     """p-values of all pairs' differences, corrected after Holm over all of them; shape [K, K].
 
-    So a pair may be picked after looking at the data, as the leader is.
+    So a pair may be picked after looking at the data, as the leader is. `num_absent`: candidates
+    that are not here because of the data; their pairs are corrected for, too.
     """
     num = len(means.values_K)
     left_P, right_P = np.triu_indices(num, k=1)
     gaps_P = means.values_K[left_P] - means.values_K[right_P]
     errors_P = np.sqrt(means.variance_KK[left_P, right_P])
     adjusted_KK = np.ones((num, num))
-    adjusted_KK[left_P, right_P] = holm(t_p_value(gaps_P / errors_P, means.degrees))
+    num_more = num_absent * (num_absent - 1 + 2 * num) // 2
+    adjusted_KK[left_P, right_P] = holm(t_p_value(gaps_P / errors_P, means.degrees), num_more)
     return np.minimum(adjusted_KK, adjusted_KK.T)
 
 
-def rank_groups(means: Means, alpha: float = 0.05) -> list[int]:
+def rank_groups(means: Means, alpha: float = 0.05, num_absent: int = 0) -> list[int]:
     """Each candidate's rank: 1 + the number of candidates that are significantly better.
 
-    Significantly: `adjusted_pairs` is at most alpha. Candidates of one rank may differ; those of
-    different ranks need not be a significantly different pair.
+    Significantly: `adjusted_pairs`, with so many candidates absent, is at most alpha. Candidates of
+    one rank may differ; those of different ranks need not be a significantly different pair.
     """
     better_KK = means.values_K[:, None] > means.values_K[None]
-    beaten_K = (better_KK & (adjusted_pairs(means) <= alpha)).sum(axis=0)
+    beaten_K = (better_KK & (adjusted_pairs(means, num_absent) <= alpha)).sum(axis=0)
     return [int(1 + beaten) for beaten in beaten_K]
 
 

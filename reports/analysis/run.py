@@ -9,6 +9,7 @@ from typing import Any
 import melange.harness.recipes.logit_mix
 import melange.harness.recipes.weights  # noqa: F401
 from melange.harness.evaluators import is_scored
+from melange.harness.racing.stop import Stop
 from melange.harness.records import Candidate, Measurement, Outcome, Task, Workload
 from melange.harness.roles import Roles
 from melange.harness.runs.current import (
@@ -118,6 +119,11 @@ class Run(StoredRun):
             m.task: None for m in self.measurements if m.task and m.task not in planned
         }
         return {name: task for name, task in known.items() if task is None or is_scored(task)}
+
+    @cached_property
+    def stopped(self) -> dict[str, Stop]:
+        """Candidates that a race asked no more examples, and why."""
+        return {m.candidate: m.stop for m in self.measurements if m.stop is not None}
 
     @cached_property
     def workloads(self) -> dict[str, Workload | None]:

@@ -1,6 +1,8 @@
 """Scores a candidate's responses to a task, by lm-eval."""
 
+import copy
 import functools
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -29,9 +31,27 @@ class _Example(NamedTuple):
 class ScoredTask:
     """A registry entry with its lm-eval tasks and the responses of one candidate."""
 
-    def __init__(self, entry: Task, parts: Sequence[LmEvalTask]) -> None:
+    def __init__(
+        self, entry: Task, parts: Sequence[LmEvalTask], asked: Sequence[int] | None = None
+    ) -> None:
+        """`asked`: numbers of the examples that the parts have; None: all."""
         self.entry = entry
         self.parts = parts
+        self._examples_asked = asked
+
+    @property
+    def clusters(self) -> list[str]:
+        """Of each example."""
+        return [one.cluster for examples in self._examples for one in examples]
+
+    def only(self, asked: Sequence[int]) -> "ScoredTask":
+        """The task with these examples of its own, in this order; both share their requests."""
+        wanted, numbers, parts = set(asked), itertools.count(), []
+        for part in self.parts:
+            chosen = [of_doc for _, of_doc in by_doc(part) if next(numbers) in wanted]
+            parts.append(copy.copy(part))
+            parts[-1]._instances = [instance for of_doc in chosen for instance in of_doc]
+        return ScoredTask(self.entry, parts, asked)
 
     def result(
         self,
@@ -53,7 +73,8 @@ class ScoredTask:
                 values[key].append(value)
             if name == task.filter and task.primary_metric in metrics:
                 rows.append(_sample(example, responses, metrics[task.primary_metric]))
-        return TaskResult(task.name, values, SampleColumns.of(rows), self._num_cut(cut))
+        columns = None if self._examples_asked is None else {"example": self._examples_asked}
+        return TaskResult(task.name, values, SampleColumns.of(rows), self._num_cut(cut), columns)
 
     def _num_cut(self, cut: Collection[int]) -> int:
         return sum(
@@ -68,6 +89,8 @@ class ScoredTask:
         """Each example with each filter: what the filter left of the responses, and the metrics
         that are numbers."""
         for part, examples in zip(self.parts, self._examples, strict=True):
+            if not examples:  # lm-eval's filters cannot take none
+                continue
             apply_filters(part, ballots)
             for example in examples:
                 for name in example.instances[0].filtered_resps:
