@@ -120,6 +120,12 @@ RUNS ?= runs/jan2024-pocket runs/jan2024-pocket-again
 gate-study: env
 	@$(VENV)/bin/python tests/studies/gate.py $(RUNS)
 
+# make race-study [RUN=FOLDER]   what racing saves on a full run, and how often it errs;
+#                                docs/decisions/racing.md keeps the figures
+.PHONY: race-study
+race-study: env
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python tests/studies/race.py $(or $(RUN),runs/jan2024-pocket)
+
 # make screenshots [RUN=FOLDER]   pictures of every kind of page of a run's report, to docs/images
 .PHONY: screenshots
 screenshots: env

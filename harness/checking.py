@@ -154,7 +154,7 @@ class Checking:
         self, prepared: Sequence[Prepared], paths: Mapping[str, Path]
     ) -> Iterator[Subject]:
         """Mixes first, as they take longest."""
-        completed, known = self.folder.completed(), by_candidate(self.folder.checks())
+        completed, known = self.folder.completed(self.plan.race), by_candidate(self.folder.checks())
         ordered = sorted(prepared, key=lambda one: -one.candidate.recipe.num_models)
         for one in ordered:
             name = one.candidate.name
@@ -172,7 +172,7 @@ class Checking:
 
     def _dispute(self) -> None:
         """Record a dispute for each cell, with its first example that disagrees."""
-        completed = self.folder.completed()
+        completed = self.folder.completed(self.plan.race)
         first: dict[tuple[str, str | None], Check] = {}
         for one in self.folder.checks():
             if one.verdict is Verdict.DISPUTED and one.cell in completed:

@@ -5,7 +5,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from melange.harness.records import Candidate, EngineOptions, Record, Reference
+from melange.harness.records import Candidate, EngineOptions, Record
+from melange.harness.references import Reference
 from melange.harness.requests import Completion, Generation, Request, Route, Score, Streamed, Tokens
 from melange.harness.roles import Role, Roles
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from melange.harness.executors.jobs import Job, Reply, TaskSet
     from melange.harness.prepare import Prepared
+    from melange.harness.racing.batches import Share
     from melange.harness.recipes.weights import Weights
     from melange.harness.samples import Sample, TaskResult
 
@@ -179,6 +181,15 @@ class Rescorer(Protocol):
         Raises:
             HarnessError: the answers are not those to the task as it is now.
         """
+
+
+class SharingEvaluator(Evaluator, Protocol):
+    """One whose kind says `shares`: it can be asked for a share of the examples."""
+
+    def evaluate(
+        self, session: Session, tasks: Sequence[str], share: "Share | None" = None
+    ) -> Iterator["TaskResult"]:
+        """A result's column `example` holds the numbers of the examples that were asked."""
 
 
 class TimedSession(Session, Protocol):

@@ -4,15 +4,16 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from melange.harness.contracts import Executor
 from melange.harness.executors.jobs import Evaluate, Evaluated, Failed, Job, Reply, Took
 from melange.harness.lost_causes import ENOUGH_ALIKE, LostCauses
 from melange.harness.prepare import Prepared, by_family, in_order
 from melange.harness.progress import Progress
+from melange.harness.racing.batches import Share
 from melange.harness.recorder import Recorder
-from melange.harness.records import Plan
+from melange.harness.records import Candidate, Plan
 
 
 @dataclass(slots=True)
@@ -26,15 +27,25 @@ class Talk:
     over: Future[None] = field(default_factory=Future)
 
 
+class Ask(NamedTuple):
+    """What an evaluation asks, and where the answers go."""
+
+    tasks: Callable[[Prepared], list[str]]
+    """Of a candidate."""
+    keep: Callable[[Candidate, Evaluated], None]
+    share: Share | None = None
+    """Of the tasks' examples; None: all. With a share, more follows: no cell ends here."""
+
+
 @dataclass(slots=True)
 class Evaluation:
     executor: Executor
-    plan: Plan
+    ask: Ask
     recorder: Recorder
     progress: Progress
     lost: LostCauses
-    renew: Callable[[], None]
-    """Renders the report; called when a family is finished, unless it was the last."""
+    renew: Callable[[bool], None]
+    """Called when a family is finished, with whether others are not."""
     _talks: list[Talk] = field(default_factory=list)
     _unfinished: Mapping[str, set[str]] = field(default_factory=dict)
     """Candidates by family."""
@@ -46,7 +57,7 @@ class Evaluation:
     """From here on jobs fail because their workers were ended."""
 
     def run(self, members: Sequence[Prepared]) -> None:
-        """Evaluate each member on its pending tasks. After an error, closing the executor ends what
+        """Evaluate each member on its tasks. After an error, closing the executor ends what
         still runs."""
         self._unfinished = by_family(members)
         self._talks = [Talk(one, self._examine(one)) for one in in_order(members)]
@@ -116,10 +127,10 @@ class Evaluation:
 
     def _examine(self, member: Prepared) -> Generator[Job, Reply, None]:
         """Evaluates a candidate on all its tasks."""
-        tasks, took = pending_tasks(self.plan, member), list[Took]()
+        tasks, took = self.ask.tasks(member), list[Took]()
         reply = yield from self._ask(member, tasks, took, asked_again=len(tasks) > 1)
         if isinstance(reply, Evaluated):
-            self._keep(self.recorder.keep, member.candidate, reply)
+            self._keep(self.ask.keep, member.candidate, reply)
         elif isinstance(reply, Failed):
             yield from self._examine_apart(member, tasks, took, reply.reason)
         self._ended(member, len(tasks), took)
@@ -139,7 +150,7 @@ class Evaluation:
                 continue
             reply = yield from self._ask(member, [task], took, asked_again=False)
             if isinstance(reply, Evaluated):
-                self._keep(self.recorder.keep, member.candidate, reply)
+                self._keep(self.ask.keep, member.candidate, reply)
             elif isinstance(reply, Failed):
                 num_alike += reply.reason == reason
                 self.recorder.fail(member.candidate, reply.reason, task)
@@ -149,7 +160,7 @@ class Evaluation:
     ) -> Generator[Job, Reply, Reply]:
         if why := self.lost.why(member):
             return Failed(why)
-        reply = yield Evaluate(member.load, member.shape, tasks)
+        reply = yield Evaluate(member.load, member.shape, tasks, self.ask.share)
         took.append(reply.took)
         self._took.append(reply.took)
         self.lost.note(member, reply, asked_again=asked_again)
@@ -158,6 +169,8 @@ class Evaluation:
     def _ended(self, member: Prepared, num_tasks: int, took: Sequence[Took]) -> None:
         """Update progress. The time left is estimated without engine starts, and without a worker's
         first job, which also reads the tasks."""
+        if self.ask.share is not None:
+            return
         name, seconds = member.candidate.name, sum(one.sec for one in took)
         starts = sum(one.start_sec for one in took)
         is_typical = took and not any(one.is_first for one in took)
@@ -168,8 +181,8 @@ class Evaluation:
         """Called when all its results are written; the last of a family renews the report."""
         left = self._unfinished[member.candidate.family]
         left.discard(member.candidate.name)
-        if not left and (any(self._unfinished.values()) or self.plan.speed_waits):
-            self.renew()
+        if not left and self.ask.share is None:
+            self.renew(any(self._unfinished.values()))
 
     def _keep(self, write: Callable[..., None], *results: Any) -> None:
         for one in self._kept:

@@ -56,6 +56,8 @@ def describe(plan: Plan, checkpoints: Checkpoints, folder: RunFolder) -> str:
         f"  disk: up to {disk:,.0f} MiB of checkpoints that are built, and deleted at the end",
         f"  done: {sum(cell.done for cell in plan.cells)} cells",
     ]
+    if plan.race is not None:
+        lines.append(f"  race: candidates that {plan.race} others are shown to beat are stopped")
     for name in dict.fromkeys(cell.candidate for cell in pending):
         served = plan.candidate(name).recipe.served_as(checkpoints)
         number = sum(cell.candidate == name for cell in pending)

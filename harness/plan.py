@@ -39,6 +39,7 @@ class PlanOptions:
     """Globs of candidates' names or families; all candidates if empty."""
     task_globs: Sequence[str] = ()
     limit: int | None = None
+    race: int | None = None
     seed: int | None = None
     device: Literal["cpu", "cuda"] = "cpu"
     device_bytes: int | None = None
@@ -92,8 +93,8 @@ def make_plan(
     return Plan(
         suite=suite, zoo=zoo.name, scale=zoo.scale, tasks=tuple(chosen),
         candidates=tuple(candidates), cells=tuple(cells), roles=tuple(options.roles),
-        limit=suite.limit if options.limit is None else options.limit,
-        seed=suite.seed if options.seed is None else options.seed, device=options.device,
+        limit=options.limit or suite.limit, race=options.race or suite.race, device=options.device,
+        seed=suite.seed if options.seed is None else options.seed,
         engine=options.engine.over(suite.engine), engines=engines, notes=options.notes,
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ from threading import Lock
 from melange.harness.executors.jobs import Evaluated
 from melange.harness.measure.holes import hole, scored_records
 from melange.harness.progress import Progress
+from melange.harness.racing.stop import Stop
 from melange.harness.records import Candidate, Measurement, Outcome, Plan
 from melange.harness.runs.current import current
 from melange.harness.runs.writer import RunFolder
@@ -31,7 +32,8 @@ class Recorder:
             if cell.refused and not cell.done
         )
 
-    def keep(self, candidate: Candidate, reply: Evaluated) -> None:
+    def keep(self, candidate: Candidate, reply: Evaluated, stop: Stop | None = None) -> None:
+        """`stop`: why a race asked no more examples than these."""
         with self._lock:
             self.inside_engine_sec += reply.engine_sec
             for result in reply.results:
@@ -42,7 +44,8 @@ class Recorder:
                 if reason := hole(task, result):
                     self._unscored(candidate, result, f"{task.name}: {reason}")
                 else:
-                    self.folder.append(scored_records(candidate, task, result, note))
+                    records = scored_records(candidate, task, result, note)
+                    self.folder.append(one.model_copy(update={"stop": stop}) for one in records)
 
     def fail(self, candidate: Candidate, reason: str, *task: str | None) -> None:
         """Record the failure for one task, or for all that the candidate still had to do."""

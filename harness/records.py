@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
+from melange.harness.racing.stop import Stop
 from melange.harness.recipe import Recipe, known_recipe
 from melange.harness.recipe import Record as Record
 from melange.harness.roles import Role
@@ -103,6 +104,8 @@ class Suite(Record):
     """By task, what differs from its entry and from the conventions."""
     limit: int | None = Field(default=None, ge=1)
     """Examples of each task, drawn by seed."""
+    race: int | None = Field(default=None, ge=1)
+    """Stop asking candidates that so many others are shown to beat; None: ask all everything."""
     seed: int = 0
     engine: EngineOptions = EngineOptions()
     """For every candidate, unless its roles or the command line say otherwise."""
@@ -161,6 +164,8 @@ class Measurement(Record):
     nothing was timed."""
     ends_cell: bool = True
     """False on all lines of a cell but the last: without that one, the cell was cut short."""
+    stop: Stop | None = None
+    """If a race stopped the candidate: the value is of what was asked until then."""
 
     @property
     def cell(self) -> tuple[str, str | None]:
@@ -182,21 +187,6 @@ class Cell(Record):
         return not (self.refused or self.done)
 
 
-class Reference(Record):
-    """A figure that a paper reports; fractions, not percent."""
-
-    candidate: str
-    measured_as: str = ""
-    """The candidate of a run to compare it with; empty if that has the same name."""
-    task: str
-    metric: str = "accuracy"
-    """"accuracy" is the task's primary metric, whatever its name."""
-    value: float
-    higher_is_better: bool = True
-    note: str = ""
-    source: str = ""
-
-
 class Plan(Record):
     """Everything that a run will do, decided before anything starts."""
 
@@ -207,6 +197,7 @@ class Plan(Record):
     candidates: tuple[Candidate, ...]
     cells: tuple[Cell, ...]
     limit: int | None
+    race: int | None = None
     seed: int
     device: Literal["cpu", "cuda"]
     engine: EngineOptions = EngineOptions()

@@ -4,13 +4,14 @@ import time
 from collections.abc import Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 
 from melange.harness.checking import Checking
 from melange.harness.checkpoints.source import Checkpoints
-from melange.harness.contracts import ConnectExecutor, OpenExecutor
+from melange.harness.contracts import ConnectExecutor, Executor, OpenExecutor
 from melange.harness.engine_choice import EngineChoice
 from melange.harness.estimates import needed_roles
-from melange.harness.evaluation import Evaluation, pending_tasks
+from melange.harness.evaluation import Ask, Evaluation, pending_tasks
 from melange.harness.evaluators import TaskEntries
 from melange.harness.executors.jobs import NO_TASKS, TaskSet
 from melange.harness.live_report import LiveReport
@@ -19,6 +20,7 @@ from melange.harness.machine import lacks_for
 from melange.harness.open_loops import OpenLoops
 from melange.harness.prepare import Prepared, num_slots, prepare
 from melange.harness.progress import Progress
+from melange.harness.racing.evaluation import RacedEvaluation
 from melange.harness.recorder import Recorder
 from melange.harness.records import Candidate, EngineShape, Plan
 from melange.harness.roles import Roles
@@ -144,17 +146,29 @@ class Runner:
         start = time.perf_counter()
         wanted = {task for one in members for task in pending_tasks(self.plan, one)}
         entries = {name: entry for name, entry in self.entries.items() if name in wanted}
-        executor = self._open(prepared, TaskSet(entries, self.plan.limit, self.plan.seed))
+        with closing(
+            self._open(prepared, TaskSet(entries, self.plan.limit, self.plan.seed))
+        ) as executor:
+            evaluate = partial(self._evaluate, executor)
+            if self.plan.race is None:
+                evaluate(members, Ask(partial(pending_tasks, self.plan), self.recorder.keep))
+            else:
+                RacedEvaluation(self.plan, self.recorder, self.progress, evaluate).run(members)
+        self.timings.evaluate_sec += time.perf_counter() - start
+
+    def _evaluate(self, executor: Executor, members: Sequence[Prepared], ask: Ask) -> None:
         evaluation = Evaluation(
-            executor, self.plan, self.recorder, self.progress, self.lost, self.live_report.renew
+            executor, ask, self.recorder, self.progress, self.lost, self._family_done
         )
         try:
-            with closing(executor):
-                evaluation.run(members)
+            evaluation.run(members)
         finally:
             self.timings.engine_start_sec += evaluation.start_sec
             self.timings.inside_engine_sec = self.recorder.inside_engine_sec
-        self.timings.evaluate_sec += time.perf_counter() - start
+
+    def _family_done(self, others_wait: bool) -> None:
+        if others_wait or self.plan.speed_waits:
+            self.live_report.renew()
 
     def _time_all(self, prepared: Sequence[Prepared]) -> None:
         """In new workers, without the tasks' requests, so that their memory is the candidate's."""

@@ -51,6 +51,8 @@ KNOWN = {name: Meaning(FRACTION) for name in SHARES} | {
 }
 
 
+POOLED = ("f1", "mcc", "inst_level_strict_acc", "inst_level_loose_acc")
+"""Fractions that are no means over examples."""
 AGGREGATIONS = frozenset({
     "mean", "nanmean", "perplexity", "weighted_perplexity", "bits_per_byte", "brier_score", "f1",
     "matthews_corrcoef", "bleu", "chrf", "chrf++", "ter",
@@ -65,6 +67,13 @@ def unscorable(aggregation: str) -> bool:
     """`aggregation` as a task's YAML names it; a function as `module.name`."""
     own = aggregation.rpartition(".")[2]
     return aggregation not in AGGREGATIONS and own not in OWN_AGGREGATIONS
+
+
+def is_mean(metric: str) -> bool:
+    """Whether the metric is a mean over examples."""
+    found = formula(metric)
+    known = KNOWN.get(metric)
+    return found.how == "" and metric not in POOLED and (known is None or known.unit == FRACTION)
 
 
 def formula(metric: str) -> Formula:

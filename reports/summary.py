@@ -6,6 +6,7 @@ from melange.harness.records import Outcome
 from melange.reports.analysis.aggregate import Mean
 from melange.reports.analysis.board import Standing
 from melange.reports.analysis.progress import Progress
+from melange.reports.analysis.racing import race_sentence
 from melange.reports.analysis.run import Reading, Run
 from melange.reports.metrics import describe
 from melange.reports.page import Column, Table
@@ -71,7 +72,7 @@ def _leaderboard(view: RunView) -> str:
         return _number(found, RATIO)
 
     columns = [
-        Column("Rank", lambda row: row.rank),
+        Column("Rank", _rank),
         Column("Candidate", lambda row: row.candidate),
         Column("Family", lambda row: row.family),
         Column("Mean accuracy, % (95 %)", lambda row: _accuracy(run, row)),
@@ -83,7 +84,13 @@ def _leaderboard(view: RunView) -> str:
     table = to_markdown(Table(columns, view.standings[:TOP]))
     left_out = len(view.standings) - TOP
     more = f"\n{plural(left_out, 'further candidate')} in the report." if left_out > 0 else ""
-    return f"### Leaderboard\n\n{table}{more}".rstrip("\n")
+    race = race_sentence(run)
+    told = f"\n\n{markdown_text(race)}" if race else ""
+    return f"### Leaderboard\n\n{table}{more}".rstrip("\n") + told
+
+
+def _rank(row: Standing) -> int | str | None:
+    return f"stopped at {PERCENT.write(row.stop.share)} %" if row.stop else row.rank
 
 
 def _accuracy(run: Run, row: Standing) -> str:

@@ -43,7 +43,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from melange.harness.errors import HarnessError
-from melange.harness.records import EngineOptions, Record, Reference
+from melange.harness.records import EngineOptions, Record
+from melange.harness.references import Reference
 from melange.harness.roles import Kind, Role, as_tuple, named_role
 from melange.harness.yaml_file import read_entry, read_yaml
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from melange.harness.errors import HarnessError, unknown
-from melange.harness.records import EngineOptions, Reference
+from melange.harness.records import EngineOptions
+from melange.harness.references import Reference
 from melange.harness.roles import Kind, Role
 from melange.harness.yaml_file import read_yaml
 from melange.tasks.pocket.tokens import VOCABULARY_SIZE

@@ -21,17 +21,17 @@ class Kept(NamedTuple):
     """Generated text."""
 
 
-def prompt_lengths(folder: Path, candidate: str, task: str) -> list[int]:
-    """Characters of each example's prompt; empty if there are no samples, or they lack whole
-    answers."""
+def prompt_lengths(folder: Path, candidate: str, task: str) -> dict[int, int]:
+    """Characters of each example's prompt, by its number; empty if there are no samples, or they
+    lack whole answers."""
     path = samples_path(folder, candidate, task)
     if not path.is_file():
-        return []
+        return {}
     table = read_samples(path, ("example", "prompt", "answer"))
     if "answer" not in table.column_names:
-        return []
-    lengths: list[int] = pc.utf8_length(table["prompt"]).to_pylist()
-    return lengths
+        return {}
+    lengths = pc.utf8_length(table["prompt"]).to_pylist()
+    return dict(zip(table["example"].to_pylist(), lengths, strict=True))
 
 
 def example_numbers(folder: Path, candidate: str, task: str) -> list[int]:
@@ -46,7 +46,8 @@ def example_numbers(folder: Path, candidate: str, task: str) -> list[int]:
 def kept_answers(folder: Path, candidate: str, task: str, examples: Sequence[int]) -> list[Kept]:
     """The answers at these places among the samples."""
     table = read_samples(samples_path(folder, candidate, task), ("example", *Kept._fields))
-    rows = table.take(pa.array(examples, pa.int64())).to_pylist()
+    places = {number: at for at, number in enumerate(table["example"].to_pylist())}
+    rows = table.take(pa.array([places[one] for one in examples], pa.int64())).to_pylist()
     return [
         Kept(row["prompt"], None if row["logprobs"] is None else tuple(row["logprobs"]),
              row["answer"])

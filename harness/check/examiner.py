@@ -99,7 +99,7 @@ class Examiner:
     def _rows(self, subject: Subject, task: str) -> list[int]:
         return example_numbers(self._setting.folder, subject.candidate.name, task)
 
-    def _lengths(self, subject: Subject, kind: Kind) -> dict[str, list[int]]:
+    def _lengths(self, subject: Subject, kind: Kind) -> dict[str, dict[int, int]]:
         tasks = [name for name in subject.tasks if self._kind(name) == kind]
         name, folder = subject.candidate.name, self._setting.folder
         return {task: prompt_lengths(folder, name, task) for task in tasks}

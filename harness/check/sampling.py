@@ -1,19 +1,19 @@
 """Chooses the examples of a candidate to check."""
 
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 Place = tuple[str, int]
-"""A task, and the index of an example."""
+"""A task, and the number of an example."""
 
 
-def choose(lengths: Mapping[str, Sequence[int]], number: int, *, seed: str) -> list[Place]:
-    """`number` examples of these tasks, given the length of each one's prompt.
+def choose(lengths: Mapping[str, Mapping[int, int]], number: int, *, seed: str) -> list[Place]:
+    """`number` examples of these tasks, given the length of each one's prompt by its number.
 
     The longest prompt, where contexts are cut; the shortest, which is little more than its first
     token; the others at random, spread over the tasks.
     """
-    places = [(task, at) for task, sizes in lengths.items() for at in range(len(sizes))]
+    places = [(task, at) for task, sizes in lengths.items() for at in sizes]
     if not places:
         return []
     longest = max(places, key=lambda place: lengths[place[0]][place[1]])
@@ -22,19 +22,19 @@ def choose(lengths: Mapping[str, Sequence[int]], number: int, *, seed: str) -> l
     return chosen + _drawn(lengths, number - len(chosen), chosen, seed)
 
 
-def one_each(lengths: Mapping[str, Sequence[int]], *, seed: str) -> list[Place]:
+def one_each(lengths: Mapping[str, Mapping[int, int]], *, seed: str) -> list[Place]:
     """An example of every task."""
     return _drawn(lengths, sum(map(bool, lengths.values())), (), seed)
 
 
 def _drawn(
-    lengths: Mapping[str, Sequence[int]], number: int, taken: Collection[Place], seed: str
+    lengths: Mapping[str, Mapping[int, int]], number: int, taken: Collection[Place], seed: str
 ) -> list[Place]:
     """One of each task in turn, tasks without a taken example first."""
     rng = random.Random(seed)
     decks = {}
     for task, sizes in lengths.items():
-        free = [at for at in range(len(sizes)) if (task, at) not in taken]
+        free = [at for at in sizes if (task, at) not in taken]
         decks[task] = rng.sample(free, min(len(free), max(number, 0)))
     order = rng.sample(list(decks), len(decks))
     order.sort(key=lambda task: any(task == known for known, _ in taken))

@@ -29,7 +29,12 @@ class EvaluatorKind(NamedTuple):
     """Whether a run's check can ask plain transformers the same."""
     rescorer: str = ""
     """`module:attribute` of the `Rescorer`'s class; empty if kept answers are not scored again."""
+    shares: bool = False
+    """Whether it is a `SharingEvaluator`, so that its tasks can be raced."""
 
+
+MEAN_SPLITS = ("held_out", "shifted")
+"""Tasks of these splits count for a candidate's mean: none was chosen on them."""
 
 TaskEntries = Mapping[str, tuple[Task, Sequence[Any]]]
 """Name -> task, and the sources that its evaluator reads."""
@@ -69,6 +74,7 @@ EVALUATORS = {
         needs=lm_eval_ability,
         repeatable=True,
         rescorer="melange.harness.evaluators.lm_eval.rescorer:LmEvalRescorer",
+        shares=True,
     ),
     "preference": EvaluatorKind(
         open="melange.harness.evaluators.preference:Preference",

@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 from melange.harness.loads import Load
 from melange.harness.measure.open_loop import OpenLoop
 from melange.harness.measure.speed import Reading, Round
+from melange.harness.racing.batches import Share
 from melange.harness.records import EngineShape, Task, Workload
 from melange.harness.samples import TaskResult
 
@@ -35,6 +36,8 @@ class Evaluate(NamedTuple):
     shape: EngineShape
     """Of the engine that serves it."""
     tasks: Sequence[str]
+    share: Share | None = None
+    """Of the tasks' examples; None: all."""
 
 
 class Time(NamedTuple):

@@ -10,12 +10,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from pkgutil import resolve_name
 from threading import RLock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from tqdm import tqdm
 
 from melange.harness.checkpoints.built import ensure
-from melange.harness.contracts import Evaluator
+from melange.harness.contracts import Evaluator, SharingEvaluator
 from melange.harness.errors import HarnessError
 from melange.harness.evaluators import EVALUATORS, by_evaluator
 from melange.harness.executors.clocked_session import ClockedSession
@@ -169,7 +169,11 @@ class Worker:
         clocked = ClockedSession(session, self._enter)
         results: list[TaskResult] = []
         for name, tasks in by_evaluator(job.tasks, self._tasks.entries).items():
-            results += self._evaluator(name, job.load.tokenizer).evaluate(clocked, tasks)
+            evaluator = self._evaluator(name, job.load.tokenizer)
+            if job.share is None:
+                results += evaluator.evaluate(clocked, tasks)
+            else:
+                results += cast(SharingEvaluator, evaluator).evaluate(clocked, tasks, job.share)
         return Evaluated(results, clocked.busy_sec)
 
     def _evaluator(self, name: str, tokenizer: Path) -> Evaluator:

@@ -40,16 +40,18 @@ def current(lines: Iterable[Measurement]) -> tuple[Measurement, ...]:
     return tuple(last.values())
 
 
-def completed(held: Iterable[Measurement]) -> set[CellKey]:
+def completed(held: Iterable[Measurement], race: int | None = None) -> set[CellKey]:
     """Cells whose last line is a result and is marked as the cell's last.
 
-    `held` are the current lines.
+    `held` are the current lines. What a race has stopped is complete for races to the same TOP, or
+    a smaller one (`race`): that as many others are better stops the candidate there, too.
     """
     last = {(one.candidate, one.task): one for one in held}
     return {
         cell
         for cell, one in last.items()
         if one.outcome is Outcome.COMPLETED and one.ends_cell
+        and (one.stop is None or (race is not None and race <= one.stop.top))
     }  # fmt: skip
 
 

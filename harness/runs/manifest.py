@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from melange.harness.errors import HarnessError
 from melange.harness.metrics import METRICS
+from melange.harness.racing.batches import ENDS
 from melange.harness.recipe import Recipe
 from melange.harness.records import (
     SCHEMA_VERSION,
@@ -19,14 +20,15 @@ from melange.harness.records import (
     EngineShape,
     Plan,
     Record,
-    Reference,
     Suite,
     Task,
     Workload,
 )
+from melange.harness.references import Reference
 from melange.harness.roles import Role, Roles
 from melange.harness.runs.environment import git_revision, hardware, versions
 from melange.harness.runs.upgrades import upgraded_manifest
+from melange.harness.stats.betting import ALPHA
 from melange.harness.verdicts import Check, by_candidate, tally
 
 
@@ -76,6 +78,9 @@ class Manifest(BaseModel):
     limit_rows: Literal["first", "drawn"] = "first"
     """Which rows a limit leaves: the first of each task, as earlier versions took, or rows drawn by
     the seed."""
+    race: dict[str, Any] = {}
+    """The rule by which candidates were stopped, see harness/racing; empty if none could be. The
+    decisions are in the measurements."""
     device: str = ""
     engine: dict[str, Any] = {}
     """Options for every engine."""
@@ -241,12 +246,19 @@ def _planned(plan: Plan, before: Manifest) -> dict[str, Any]:
         "seed": plan.seed,
         "limit": plan.limit,
         "limit_rows": "drawn",
+        "race": _race(plan),
         "device": plan.device,
         "candidates": _union(before.candidates, plan.candidates, "name"),
         "descriptions": told | now,
         "tasks": _union(before.tasks, plan.tasks, "name"),
         "cells": _union(before.cells, plan.cells, "candidate", "task"),
     }
+
+
+def _race(plan: Plan) -> dict[str, Any]:
+    if plan.race is None:
+        return {}
+    return {"top": plan.race, "alpha": ALPHA, "batches_end_at": list(ENDS)}
 
 
 def _computed(plan: Plan, before: Manifest, state: RunState) -> dict[str, Any]:

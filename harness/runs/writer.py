@@ -130,8 +130,8 @@ class RunFolder:
         """All records in the order they were written, superseded ones included."""
         return read_measurements(self._measurements)[0]
 
-    def completed(self) -> set[CellKey]:
-        return completed(current(self.measurements()))
+    def completed(self, race: int | None = None) -> set[CellKey]:
+        return completed(current(self.measurements()), race)
 
     def withdraw(self, cells: Mapping[CellKey, str], workloads: Collection[str]) -> None:
         """Withdraw what is stored of these cells, with the reason: they have changed.

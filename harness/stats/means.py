@@ -204,33 +204,36 @@ def _of_all(of_tasks: Sequence[float]) -> float:
     return len(of_tasks) ** 2 / sum(1 / each for each in of_tasks)
 
 
-def adjusted_pairs(means: Means) -> np.ndarray:
+def adjusted_pairs(means: Means, num_absent: int = 0) -> np.ndarray:
     """p-values of all pairs' differences, corrected after Holm over all of them; shape [K, K].
 
-    So a pair may be picked after looking at the data, as the leader is.
+    So a pair may be picked after looking at the data, as the leader is. `num_absent`: candidates
+    that are not here because of the data; their pairs are corrected for, too.
     """
     num = len(means.values_K)
     left_P, right_P = np.triu_indices(num, k=1)
     gaps_P = means.values_K[left_P] - means.values_K[right_P]
     errors_P = np.sqrt(means.variance_KK[left_P, right_P])
     adjusted_KK = np.ones((num, num))
-    adjusted_KK[left_P, right_P] = holm(t_p_value(gaps_P / errors_P, means.degrees))
+    num_more = num_absent * (num_absent - 1 + 2 * num) // 2
+    adjusted_KK[left_P, right_P] = holm(t_p_value(gaps_P / errors_P, means.degrees), num_more)
     return np.minimum(adjusted_KK, adjusted_KK.T)
 
 
-def rank_ranges(means: Means, alpha: float = 0.05) -> list[tuple[int, int]]:
+def rank_ranges(means: Means, alpha: float = 0.05, num_absent: int = 0) -> list[tuple[int, int]]:
     """Each candidate's best and worst rank that the data allow.
 
     At best 1 + the number of candidates that are significantly better, at worst K less the number
-    that are significantly worse (`adjusted_pairs` at most alpha). Some pairs are measured more
-    exactly than others, so a candidate may be beaten by more than one with a lower mean is. Ranges
-    are widened until both ends follow the order of the means; wider ones stay valid.
+    that are significantly worse (`adjusted_pairs`, with so many candidates absent, at most alpha).
+    Some pairs are measured more exactly than others, so a candidate may be beaten by more than one
+    with a lower mean is. Ranges are widened until both ends follow the order of the means; wider
+    ones stay valid.
 
     Source: Holm's simultaneous tests, inverted, as in Klein, Wright & Wieczorek 2020, Journal of
     the Royal Statistical Society A 183, 589-606.
     """
     order_K = np.argsort(-means.values_K, kind="stable")
-    parted_KK = adjusted_pairs(means) <= alpha
+    parted_KK = adjusted_pairs(means, num_absent) <= alpha
     better_KK = means.values_K[:, None] > means.values_K[None]
     first_K = 1 + (better_KK & parted_KK).sum(axis=0)[order_K]
     last_K = len(order_K) - (better_KK & parted_KK).sum(axis=1)[order_K]
@@ -240,10 +243,10 @@ def rank_ranges(means: Means, alpha: float = 0.05) -> list[tuple[int, int]]:
     return [(int(first_K[at]), int(last_K[at])) for at in places_K]
 
 
-def rank_groups(means: Means, alpha: float = 0.05) -> list[int]:
+def rank_groups(means: Means, alpha: float = 0.05, num_absent: int = 0) -> list[int]:
     """Each candidate's best rank, see `rank_ranges`. Candidates of one rank may differ; those of
     different ranks need not be a significantly different pair."""
-    return [first for first, _ in rank_ranges(means, alpha)]
+    return [first for first, _ in rank_ranges(means, alpha, num_absent)]
 
 
 def gap_closed(means: Means, *, base: int, tuned: int, candidate: int) -> Interval | None:

@@ -133,8 +133,11 @@ def _exact_p(totals_M: np.ndarray) -> float:
     return float(min(1.0, chances_S[np.abs(sums_S) >= abs(totals_M.sum())].sum()))
 
 
-def holm(p_values: Sequence[float] | np.ndarray) -> list[float]:
+def holm(p_values: Sequence[float] | np.ndarray, num_more: int = 0) -> list[float]:
     """Adjusted p-values: each below alpha is significant, with a chance of alpha of any error.
+
+    `num_more`: comparisons that could have been made, and were not: they count as if they had shown
+    nothing.
 
     Bit for bit those of statsmodels' `multipletests`, which runs Python's garbage collector at each
     call: a second in a process that has loaded an engine.
@@ -143,7 +146,7 @@ def holm(p_values: Sequence[float] | np.ndarray) -> list[float]:
     """
     p_M = np.asarray(p_values, dtype=np.float64)
     order_M = np.argsort(p_M, kind="stable")
-    scaled_M = p_M[order_M] * np.arange(len(p_M), 0, -1)
+    scaled_M = p_M[order_M] * (np.arange(len(p_M), 0, -1) + num_more)
     adjusted_M = np.empty_like(p_M)
     adjusted_M[order_M] = np.minimum(1.0, np.maximum.accumulate(scaled_M))
     return [float(p) for p in adjusted_M]

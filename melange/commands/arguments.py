@@ -37,6 +37,8 @@ def add_study(parser: ArgumentParser) -> None:
                       help="candidates or families")  # fmt: skip
     what.add_argument("--tasks", action="append", default=[], metavar="GLOB", help="tasks")
     what.add_argument("--limit", type=positive, metavar="N", help="examples per task")
+    what.add_argument("--race", type=positive, metavar="TOP",
+                      help="stop asking candidates that TOP others are shown to beat")  # fmt: skip
     what.add_argument("--seed", type=natural, metavar="N", help="seed of everything random")
     where = parser.add_argument_group("where")
     where.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (runs/SUITE-ZOO)")

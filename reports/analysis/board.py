@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from melange.harness.evaluators import MEAN_SPLITS
+from melange.harness.racing.stop import Stop
 from melange.harness.records import Task
 from melange.reports.analysis.aggregate import Mean
 from melange.reports.analysis.evidence import Evidence
 from melange.reports.analysis.run import Run
-
-MEAN_SPLITS = ("held_out", "shifted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +23,8 @@ class Standing:
     """The worst that the data allow."""
     unranked: str
     """Why it has no rank."""
+    stop: Stop | None
+    """If a race stopped it: its means are of the examples asked until then."""
     mean: Mean | None
     held_out: Mean | None
     shifted: Mean | None
@@ -71,7 +73,8 @@ def _left_out(run: Run, name: str, task: Task | None) -> str:
 
 
 def standings(families: Mapping[str, str], scope: Scope, evidence: Evidence) -> list[Standing]:
-    """Best mean first, those with all tasks before the others."""
+    """Best mean first; those with all tasks before the others, those that a race stopped last, in
+    the reverse of the order in which it did."""
     rows = [_standing(name, family, scope, evidence) for name, family in families.items()]
     return sorted(rows, key=_order)
 
@@ -84,11 +87,13 @@ def _standing(name: str, family: str, scope: Scope, evidence: Evidence) -> Stand
         rank=rank,
         last=last,
         unranked=evidence.unranked.get(name, ""),
+        stop=evidence.run.stopped.get(name),
         mean=evidence.leader_mean if name == evidence.leader else evidence.mean(name),
         held_out=evidence.mean(name, scope.of("held_out")),
         shifted=evidence.mean(name, scope.of("shifted")),
     )
 
 
-def _order(row: Standing) -> tuple[int, float]:
-    return (-row.mean.tasks, -row.mean.value) if row.mean else (1, 0.0)
+def _order(row: Standing) -> tuple[float, int, float]:
+    lasted = row.stop.share if row.stop else 1.0
+    return (-lasted, -row.mean.tasks, -row.mean.value) if row.mean else (-lasted, 1, 0.0)

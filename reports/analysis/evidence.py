@@ -44,6 +44,7 @@ from melange.reports.analysis.contrasts import (
     unpaired_contrast,
 )
 from melange.reports.analysis.goals import Goal, gap_reading, goal, retained_reading
+from melange.reports.analysis.racing import stop_sentence, stopped_among
 from melange.reports.analysis.run import Reading, Run
 from melange.reports.analysis.score_tables import ReadScores, ScoreTable, score_table
 
@@ -78,7 +79,11 @@ class Evidence:
         if not self.tasks:
             return []
         values_K = self._over(self._names()).values_K
-        full = [name for name, k in self._places.items() if not np.isnan(values_K[k])]
+        full = [
+            name
+            for name, k in self._places.items()
+            if not np.isnan(values_K[k]) and name not in self.run.stopped
+        ]
         return sorted(full, key=lambda name: -float(values_K[self._places[name]]))
 
     @cached_property
@@ -87,6 +92,8 @@ class Evidence:
         return {name: self._lack(name) for name in self._places if name not in self.ranked}
 
     def _lack(self, candidate: str) -> str:
+        if candidate in self.run.stopped:
+            return stop_sentence(self.run.stopped[candidate])
         if self.run.is_pending(candidate):
             return "some of its tasks are still to come: the run is going on"
         gaps = [name for name in self._names() if candidate not in self._table(name).readings]
@@ -105,7 +112,9 @@ class Evidence:
     def ranges(self) -> dict[str, tuple[int, int]]:
         """The best and the worst rank that the data allow; candidates of one best rank are a
         group."""
-        return dict(zip(self.ranked, rank_ranges(self._field), strict=True)) if self.ranked else {}
+        num_absent = len(self.run.stopped)
+        found = rank_ranges(self._field, ALPHA, num_absent) if self.ranked else []
+        return dict(zip(self.ranked, found, strict=True))
 
     @cached_property
     def leader_mean(self) -> Mean | None:
@@ -163,6 +172,8 @@ class Evidence:
         """candidate - other over the tasks that both have; the p-value is not corrected."""
         if candidate == other:
             return Contrast(reason=same)
+        if reason := stopped_among(self.run, candidate, other):
+            return Contrast(reason=reason)
         both = [n for n in self._names() if {candidate, other} <= set(self._table(n).readings)]
         if not both:
             return Contrast(reason=f"it has no task in common with {other}")
@@ -192,6 +203,8 @@ class Evidence:
         """
         if candidate == other:
             return Contrast(reason="it is itself")
+        if reason := stopped_among(self.run, candidate, other):
+            return Contrast(reason=reason)
         mine, theirs = (self.run.quality(name, task) for name in (candidate, other))
         for name, one in ((candidate, mine), (other, theirs)):
             if one.value is None:
@@ -234,6 +247,8 @@ class Evidence:
         if ends.reason:
             return Reading(reason=ends.reason)
         needed = {candidate, ends.base, ends.tuned}
+        if reason := stopped_among(self.run, *sorted(needed)):
+            return Reading(reason=reason)
         done = [name for name in self._names(tasks) if needed <= set(self._table(name).readings)]
         if not done:
             if any(map(self.run.is_pending, sorted(needed))):
@@ -247,6 +262,8 @@ class Evidence:
         lacks: dict[str, dict[str, None]] = {}
         for task in self._names():
             for name, reason in self._table(task).unpaired.items():
+                if name in self.run.stopped:
+                    continue
                 lacks.setdefault(reason, {})[name] = None
         return [
             f"{', '.join(names)}: on some tasks {reason}, so the candidate is compared there as "
@@ -256,7 +273,9 @@ class Evidence:
 
     @property
     def _num_pairs(self) -> int:
-        return max(1, len(self.ranked) * (len(self.ranked) - 1) // 2)
+        """Those of candidates that a race stopped are corrected for, too: the data chose them."""
+        num = len(self.ranked) + len(self.run.stopped)
+        return max(1, num * (num - 1) // 2)
 
     @cached_property
     def _field(self) -> Means:
@@ -265,7 +284,7 @@ class Evidence:
 
     @cached_property
     def _adjusted_KK(self) -> np.ndarray:
-        return adjusted_pairs(self._field)
+        return adjusted_pairs(self._field, len(self.run.stopped))
 
     @cached_property
     def _places(self) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from melange.harness.records import Reference
+from melange.harness.references import Reference
 from melange.reports.analysis.run import Reading, Run
 
 ACCURACY = "accuracy"

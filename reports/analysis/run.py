@@ -12,6 +12,7 @@ from melange.harness.evaluators import is_scored
 from melange.harness.measure.metric import Group
 from melange.harness.measure.needs import heaviest
 from melange.harness.metrics import FORMER, headline
+from melange.harness.racing.stop import Stop
 from melange.harness.records import Candidate, Measurement, Outcome, Task, Workload
 from melange.harness.roles import Roles
 from melange.harness.round_line import RoundLine
@@ -100,6 +101,11 @@ class Run(StoredRun):
             m.task: None for m in self.measurements if m.task and m.task not in planned
         }
         return {name: task for name, task in known.items() if task is None or is_scored(task)}
+
+    @cached_property
+    def stopped(self) -> dict[str, Stop]:
+        """Candidates that a race asked no more examples, and why."""
+        return {m.candidate: m.stop for m in self.measurements if m.stop is not None}
 
     @cached_property
     def workloads(self) -> dict[str, Workload | None]:

@@ -7,7 +7,7 @@ Shape letters: K candidates of the run, N examples.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,7 +44,7 @@ class ScoreTable:
 def score_table(run: Run, task: Task, read: ReadScores) -> ScoreTable:
     recorded = {name: oriented(run.quality(name, task.name), task) for name in run.families}
     readings = {name: one for name, one in recorded.items() if one.value is not None}
-    found, unpaired = _fitting(readings, task, read)
+    found, unpaired = _fitting(readings, run.stopped, task, read)
     common = _most_common(found)
     for name, scores in found.items():
         if not _same_examples(scores, common):
@@ -61,12 +61,15 @@ def score_table(run: Run, task: Task, read: ReadScores) -> ScoreTable:
 
 
 def _fitting(
-    readings: Mapping[str, Reading], task: Task, read: ReadScores
+    readings: Mapping[str, Reading], stopped: Collection[str], task: Task, read: ReadScores
 ) -> tuple[dict[str, Scores], dict[str, str]]:
     """Samples that match the recorded result, and why others cannot be used."""
     found: dict[str, Scores] = {}
     unpaired: dict[str, str] = {}
     for name, reading in readings.items():
+        if name in stopped:
+            unpaired[name] = "a race stopped it"
+            continue
         scores = _scores(name, task, reading, read)
         if isinstance(scores, str):
             unpaired[name] = scores

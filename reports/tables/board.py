@@ -7,6 +7,7 @@ from melange.reports.analysis.aggregate import Mean
 from melange.reports.analysis.board import Scope, Standing
 from melange.reports.analysis.contrasts import Contrast
 from melange.reports.analysis.evidence import Evidence
+from melange.reports.analysis.racing import stop_sentence
 from melange.reports.analysis.run import Reading, Run
 from melange.reports.page import Column, Table
 from melange.reports.tables.board_column import BoardCell, BoardColumn
@@ -26,6 +27,8 @@ def mean_cell(run: Run, candidate: str, tasks: Sequence[Task], mean: Mean | None
             f"the highest of {mean.chosen_among}: its interval is one that holds for all of their "
             "means at once, since the data chose it"
         )
+    if candidate in run.stopped:
+        note = stop_sentence(run.stopped[candidate])
     return BoardCell(
         reading=mean.reading,
         note=note,
@@ -155,12 +158,21 @@ def _task_column(run: Run, name: str, task: Task | None) -> BoardColumn:
     )
 
 
+def _stop_columns() -> list[Column]:
+    return [
+        Column("stopped_at_share", lambda row: row.stop and row.stop.share),
+        Column("stopped_behind", lambda row: " ".join(row.stop.behind) if row.stop else None),
+        Column("stopped_log10_e_value", lambda row: row.stop and row.stop.log10_e_value),
+    ]
+
+
 def board_table(rows: Sequence[Standing], shown: Sequence[BoardColumn]) -> Table:
     """The leaderboard as a table for files."""
     return Table(
         columns=[
             Column("rank", lambda row: row.rank),
             Column("rank_at_most", lambda row: row.last),
+            *(_stop_columns() if any(row.stop for row in rows) else ()),
             Column("candidate", lambda row: row.candidate),
             Column("family", lambda row: row.family),
             Column("tasks", lambda row: row.mean.tasks if row.mean else 0),

@@ -84,8 +84,8 @@ def _counted(
     )  # fmt: skip
 
 
-def _lengths(place: Place, plant: Plant, folder: Path) -> dict[str, dict[str, list[int]]]:
-    found: dict[str, dict[str, list[int]]] = defaultdict(dict)
+def _lengths(place: Place, plant: Plant, folder: Path) -> dict[str, dict[str, dict[int, int]]]:
+    found: dict[str, dict[str, dict[int, int]]] = defaultdict(dict)
     for name, (task, _) in place.tasks.items():
         kind = "likelihood" if task.likelihood else "generation"
         found[kind][name] = prompt_lengths(folder, plant.candidate, name)
@@ -93,7 +93,7 @@ def _lengths(place: Place, plant: Plant, folder: Path) -> dict[str, dict[str, li
 
 
 def _would_dispute(
-    lengths: dict[str, dict[str, list[int]]], disputed: set[Any], seed: int, number: int
+    lengths: dict[str, dict[str, dict[int, int]]], disputed: set[Any], seed: int, number: int
 ) -> bool:
     return any(
         (kind, *place) in disputed

@@ -1,10 +1,12 @@
 """Evaluates candidates, one after the other, on lm-eval's tasks."""
 
+import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from lm_eval.api.instance import Instance
 from transformers import AutoTokenizer
 
@@ -12,6 +14,7 @@ from melange.harness.contracts import Session
 from melange.harness.evaluators.lm_eval.loading import load_parts
 from melange.harness.evaluators.lm_eval.scored_task import ScoredTask
 from melange.harness.evaluators.lm_eval.session_lm import SessionLM
+from melange.harness.racing.batches import Share, cluster_names, places
 from melange.harness.records import Task
 from melange.harness.requests import Completion, Generation, Request, Route, Score, Tokens
 from melange.harness.samples import TaskResult
@@ -34,6 +37,8 @@ class LmEvalEvaluator:
         `alive` is called now and then while the engine is idle.
         """
         self._alive = alive
+        self._seed = seed
+        self._shares: dict[tuple[str, Share], ScoredTask] = {}
         self._tokenizer = AutoTokenizer.from_pretrained(tokenizer_path)
         self._lm = SessionLM(NoEngine(), self._tokenizer, seed)
         self._tasks = {
@@ -47,21 +52,41 @@ class LmEvalEvaluator:
         self._alive()
         return ScoredTask(task, load_parts(task, sources, self._lm, limit=limit, seed=seed))
 
-    def evaluate(self, engine: Session, names: Sequence[str]) -> Iterator[TaskResult]:
+    def evaluate(
+        self, engine: Session, names: Sequence[str], share: Share | None = None
+    ) -> Iterator[TaskResult]:
         """Score the named tasks, all requests of one kind in one call to the engine."""
+        asked = {name: self._share(name, share) for name in names}
         self._lm.engine = engine
         self._lm.cut.clear()
         self._lm.ballots.clear()
         instances: dict[str, list[Instance]] = defaultdict(list)
         for name in names:
-            for part in self._tasks[name].parts:
+            for part in asked[name].parts:
                 for instance in part.instances:
                     instance.resps, instance.filtered_resps = [], {}
                     instances[instance.request_type].append(instance)
         for request_type, batch in instances.items():
             self._respond(request_type, batch)
         for name in names:
-            yield self._tasks[name].result(self._alive, self._lm.cut, self._lm.ballots)
+            yield asked[name].result(self._alive, self._lm.cut, self._lm.ballots)
+
+    def _share(self, name: str, share: Share | None) -> ScoredTask:
+        """The task with the examples of this share."""
+        if share is None:
+            return self._tasks[name]
+        if (name, share) not in self._shares:
+            asked = share.of(self._places[name])
+            self._shares[name, share] = self._tasks[name].only(asked)
+        return self._shares[name, share]
+
+    @functools.cached_property
+    def _places(self) -> Mapping[str, np.ndarray]:
+        """Of each task's examples in the order of a race."""
+        clusters = {
+            name: cluster_names(task.entry, task.clusters) for name, task in self._tasks.items()
+        }
+        return places(clusters, self._seed)
 
     def _respond(self, request_type: str, instances: Sequence[Instance]) -> None:
         repeated = [one for one in instances for _ in range(one.repeats or 1)]

@@ -31,17 +31,29 @@ class LmEvalRescorer:
         Raises:
             HarnessError: an answer was given to other requests than the task now has.
         """
-        if len(samples) != len(self._examples):
-            raise HarnessError(
-                f"its samples are {len(samples)}, the task now has {len(self._examples)} examples"
-            )
+        scored = self._asked(samples)
+        examples = [one for part in scored.parts for one in _examples(part)]
         ballots: dict[int, Sequence[str]] = {}
-        for sample, instances in zip(samples, self._examples, strict=True):
+        for sample, instances in zip(samples, examples, strict=True):
             self._check(sample, instances)
             if voted := put_back(instances, sample):
                 ballots[id(instances[0])] = voted
-        result = self._scored.result(lambda: None, (), ballots)
+        result = scored.result(lambda: None, (), ballots)
         return result._replace(samples=_with_prompts(result.samples, samples))
+
+    def _asked(self, samples: Sequence[Sample]) -> ScoredTask:
+        """The task with the examples that were asked: fewer than all if a race ended early.
+
+        Raises:
+            HarnessError: the task does not have all of them now.
+        """
+        wanted = {one.example for one in samples}
+        places = [at for at, one in enumerate(self._examples) if one[0].doc_id in wanted]
+        if len(places) < len(samples):
+            raise HarnessError(
+                f"its samples are {len(samples)}, of which the task now has {len(places)}"
+            )
+        return self._scored if len(places) == len(self._examples) else self._scored.only(places)
 
     def _check(self, sample: Sample, instances: Sequence[Instance]) -> None:
         if not sample.asked:

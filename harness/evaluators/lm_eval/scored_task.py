@@ -1,6 +1,8 @@
 """Scores a candidate's responses to a task, by lm-eval."""
 
+import copy
 import functools
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from math import nan
@@ -41,6 +43,20 @@ class ScoredTask:
     def __init__(self, entry: Task, parts: Sequence[LmEvalTask]) -> None:
         self.entry = entry
         self.parts = parts
+
+    @property
+    def clusters(self) -> list[str]:
+        """Of each example."""
+        return [one.cluster for examples in self._examples for one in examples]
+
+    def only(self, asked: Sequence[int]) -> "ScoredTask":
+        """The task with the examples at these places, in their order; both share their requests."""
+        wanted, numbers, parts = set(asked), itertools.count(), []
+        for part in self.parts:
+            chosen = [of_doc for _, of_doc in by_doc(part) if next(numbers) in wanted]
+            parts.append(copy.copy(part))
+            parts[-1]._instances = [instance for of_doc in chosen for instance in of_doc]
+        return ScoredTask(self.entry, parts)
 
     def result(
         self,
@@ -99,6 +115,8 @@ class ScoredTask:
         """Each example with each filter: what the filter left of the responses, and what lm-eval
         makes of it for each metric."""
         for part, examples in zip(self.parts, self._examples, strict=True):
+            if not examples:  # lm-eval's filters cannot take none
+                continue
             apply_filters(part, ballots)
             for example in examples:
                 for name in example.instances[0].filtered_resps:

@@ -90,6 +90,8 @@ def _gap(row: Standing) -> str:
     """Why the mean is not comparable with the others'."""
     if row.mean is None:
         return "no task completed"
+    if row.stop:
+        return "stopped by the race"
     return "" if row.mean.complete else f"{row.mean.tasks} of {row.mean.of_tasks} tasks"
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from melange.reports.analysis.aggregate import Mean
 from melange.reports.analysis.board import Standing
 from melange.reports.analysis.checks import candidate_sentence
+from melange.reports.analysis.racing import race_sentence
 from melange.reports.analysis.run import Reading
 from melange.reports.page import Block, Section
 from melange.reports.tables.board import board_table
@@ -54,7 +55,7 @@ def block(view: RunView, subject: str) -> Block:
             "num_tasks": len(view.scope.tasks),
             "groups": _groups(view.columns),
             "effect": view.evidence.smallest_effect,
-            "notes": view.evidence.notes,
+            "notes": [*filter(None, [race_sentence(view.run)]), *view.evidence.notes],
             "inverted": [t.name for t in view.scope.tasks if not t.higher_is_better],
         },
         tables={
@@ -92,6 +93,7 @@ def _row(
         "style": view.style(row.candidate),
         "place": place if row.mean else "",
         "rank": row.ranks if row.rank else "",
+        "stopped": row.stop,
         "rank_hint": _rank_hint(view, row),
         "cells": cells,
         "bar": _bar(row.mean, span),

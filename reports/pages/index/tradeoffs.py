@@ -100,7 +100,7 @@ def _point(view: RunView, column: BoardColumn, row: Standing) -> Point:
         x_bounds=_scaled(reading.bounds if reading.value is not None else (x, x), column.scale),
         y=row.mean.value / PERCENT.factor,
         y_bounds=_scaled((row.mean.low, row.mean.high), PERCENT),
-        hollow=not row.mean.complete,
+        hollow=not row.mean.complete or row.stop is not None,
         href=f"candidates/{view.candidate_slugs[row.candidate]}.html",
         tooltip=f"{row.candidate} ({row.family}): {PERCENT.write(row.mean.value)} %{partial}, "
         f"{column.label} {column.scale.write(x)}{unit}",

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -11,7 +12,7 @@ from queued import prepared
 from zoo_of_folders import FolderZoo, plan_of
 
 from melange.harness.errors import HarnessError
-from melange.harness.evaluation import Evaluation
+from melange.harness.evaluation import Ask, Evaluation, pending_tasks
 from melange.harness.executors import executor_named
 from melange.harness.executors.jobs import (
     NO_TASKS,
@@ -89,7 +90,10 @@ def evaluated(tmp_path: Path) -> Iterator[Callable[..., Evaluation]]:
         folder.prepare()
         executors.append(Scripted(answer))
         recorder = Recorder(plan, folder, progress)
-        evaluation = Evaluation(executors[-1], plan, recorder, progress, LostCauses(), lambda: None)
+        ask = Ask(partial(pending_tasks, plan), recorder.keep)
+        evaluation = Evaluation(
+            executors[-1], ask, recorder, progress, LostCauses(), lambda others_wait: None
+        )
         evaluation.run([prepared(name, "single", "shape") for name in names])
         return evaluation
 
