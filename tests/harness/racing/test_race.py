@@ -5,11 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from melange.harness.errors import HarnessError
 from melange.harness.executors.jobs import Evaluated
 from melange.harness.racing.answers import Answers
 from melange.harness.racing.batches import batches, places
+from melange.harness.racing.evaluation import check_means
 from melange.harness.racing.race import Batch, Race
-from melange.harness.samples import SampleColumns, TaskResult
+from melange.harness.records import Task
+from melange.harness.samples import SampleColumns, SampleRow, TaskResult
 
 CLUSTERS = {
     "facts": [f"fact {n // 2}" for n in range(200)],
