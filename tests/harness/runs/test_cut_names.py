@@ -13,7 +13,8 @@ from melange.harness.costs import cost_records, round_line
 from melange.harness.executors.jobs import Timed
 from melange.harness.records import EngineShape, Plan, Suite, Workload
 from melange.harness.runs.identity import GONE, withdrawn
-from melange.harness.runs.manifest import Inputs, Manifest, RunState, make_manifest
+from melange.harness.runs.manifest import Manifest
+from melange.harness.runs.manifest_content import Inputs, RunState, make_manifest
 from melange.harness.runs.reader import read_rounds, read_run
 from melange.reports.analysis.run import load_run
 
