@@ -22,8 +22,8 @@ class Kept(NamedTuple):
 
 
 def prompt_lengths(folder: Path, candidate: str, task: str) -> dict[int, int]:
-    """Characters of each example's prompt, by its number; empty if there are no samples, or they
-    lack whole answers."""
+    """Characters of each example's prompt, by its row in the data set; empty if there are no
+    samples, or they lack whole answers."""
     path = samples_path(folder, candidate, task)
     if not path.is_file():
         return {}
@@ -34,17 +34,8 @@ def prompt_lengths(folder: Path, candidate: str, task: str) -> dict[int, int]:
     return dict(zip(table["example"].to_pylist(), lengths, strict=True))
 
 
-def example_numbers(folder: Path, candidate: str, task: str) -> list[int]:
-    """Each sample's row in the data set, in order; empty if there are no samples."""
-    path = samples_path(folder, candidate, task)
-    if not path.is_file():
-        return []
-    numbers: list[int] = read_samples(path, ("example",))["example"].to_pylist()
-    return numbers
-
-
 def kept_answers(folder: Path, candidate: str, task: str, examples: Sequence[int]) -> list[Kept]:
-    """The answers at these places among the samples."""
+    """The answers to these examples, by their rows in the data set."""
     table = read_samples(samples_path(folder, candidate, task), ("example", *Kept._fields))
     places = {number: at for at, number in enumerate(table["example"].to_pylist())}
     rows = table.take(pa.array([places[one] for one in examples], pa.int64())).to_pylist()

@@ -6,12 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from melange.harness.check.answers import (
-    Kept,
-    example_numbers,
-    kept_answers,
-    prompt_lengths,
-)
+from melange.harness.check.answers import Kept, kept_answers, prompt_lengths
 from melange.harness.check.decoding import Wanted, decode_greedily
 from melange.harness.check.judge import (
     Allowance,
@@ -87,17 +82,12 @@ class Examiner:
     def _places(self, subject: Subject, kind: Kind) -> list[Place]:
         lengths = self._lengths(subject, kind)
         chosen = choose(lengths, self._setting.number, seed=self._seed(subject, kind))
-        rows = {task: self._rows(subject, task) for task in lengths}
         known = {
             (one.task, one.example) for one in subject.known if one.verdict is not Verdict.DISPUTED
         }
-        again = [(task, rows[task].index(row)) for task, row in _disputed(subject, kind)
-                 if row in rows.get(task, ())]  # fmt: skip
-        places = dict.fromkeys([*chosen, *again])
-        return [(task, at) for task, at in places if (task, rows[task][at]) not in known]
-
-    def _rows(self, subject: Subject, task: str) -> list[int]:
-        return example_numbers(self._setting.folder, subject.candidate.name, task)
+        again = [(task, row) for task, row in _disputed(subject, kind)
+                 if row in lengths.get(task, ())]  # fmt: skip
+        return [place for place in dict.fromkeys([*chosen, *again]) if place not in known]
 
     def _lengths(self, subject: Subject, kind: Kind) -> dict[str, dict[int, int]]:
         tasks = [name for name in subject.tasks if self._kind(name) == kind]
@@ -152,15 +142,14 @@ class Examiner:
         self, subject: Subject, reference: Reference, places: Sequence[Place]
     ) -> list[Example]:
         by_task: dict[str, list[int]] = {}
-        for task, place in places:
-            by_task.setdefault(task, []).append(place)
+        for task, row in places:
+            by_task.setdefault(task, []).append(row)
         found = []
-        for task, examples in by_task.items():
+        for task, rows in by_task.items():
             questions = self._questions.of(task, reference.tokenizer)
-            kept = kept_answers(self._setting.folder, subject.candidate.name, task, examples)
-            rows = self._rows(subject, task)
-            pairs = zip(examples, kept, strict=True)
-            found += [Example(task, rows[place], questions[place], one) for place, one in pairs]
+            kept = kept_answers(self._setting.folder, subject.candidate.name, task, rows)
+            pairs = zip(rows, kept, strict=True)
+            found += [Example(task, row, questions[row], one) for row, one in pairs]
         return found
 
 

@@ -4,7 +4,7 @@ import random
 from collections.abc import Collection, Mapping
 
 Place = tuple[str, int]
-"""A task, and the number of an example."""
+"""A task, and an example's row in its data set."""
 
 
 def choose(lengths: Mapping[str, Mapping[int, int]], number: int, *, seed: str) -> list[Place]:

@@ -34,7 +34,7 @@ class Questions:
         self._tasks = tasks
         self._limit = limit
         self._seed = seed
-        self._known: dict[tuple[str, ...], list[Question]] = {}
+        self._known: dict[tuple[str, ...], dict[int, Question]] = {}
 
     def prepare(self) -> None:
         """Build the tasks whose prompts are the same for every tokenizer."""
@@ -42,8 +42,8 @@ class Questions:
             if not entry.chat:
                 self._known.setdefault((name,), self._built(entry, sources, None))
 
-    def of(self, task: str, tokenizer: PreTrainedTokenizerBase) -> Sequence[Question]:
-        """All examples of the task, in the order of its samples."""
+    def of(self, task: str, tokenizer: PreTrainedTokenizerBase) -> Mapping[int, Question]:
+        """All examples of the task, by their row in the data set."""
         entry, sources = self._tasks[task]
         # A rendered text depends on nothing else of a tokenizer.
         seen = (str(tokenizer.chat_template), str(tokenizer.special_tokens_map))
@@ -54,11 +54,13 @@ class Questions:
 
     def _built(
         self, entry: Task, sources: Sequence[Any], tokenizer: PreTrainedTokenizerBase | None
-    ) -> list[Question]:
+    ) -> dict[int, Question]:
         parts = load_parts(entry, sources, Renderer(tokenizer), limit=self._limit, seed=self._seed)
-        return [
-            _question(part, doc, instances) for part in parts for doc, instances in by_doc(part)
-        ]
+        return {
+            instances[0].doc_id: _question(part, doc, instances)
+            for part in parts
+            for doc, instances in by_doc(part)
+        }
 
 
 class Renderer:

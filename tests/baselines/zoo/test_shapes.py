@@ -248,7 +248,9 @@ def test_random_weights_are_timed_alone_and_fused(run: tuple[str, Path]) -> None
         assert {workload for workload, _ in timed} == workloads
         total = timed["8/512 x64", "total_tokens_per_sec"]
         assert total.value is not None
-        assert total.n == 3
+        # The reference is timed at the start and the end of each round.
+        assert total.n is not None
+        assert total.n >= 3
         assert total.ci_low is not None
         assert {"ttft_sec", "tpot_sec"} <= {metric for _, metric in timed}
 
