@@ -97,7 +97,7 @@ def _answer(place: Place, number: int, label: str, folder: Path) -> None:
         worker._keep(set())
     assert isinstance(reply, Evaluated), reply
     for result in reply.results:
-        RunFolder(folder).write_samples(candidate.name, result.task, result.samples)
+        RunFolder(folder).write_samples(candidate.name, result.task, result.samples, result.columns)
 
 
 def on_a_cpu(served: Sequence[CheckpointInfo], load: Load, options: EngineOptions) -> EngineShape:

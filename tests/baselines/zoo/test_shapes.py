@@ -243,7 +243,9 @@ def test_random_weights_are_timed_alone_and_fused(run: tuple[str, Path]) -> None
     records = by_candidate(out)
     workloads = {load.name for load in read_suite(find_suite("gpu-check")).workloads}
     for candidate in SERVED:
-        assert {one.outcome for one in records[candidate]} == {Outcome.COMPLETED}
+        lacking = [one.metric for one in records[candidate] if one.outcome is not Outcome.COMPLETED]
+        # A process that served several has no peak, a zoo of shapes no training.
+        assert set(lacking) <= {"peak_memory_bytes", "beyond_base_sec"}
         timed = {(one.workload, one.metric): one for one in records[candidate] if one.workload}
         assert {workload for workload, _ in timed} == workloads
         total = timed["8/512 x64", "total_tokens_per_sec"]
