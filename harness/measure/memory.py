@@ -29,6 +29,8 @@ RESET_PEAK = "5"
 
 PEAK_TOLERANCE = 1.1
 """If memory is allocated in another order, a process keeps a few per cent more of it."""
+ACTIVATIONS_TOLERANCE = 1.5
+"""Of a small number of pages: two runs of `jan2024` differed by up to 13 %."""
 PEAK = Metric(
     name="peak_memory_bytes", unit="bytes", label="Peak memory", group="memory", scope="serving",
     summary="max", headline=True, tolerance=PEAK_TOLERANCE, tracked=True, bound="Peak memory",
@@ -43,14 +45,16 @@ DEVICE = Metric(
 )  # fmt: skip
 KV_POOL = Metric(
     name="kv_pool_bytes", unit="bytes", label="KV pool", group="memory", scope="serving",
-    summary="max", meaning="what the engine set aside for keys and values",
+    summary="max", tolerance=PEAK_TOLERANCE,
+    meaning="what the engine set aside for keys and values",
 )  # fmt: skip
 # The peak above what was in use when the round began (weights, pool, libraries), with the keys and
 # values of members that a logits processor runs. The minimum over rounds, since what an engine
 # allocates in its first rounds and keeps is not an activation.
 ACTIVATIONS = Metric(
     name="activation_bytes", unit="bytes", label="Activations", group="memory", scope="serving",
-    summary="min", meaning="highest use beside weights and KV pool",
+    summary="min", tolerance=ACTIVATIONS_TOLERANCE,
+    meaning="highest use beside weights and KV pool",
 )  # fmt: skip
 
 SERVED_IN_TURN = "its parts are served in turn: no process holds all of them"

@@ -80,6 +80,8 @@ class Manifest(BaseModel):
     """By candidate, how it was computed: dtype, context length and so on, by vLLM's names."""
     engine_options: dict[str, dict[str, Any]] = {}
     """By candidate, the options for its engine; missing if unknown."""
+    measured_as: dict[str, str] = {}
+    """Candidate -> the first candidate of those that run the same kernels and were timed as one."""
     command: str | list[str] = ""
     candidates: tuple[Candidate, ...] = ()
     descriptions: dict[str, Described] = {}

@@ -7,11 +7,14 @@ Shape letters: C candidates, W workloads, R rounds. NaN: not timed.
 
 import math
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 
 QUIET = 0.15
 """The share of a cell's rounds that are faster than the log throughput that stands for them."""
+FURTHEST = math.log(2)
+"""Of a round that took twice as long as a quiet one."""
 BATCHES = 8
 QN_SMALLEST = 10
 """`qn` needs at least so many numbers: its small-sample factor is known from there on."""
@@ -28,9 +31,23 @@ def quiet_log_throughput(log_throughput_CWR: np.ndarray) -> np.ndarray:
         return np.asarray(np.nanquantile(log_throughput_CWR, 1 - QUIET, axis=2))
 
 
-def halves_apart(log_throughput_CWR: np.ndarray) -> np.ndarray:
-    """By how much a cell's even rounds exceed its odd ones, in log throughput [C, W]."""
-    even_CW, odd_CW = (quiet_log_throughput(log_throughput_CWR[:, :, half::2]) for half in (0, 1))
+def behind_quiet(log_throughput_CWR: np.ndarray) -> np.ndarray:
+    """The mean, over a cell's rounds, of how far each is behind the quiet throughput [C, W]; 0 or
+    less. A round counts as at most `FURTHEST` behind, so that one long stop is not most of it."""
+    quiet_CW1 = quiet_log_throughput(log_throughput_CWR)[:, :, None]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # NaN where nothing is known
+        return np.asarray(
+            np.nanmean(np.clip(log_throughput_CWR - quiet_CW1, -FURTHEST, 0.0), axis=2)
+        )
+
+
+def halves_apart(
+    log_throughput_CWR: np.ndarray,
+    level: Callable[[np.ndarray], np.ndarray] = quiet_log_throughput,
+) -> np.ndarray:
+    """By how much a cell's even rounds exceed its odd ones, in what stands for them [C, W]."""
+    even_CW, odd_CW = (level(log_throughput_CWR[:, :, half::2]) for half in (0, 1))
     return even_CW - odd_CW
 
 

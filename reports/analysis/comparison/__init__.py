@@ -5,9 +5,10 @@ from itertools import chain
 from melange.reports.analysis.comparison.changes import Change, Kind, Verdict
 from melange.reports.analysis.comparison.costs import cost_changes
 from melange.reports.analysis.comparison.environment import differences
+from melange.reports.analysis.comparison.judging import judge
 from melange.reports.analysis.comparison.quality import quality_changes
 from melange.reports.analysis.comparison.speed import speed_changes
-from melange.reports.analysis.comparison.verdict import Comparison, judge
+from melange.reports.analysis.comparison.verdict import Comparison
 from melange.reports.analysis.run import Run
 
 __all__ = ["Change", "Comparison", "Kind", "Verdict", "compare"]

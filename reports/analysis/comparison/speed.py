@@ -1,14 +1,13 @@
-"""Compares speed by cell and by candidate, from the rounds that both runs stored."""
+"""Compares speed by cell and by candidate, and what else is timed, from the rounds that both runs
+stored."""
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from melange.harness.records import RoundLine
-from melange.harness.runs.layout import ROUNDS
-from melange.harness.runs.reader import read_rounds
+from melange.harness.stats import behind_quiet
 from melange.reports.analysis.comparison.changes import Change, Kind, Verdict, as_lost, unjudged
 from melange.reports.analysis.comparison.match import gap, is_lost, speed_refusal
 from melange.reports.analysis.comparison.noise import (
@@ -20,76 +19,94 @@ from melange.reports.analysis.comparison.noise import (
     estimate,
     unrest,
 )
+from melange.reports.analysis.comparison.timings import (
+    OTHERS,
+    SPEED,
+    Axes,
+    Quantity,
+    Rounds,
+    Timed,
+    Units,
+    rounds_of,
+    timed,
+)
 from melange.reports.analysis.run import Reading, Run
 
-SPEED = "total_tokens_per_sec"
-Rounds = dict[tuple[str, str], list[RoundLine]]
+STEADINESS_TOLERANCE = 0.05
+"""A candidate's rounds may fall behind its quiet ones by so much more of the time than before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two runs with their rounds."""
+
+    old: Run
+    new: Run
+    units: Units
+    before: Rounds
+    now: Rounds
+
+    def readings(self, unit: str, workload: str) -> tuple[Reading, Reading]:
+        return (
+            self.old.read(unit, SPEED.name, workload=workload),
+            self.new.read(unit, SPEED.name, workload=workload),
+        )
 
 
 def speed_changes(old: Run, new: Run) -> Iterator[Change]:
-    """A change for every cell, for every candidate, and for all candidates together."""
-    before, now = (by_cell(read_rounds(run.folder / ROUNDS)) for run in (old, new))
+    """A change for every cell, for every candidate, and for all candidates together.
+
+    Candidates that were timed as one have one, under the name of the first.
+    """
+    units = Units.of(old, new)
+    pair = Pair(old, new, units, rounds_of(old, units), rounds_of(new, units))
     comparable: list[tuple[str, str]] = []
-    for candidate, workload in _cells(old, new):
-        reason = _refusal(old, new, (candidate, workload), before, now)
+    for unit, workload in _cells(pair):
+        reason = _refusal(pair, (unit, workload))
         if not reason:
-            comparable.append((candidate, workload))
+            comparable.append((unit, workload))
             continue
-        numbers = _readings(old, new, candidate, workload)
-        change = unjudged(Kind.WORKLOAD, candidate, workload, numbers, reason)
+        numbers = pair.readings(unit, workload)
+        change = unjudged(Kind.WORKLOAD, unit, workload, numbers, reason)
         yield as_lost(change) if is_lost(*numbers) else change
     if comparable:
-        yield from _judged(old, new, comparable, before, now)
+        for change in _judged(pair, comparable):
+            yield replace(change, members=units.members(change.candidate))
 
 
-def by_cell(lines: Sequence[RoundLine]) -> Rounds:
-    found: Rounds = {}
-    for line in lines:
-        found.setdefault((line.candidate, line.workload), []).append(line)
-    return found
-
-
-def _cells(old: Run, new: Run) -> Iterator[tuple[str, str]]:
-    for candidate in {**new.families, **old.families}:
-        for workload in {**new.workloads, **old.workloads}:
-            readings = _readings(old, new, candidate, workload)
+def _cells(pair: Pair) -> Iterator[tuple[str, str]]:
+    candidates = {**pair.new.families, **pair.old.families}
+    for unit in dict.fromkeys(map(pair.units.unit_of, candidates)):
+        for workload in {**pair.new.workloads, **pair.old.workloads}:
+            readings = pair.readings(unit, workload)
             if any(one.outcome not in ("absent", "pending") for one in readings):
-                yield candidate, workload
+                yield unit, workload
 
 
-def _readings(old: Run, new: Run, candidate: str, workload: str) -> tuple[Reading, Reading]:
-    return (
-        old.read(candidate, SPEED, workload=workload),
-        new.read(candidate, SPEED, workload=workload),
-    )
-
-
-def _refusal(old: Run, new: Run, cell: tuple[str, str], before: Rounds, now: Rounds) -> str:
-    candidate, workload = cell
-    missing = gap(*_readings(old, new, candidate, workload)) or speed_refusal(
-        old, new, candidate, workload
-    )
+def _refusal(pair: Pair, cell: tuple[str, str]) -> str:
+    missing = gap(*pair.readings(*cell)) or speed_refusal(pair.old, pair.new, *cell)
     if missing:
         return missing
-    for where, rounds in (("the baseline", before), ("this run", now)):
-        reason = _unknown_noise(rounds, candidate, workload, _reference(new))
+    for where, rounds in (("the baseline", pair.before), ("this run", pair.now)):
+        reason = _unknown_noise(rounds, cell, _reference(pair))
         if reason:
             return f"{where}: {reason}"
     return ""
 
 
-def _reference(run: Run) -> str:
-    return run.manifest.suite.reference if run.manifest.suite else ""
+def _reference(pair: Pair) -> str:
+    suite = pair.new.manifest.suite
+    return pair.units.unit_of(suite.reference) if suite else ""
 
 
-def _unknown_noise(rounds: Rounds, candidate: str, workload: str, reference: str) -> str:
-    lines = [line for line in rounds.get((candidate, workload), []) if line.wall_sec]
+def _unknown_noise(rounds: Rounds, cell: tuple[str, str], reference: str) -> str:
+    lines = [line for line in rounds.get(cell, []) if line.wall_sec]
     if not lines:
         return "it did not keep the time of each round, so its noise is unknown"
     if len(lines) < MIN_ROUNDS:
         return "timed in one round, so its noise is unknown"
     # Rounds of a resumed run were timed next to another round of the reference.
-    beside = {line.round: line.wall_sec for line in rounds.get((reference, workload), [])}
+    beside = {line.round: line.wall_sec for line in rounds.get((reference, cell[1]), [])}
     if beside and any(
         line.reference_wall_sec and line.reference_wall_sec != beside.get(line.round)
         for line in lines
@@ -98,84 +115,79 @@ def _unknown_noise(rounds: Rounds, candidate: str, workload: str, reference: str
     return ""
 
 
-def _judged(
-    old: Run, new: Run, cells: Sequence[tuple[str, str]], before: Rounds, now: Rounds
-) -> Iterator[Change]:
-    candidates, workloads = axes(cells)
-    row = candidates.index(_reference(new)) if _reference(new) in candidates else None
-    then, later = log_rounds([before, now], cells)
+def _judged(pair: Pair, cells: Sequence[tuple[str, str]]) -> Iterator[Change]:
+    axes = Axes.of(cells, _reference(pair))
+    then, later = (timed(rounds, cells, axes) for rounds in (pair.before, pair.now))
     restless = _restless("the baseline", then) or _restless("this run", later)
-    found = [] if restless else speed_estimates(then, later, row, candidates, workloads)
     left = dict.fromkeys(cells)
-    for change in found:
-        if change.subject:
+    for change in [] if restless else timed_changes(then, later, axes):
+        if change.kind is Kind.WORKLOAD:
             del left[change.candidate, change.subject]
-            old_reading, new_reading = _readings(old, new, change.candidate, change.subject)
-            change = replace(change, old=old_reading, new=new_reading)
+            numbers = pair.readings(change.candidate, change.subject)
+            change = replace(change, old=numbers[0], new=numbers[1])
         yield change
-    for candidate, workload in left:
+    for unit, workload in left:
         reason = restless or "only its even or only its odd rounds were kept: its noise is unknown"
-        numbers = _readings(old, new, candidate, workload)
-        yield unjudged(Kind.WORKLOAD, candidate, workload, numbers, reason)
+        yield unjudged(Kind.WORKLOAD, unit, workload, pair.readings(unit, workload), reason)
 
 
-def _restless(where: str, run: LogRounds) -> str:
-    found = unrest(run)
-    if found.lost_candidates <= RESTLESS:
+def is_restless(run: Timed) -> bool:
+    return unrest(run[SPEED.name]).lost_candidates > RESTLESS
+
+
+def _restless(where: str, run: Timed) -> str:
+    if not is_restless(run):
         return ""
+    disturbed = unrest(run[SPEED.name]).disturbed
     return (
-        f"the machine was restless in {where}: {found.disturbed:.0%} of the rounds took over "
+        f"the machine was restless in {where}: {disturbed:.0%} of the rounds took over "
         f"{DISTURBED:.0%} longer than the fastest of their cell; more rounds would help"
     )
 
 
-def speed_estimates(
-    old: LogRounds,
-    new: LogRounds,
-    reference: int | None,
-    candidates: Sequence[str],
-    workloads: Sequence[str],
-) -> list[Change]:
-    """One for each cell, one for each candidate, and one for all candidates."""
-    found = estimate(old, new, reference)
-    engine = [_change(Kind.ENGINE, "", "", found.engine)] if found.engine else []
-    return [
-        *(_change(Kind.SPEED, candidates[c], "", one) for c, one in found.candidates.items()),
-        *(
-            _change(Kind.WORKLOAD, candidates[c], workloads[w], one)
-            for (c, w), one in found.cells.items()
-        ),
-        *engine,
-    ]
+def timed_changes(old: Timed, new: Timed, axes: Axes) -> Iterator[Change]:
+    """Of speed for each cell, each unit and all of them; of steadiness for each unit; of the other
+    quantities for each unit and all of them."""
+    yield from _speeds(old[SPEED.name], new[SPEED.name], axes)
+    for quantity in OTHERS:
+        yield from _timings(quantity, old[quantity.name], new[quantity.name], axes)
 
 
-def axes(cells: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
-    """Candidates and workloads, in order of first appearance."""
-    return list(dict.fromkeys(c for c, _ in cells)), list(dict.fromkeys(w for _, w in cells))
+def _speeds(old: LogRounds, new: LogRounds, axes: Axes) -> Iterator[Change]:
+    tolerance = _share(SPEED)
+    found = estimate(old, new, axes.reference, tolerance=tolerance)
+    then, now = (replace(run, calibration_CWR=run.calibration_CWR * np.nan) for run in (old, new))
+    steadiness = estimate(
+        then, now, axes.reference, tolerance=STEADINESS_TOLERANCE, level=behind_quiet
+    )
+    for c, one in found.candidates.items():
+        yield _change(Kind.SPEED, axes.units[c], "", one)
+    for (c, w), one in found.cells.items():
+        yield _change(Kind.WORKLOAD, axes.units[c], axes.workloads[w], one)
+    if found.engine:
+        yield _change(Kind.ENGINE, "", "", found.engine)
+    for c, one in steadiness.candidates.items():
+        yield _change(Kind.STEADINESS, axes.units[c], "", one)
 
 
-def log_rounds(runs: Sequence[Rounds], cells: Sequence[tuple[str, str]]) -> list[LogRounds]:
-    """One for each run, along `axes(cells)`."""
-    candidates, workloads = axes(cells)
-    found = []
-    for rounds in runs:
-        num_rounds = 1 + max(line.round for cell in cells for line in rounds[cell])
-        shape = (len(candidates), len(workloads), num_rounds)
-        throughput_CWR, calibration_CWR = np.full(shape, np.nan), np.full(shape, np.nan)
-        for cell in cells:
-            for line in rounds[cell]:
-                at = (candidates.index(cell[0]), workloads.index(cell[1]), line.round)
-                if line.wall_sec:
-                    throughput_CWR[at] = _log(
-                        (line.prompt_tokens + line.output_tokens) / line.wall_sec
-                    )
-                calibration_CWR[at] = _log(line.calibration_sec)
-        found.append(LogRounds(throughput_CWR=throughput_CWR, calibration_CWR=calibration_CWR))
-    return found
+def _timings(quantity: Quantity, old: LogRounds, new: LogRounds, axes: Axes) -> Iterator[Change]:
+    found = estimate(old, new, axes.reference, tolerance=_share(quantity))
+    all_units = {"": found.engine} if found.engine else {}
+    by_unit = {axes.units[c]: one for c, one in found.candidates.items()}
+    for unit, one in (by_unit | all_units).items():
+        change = _change(Kind.TIMING, unit, quantity.name, one)
+        yield change if quantity.metric.higher_is_better else _turned(change)
 
 
-def _log(value: float | None) -> float:
-    return math.log(value) if value else math.nan
+def _share(quantity: Quantity) -> float:
+    assert quantity.metric.tolerance is not None, "what is judged has a tolerance"
+    return quantity.metric.tolerance - 1
+
+
+def _turned(change: Change) -> Change:
+    """Of a quantity where lower is better: the ratio of its values."""
+    value, low, high = (1 / (end or math.nan) for end in (change.value, change.high, change.low))
+    return replace(change, value=value, low=low, high=high, higher_is_better=False)
 
 
 def _change(kind: Kind, candidate: str, workload: str, one: Estimate) -> Change:

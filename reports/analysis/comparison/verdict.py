@@ -1,22 +1,23 @@
-"""The verdict on all changes: p-values corrected over all cells, regressions, a sentence."""
+"""The verdict on all changes: regressions, improvements, a sentence."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
-from melange.reports.analysis.comparison.changes import Change, Kind, Verdict
+from melange.reports.analysis.comparison.changes import (
+    QUALITIES,
+    SPEEDS,
+    TIMED,
+    Change,
+    Kind,
+    Verdict,
+)
 from melange.reports.analysis.comparison.environment import Difference
+from melange.reports.analysis.comparison.judging import POWER, smallest_slowdown
 from melange.reports.analysis.run import Run
 from melange.reports.units import PERCENT, POINTS, plural, significant
 
-ALPHA = 0.05
-"""Probability of any false alarm, over all cells of a comparison."""
-POWER = 0.9
-"""Share of comparisons in which a change of the stated smallest size is detected."""
-SPEEDS = (Kind.SPEED, Kind.WORKLOAD, Kind.ENGINE)
 NAMED = 3
 """Number of cells that a sentence names; the others are counted."""
 
@@ -72,7 +73,7 @@ class Comparison:
             else "",
             f"{plural(self.num_judged, 'number')} compared",
             self._silence("accuracy", Kind.QUALITY),
-            self._silence("speed", *SPEEDS),
+            self._silence("speed", *TIMED),
         ]
         return f"{head}; {'; '.join(part for part in rest if part)}."
 
@@ -119,80 +120,9 @@ def _most_frequent_reason(changes: Iterable[Change]) -> str:
     return f"{reason} ({plural(number, 'cell')})"
 
 
-def smallest_slowdown(changes: Iterable[Change], kind: Kind) -> float | None:
-    """The slow-down, as a share of the time, of one candidate (`Kind.SPEED`) or of all
-    (`Kind.ENGINE`) that is detected in a share `POWER` of comparisons as noisy as this one.
-
-    The median over candidates. None if no speed was judged.
-    """
-    tested = [one for one in changes if one.p_value is not None]
-    estimates = [one.estimate for one in tested if one.kind is kind and one.estimate]
-    if not estimates:
-        return None
-    alpha = ALPHA / len({one.kind for one in tested}) / len(estimates)
-    return float(np.median([one.smallest_slowdown(alpha, POWER) for one in estimates]))
-
-
-def judge(changes: Iterable[Change]) -> list[Change]:
-    """Sets the corrected p and the verdict of every tested change.
-
-    The kinds share `ALPHA` equally; within one, Holm's correction over all of its cells.
-    """
-    judged = list(changes)
-    tested: dict[Kind, list[int]] = {kind: [] for kind in Kind}
-    for at, one in enumerate(judged):
-        if one.p_value is not None:
-            tested[one.kind].append(at)
-    groups = [places for places in tested.values() if places]
-    for places in groups:
-        cells = [judged[at] for at in places]
-        adjusted = corrected([_p(one) for one in cells], [_smallest_p(one) for one in cells])
-        for at, p in zip(places, adjusted, strict=True):
-            judged[at] = _with_verdict(judged[at], min(1.0, p * len(groups)))
-    return judged
-
-
-def corrected(p_values: Sequence[float], smallest: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, counting only cells that could have had so small a p.
-
-    `smallest` is the least p that a cell could have had: a task on which two examples flipped
-    cannot raise a false alarm at 1e-4, whichever way they did. With zeros it is Holm's correction.
-
-    Source: Tarone 1990, Biometrics 46, 515-522; stepped down as Holm 1979.
-    """
-    p_M, smallest_M = np.asarray(p_values, float), np.asarray(smallest, float)
-    order_M = np.argsort(p_M, kind="stable")
-    adjusted_M = np.empty_like(p_M)
-    highest = 0.0
-    for at, i in enumerate(order_M):
-        rivals = int((smallest_M[order_M[at:]] <= p_M[i]).sum())
-        highest = max(highest, min(1.0, p_M[i] * rivals))
-        adjusted_M[i] = highest
-    return [float(p) for p in adjusted_M]
-
-
-def _p(change: Change) -> float:
-    assert change.p_value is not None
-    return change.p_value
-
-
-def _smallest_p(change: Change) -> float:
-    """Of the sign-flip test: all examples that changed, changed in one direction."""
-    if change.kind is not Kind.QUALITY:
-        return 0.0
-    moved = len(change.lost) + len(change.won)
-    return min(1.0, 2.0 ** (1 - moved))
-
-
-def _with_verdict(change: Change, adjusted_p: float) -> Change:
-    verdict = Verdict.ALIKE
-    if adjusted_p <= ALPHA:
-        verdict = Verdict.WORSE if change.is_worse else Verdict.BETTER
-    return replace(change, adjusted_p=adjusted_p, verdict=verdict)
-
-
 def _clearest(change: Change) -> tuple[float, float]:
-    size = abs(change.value or 0.0) if change.kind is Kind.QUALITY else abs((change.value or 1) - 1)
+    in_points = change.kind in QUALITIES
+    size = abs(change.value or 0.0) if in_points else abs((change.value or 1) - 1)
     return (change.adjusted_p or 0.0, -size)
 
 
@@ -206,10 +136,17 @@ def amount(change: Change) -> str:
     """`−5.2 points`, `14.9 % slower`, `3 % more`; empty if nothing was compared."""
     if change.value is None:
         return ""
-    if change.kind is Kind.QUALITY:
+    if change.kind in QUALITIES:
         if change.unit == "fraction":
             return f"{POINTS.write_signed(change.value)} points"
         return f"{'+' if change.value > 0 else ''}{significant(change.value)}"
-    words = ("faster", "slower") if change.kind in SPEEDS else ("more", "less")
+    words = _words(change.kind)
     word = words[0] if change.value > 1 else words[1]
     return f"{PERCENT.write(abs(change.value - 1))} % {word}"
+
+
+def _words(kind: Kind) -> tuple[str, str]:
+    """For more, and for less than before."""
+    if kind in SPEEDS:
+        return "faster", "slower"
+    return ("higher", "lower") if kind is Kind.TIMING else ("more", "less")

@@ -1,7 +1,8 @@
 """A comparison's verdict, in one sentence with the cells behind it."""
 
 from melange.reports.analysis.comparison import Change, Kind
-from melange.reports.analysis.comparison.verdict import ALPHA, Comparison, amount
+from melange.reports.analysis.comparison.judging import ALPHA
+from melange.reports.analysis.comparison.verdict import Comparison, amount
 from melange.reports.page import Block, Section
 from melange.reports.tables.comparison import comparison_table
 from melange.reports.view import RunView

@@ -1,0 +1,145 @@
+"""The rounds of a run as arrays: which quantities are judged from them, and whose rounds they are.
+
+Shape letters: C units (candidates that are timed as one), W workloads, R rounds. NaN: not timed.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from melange.harness.measure.energy import JOULES_PER_TOKEN
+from melange.harness.measure.metric import Metric
+from melange.harness.measure.summaries import TAILS
+from melange.harness.measure.throughput import TOTAL
+from melange.harness.metrics import METRICS
+from melange.harness.records import RoundLine
+from melange.harness.runs.layout import ROUNDS
+from melange.harness.runs.reader import read_rounds
+from melange.reports.analysis.comparison.noise import LogRounds
+from melange.reports.analysis.run import Run
+
+Rounds = Mapping[tuple[str, str], Sequence[RoundLine]]
+"""By unit and workload."""
+JUDGED_TAILS = TAILS[:2]
+"""Median and 90th percentile: of a round's few requests, p99 is the slowest one."""
+
+
+class Quantity(NamedTuple):
+    """A number of every round."""
+
+    name: str
+    """The metric's, with the suffix of its percentile."""
+    metric: Metric
+    quantile: float | None = None
+    """Over the requests of a round; None for a number of the whole round."""
+
+    def of(self, line: RoundLine) -> float | None:
+        """None where the round does not have it."""
+        if self.metric is TOTAL:
+            return (line.prompt_tokens + line.output_tokens) / line.wall_sec
+        if self.metric is JOULES_PER_TOKEN:
+            return line.energy_joules and line.energy_joules / line.output_tokens
+        found = getattr(line, self.metric.name)
+        if self.quantile is None or not found:
+            return found or None
+        return float(np.quantile(found, self.quantile))
+
+    def log(self, line: RoundLine) -> float:
+        """Turned so that higher is better; NaN where there is no number."""
+        value = self.of(line) if line.wall_sec else None
+        sign = 1 if self.metric.higher_is_better else -1
+        return sign * math.log(value) if value else math.nan
+
+
+def _quantities(metric: Metric) -> list[Quantity]:
+    if metric.summary != "percentiles":
+        return [Quantity(metric.name, metric)]
+    return [Quantity(f"{metric.name}{tail}", metric, share) for tail, share in JUDGED_TAILS]
+
+
+SPEED = Quantity(TOTAL.name, TOTAL)
+OTHERS = tuple(
+    quantity
+    for metric in METRICS
+    if metric.judged_by == "rounds" and metric is not TOTAL
+    for quantity in _quantities(metric)
+)
+"""What is judged beside the speed."""
+
+
+class Axes(NamedTuple):
+    """What the arrays of a comparison have in their rows and columns."""
+
+    units: Sequence[str]
+    workloads: Sequence[str]
+    reference: int | None
+    """The row of the reference candidate."""
+
+    @staticmethod
+    def of(cells: Sequence[tuple[str, str]], reference: str) -> "Axes":
+        units = list(dict.fromkeys(unit for unit, _ in cells))
+        workloads = list(dict.fromkeys(workload for _, workload in cells))
+        return Axes(units, workloads, units.index(reference) if reference in units else None)
+
+
+class Units(NamedTuple):
+    """Candidates that run the same kernels are timed as one: this says who stands for whom."""
+
+    measured_as: Mapping[str, str]
+    """Candidate -> the first candidate of its unit, whose name the unit has."""
+
+    @staticmethod
+    def of(old: Run, new: Run) -> "Units":
+        """Of both runs: as the new one was timed, else as the old one was."""
+        return Units({**old.manifest.measured_as, **new.manifest.measured_as})
+
+    def unit_of(self, candidate: str) -> str:
+        return self.measured_as.get(candidate, candidate)
+
+    def members(self, unit: str) -> tuple[str, ...]:
+        """The others of the unit."""
+        return tuple(n for n, first in self.measured_as.items() if first == unit and n != unit)
+
+
+def rounds_of(run: Run, units: Units) -> Rounds:
+    """Raises:
+    HarnessError: the file of rounds cannot be read.
+    """
+    found: dict[tuple[str, str], dict[int, RoundLine]] = {}
+    for line in read_rounds(run.folder / ROUNDS):
+        unit = units.unit_of(line.candidate)
+        by_round = found.setdefault((unit, line.workload), {})
+        if line.round not in by_round or line.candidate == unit:  # one run may have timed each
+            by_round[line.round] = line
+    return {cell: list(lines.values()) for cell, lines in found.items()}
+
+
+Timed = Mapping[str, LogRounds]
+"""A run's rounds, by the name of the quantity."""
+
+
+def timed(rounds: Rounds, cells: Sequence[tuple[str, str]], axes: Axes) -> Timed:
+    quantities = (SPEED, *OTHERS)
+    num_rounds = 1 + max(line.round for cell in cells for line in rounds[cell])
+    shape = (len(axes.units), len(axes.workloads), num_rounds)
+    found = {one.name: np.full(shape, np.nan) for one in quantities}
+    calibration_CWR = np.full(shape, np.nan)
+    for unit, workload in cells:
+        row, column = axes.units.index(unit), axes.workloads.index(workload)
+        for line in rounds[unit, workload]:
+            at = (row, column, line.round)
+            for one in quantities:
+                found[one.name][at] = one.log(line)
+            calibration_CWR[at] = math.log(line.calibration_sec or math.nan)
+    return {
+        one.name: LogRounds(
+            throughput_CWR=found[one.name],
+            # A joule does not take longer on a slower machine.
+            calibration_CWR=0.0 * calibration_CWR
+            if one.metric is JOULES_PER_TOKEN
+            else calibration_CWR,
+        )
+        for one in quantities
+    }
