@@ -16,8 +16,10 @@ QUIET = 0.15
 FURTHEST = math.log(2)
 """Of a round that took twice as long as a quiet one."""
 BATCHES = 8
-QN_SMALLEST = 10
-"""`qn` needs at least so many numbers: its small-sample factor is known from there on."""
+QN_SMALLEST = 6
+"""`qn` needs at least so many numbers to say something useful."""
+QN_FACTORS = {6: 0.611, 7: 0.857, 8: 0.669, 9: 0.872}
+"""Small-sample factors of `qn`; from 10 numbers on there is a formula."""
 FEW = 5
 """With fewer candidates, their median says nothing about what all of them share."""
 
@@ -84,5 +86,5 @@ def qn(values_N: np.ndarray) -> float:
     half = n // 2 + 1
     nearest = math.comb(half, 2)
     distance = np.partition(pdist(values_N[:, None]), nearest - 1)[nearest - 1]
-    for_few = n / (n + (1.4 if n % 2 else 3.8))
+    for_few = QN_FACTORS.get(n) or n / (n + (1.4 if n % 2 else 3.8))
     return float(for_few * distance / (math.sqrt(2) * ndtri(5 / 8)))

@@ -19,8 +19,8 @@ def comparison_table(comparison: Comparison) -> Table:
             Column("p_value", lambda one: one.p_value),
             Column("adjusted_p", lambda one: one.adjusted_p),
             Column("verdict", lambda one: str(one.verdict)),
-            Column("examples_lost", lambda one: len(one.lost)),
-            Column("examples_won", lambda one: len(one.won)),
+            Column("examples_lost", lambda one: one.num_lost),
+            Column("examples_won", lambda one: one.num_won),
         ],
         rows=comparison.changes,
     )

@@ -44,7 +44,7 @@ def _table(title: str, changes: Sequence[Change]) -> str:
 
 
 def _moved(change: Change) -> str:
-    return f"{len(change.lost)}, {len(change.won)}" if change.lost or change.won else ""
+    return f"{change.num_lost}, {change.num_won}" if change.num_lost or change.num_won else ""
 
 
 def _differences(comparison: Comparison) -> str:

@@ -45,6 +45,8 @@ the run is judged. With fewer rounds, the machine must be quieter."""
 SURENESS = 0.62
 """Degrees of freedom per other candidate of the Student's t that fits a deviation divided by the
 others' Qn at the gate's levels: by simulation, 0.62 for 12 candidates to 0.74 for 41."""
+SURENESS_OF_FEW = 0.55
+"""The same for fewer than 11 candidates: by simulation, 0.55 to 0.64 for 7 to 9."""
 DEGREES = 30.0
 """All degrees of freedom, where the noise is not estimated from the spread of candidates."""
 ENOUGH = QN_SMALLEST + 1
@@ -198,7 +200,9 @@ def _excess(gap_C: np.ndarray) -> np.ndarray:
 
 
 def _degrees(num_candidates: int) -> float:
-    return SURENESS * (num_candidates - 2) if num_candidates >= ENOUGH else DEGREES
+    if num_candidates < ENOUGH:
+        return DEGREES
+    return (SURENESS if num_candidates > 10 else SURENESS_OF_FEW) * (num_candidates - 2)
 
 
 def _cells(own_CW: np.ndarray, noise_CW: np.ndarray) -> dict[tuple[int, int], Estimate]:

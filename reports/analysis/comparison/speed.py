@@ -150,7 +150,8 @@ def timed_changes(old: Timed, new: Timed, axes: Axes) -> Iterator[Change]:
     quantities for each unit and all of them."""
     yield from _speeds(old[SPEED.name], new[SPEED.name], axes)
     for quantity in OTHERS:
-        yield from _timings(quantity, old[quantity.name], new[quantity.name], axes)
+        if quantity.name in old:
+            yield from _timings(quantity, old[quantity.name], new.get(quantity.name), axes)
 
 
 def _speeds(old: LogRounds, new: LogRounds, axes: Axes) -> Iterator[Change]:
@@ -170,13 +171,21 @@ def _speeds(old: LogRounds, new: LogRounds, axes: Axes) -> Iterator[Change]:
         yield _change(Kind.STEADINESS, axes.units[c], "", one)
 
 
-def _timings(quantity: Quantity, old: LogRounds, new: LogRounds, axes: Axes) -> Iterator[Change]:
+def _timings(
+    quantity: Quantity, old: LogRounds, new: LogRounds | None, axes: Axes
+) -> Iterator[Change]:
+    new = new or replace(old, throughput_CWR=old.throughput_CWR * np.nan)
     found = estimate(old, new, axes.reference, tolerance=_share(quantity))
     all_units = {"": found.engine} if found.engine else {}
     by_unit = {axes.units[c]: one for c, one in found.candidates.items()}
     for unit, one in (by_unit | all_units).items():
         change = _change(Kind.TIMING, unit, quantity.name, one)
         yield change if quantity.metric.higher_is_better else _turned(change)
+    for c in np.flatnonzero(np.isfinite(old.throughput_CWR).any(axis=(1, 2))):
+        if c not in found.candidates:
+            numbers = (Reading(reason="by round only"), Reading())
+            reason = "this run's rounds do not have it, or too few of them"
+            yield unjudged(Kind.TIMING, axes.units[c], quantity.name, numbers, reason)
 
 
 def _share(quantity: Quantity) -> float:

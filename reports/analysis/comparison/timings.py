@@ -117,7 +117,7 @@ def rounds_of(run: Run, units: Units) -> Rounds:
 
 
 Timed = Mapping[str, LogRounds]
-"""A run's rounds, by the name of the quantity."""
+"""A run's rounds, by the name of the quantity; without those that no candidate has."""
 
 
 def timed(rounds: Rounds, cells: Sequence[tuple[str, str]], axes: Axes) -> Timed:
@@ -142,4 +142,5 @@ def timed(rounds: Rounds, cells: Sequence[tuple[str, str]], axes: Axes) -> Timed
             else calibration_CWR,
         )
         for one in quantities
+        if np.isfinite(found[one.name]).any()
     }

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from melange.harness.metrics import BY_NAME, headline
 from melange.reports.analysis.comparison import Change, Kind, Verdict
 from melange.reports.metrics import describe
 from melange.reports.page import Block, Section
@@ -23,7 +22,6 @@ def block(view: RunView, subject: str) -> Block | None:
             "ratio": RATIO,
             "worse": Verdict.WORSE,
             "better": Verdict.BETTER,
-            "tolerance": (BY_NAME[headline("memory")].tolerance or 1.0) - 1,
         }
     )
 

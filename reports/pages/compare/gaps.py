@@ -1,6 +1,5 @@
 """Cells that could not be compared, by reason, with those of only one run."""
 
-from melange.reports.analysis.comparison import Kind
 from melange.reports.page import Block, Section
 from melange.reports.view import RunView
 
@@ -12,7 +11,7 @@ def block(view: RunView, subject: str) -> Block | None:
         return None
     reasons: dict[str, list[str]] = {}
     for one in view.comparison.changes:
-        if one.reason and one.kind is not Kind.BUILD:
+        if one.reason:
             reasons.setdefault(one.reason, []).append(one.title)
     if not reasons:
         return None

@@ -10,10 +10,16 @@ from melange.reports.view import RunView
 ROWS = 50
 KINDS = {
     Kind.QUALITY: "accuracy of a candidate on a task",
+    Kind.CANDIDATE: "accuracy of a candidate over its tasks",
+    Kind.TASK: "accuracy of all candidates on a task",
+    Kind.BOARD: "accuracy of all candidates on all tasks",
     Kind.SPEED: "speed of a candidate over its workloads",
     Kind.WORKLOAD: "speed of a candidate on a workload",
     Kind.ENGINE: "speed of all candidates",
-    Kind.MEMORY: "memory of a candidate",
+    Kind.TIMING: "latency, decoding rate and such, of a candidate or of all",
+    Kind.STEADINESS: "disturbed rounds of a candidate",
+    Kind.MEMORY: "memory or size of a candidate",
+    Kind.BUILD: "build time of a candidate",
 }
 
 

@@ -20,9 +20,9 @@ from report_run import write_lines
 
 from melange.harness.stats import holm
 from melange.reports.analysis.comparison import Kind, Verdict, compare
-from melange.reports.analysis.comparison.noise import Estimate, LogRounds, estimate
 from melange.reports.analysis.comparison.changes import QUALITIES
 from melange.reports.analysis.comparison.judging import SHARES, corrected, smallest_slowdown
+from melange.reports.analysis.comparison.noise import Estimate, LogRounds, estimate
 from melange.reports.analysis.run import load_run
 from melange.reports.tables.comparison_markdown import comparison_markdown
 
@@ -125,7 +125,7 @@ def test_what_all_candidates_share_is_no_ones_change(rows, drift):
     assert again.engine.value == pytest.approx(0.0, abs=1e-9)
 
 
-@pytest.mark.parametrize("num_candidates", [11, 41])
+@pytest.mark.parametrize("num_candidates", [8, 11, 41])
 def test_a_candidates_p_is_as_rare_as_it_says(num_candidates):
     rng = np.random.default_rng(0)
     p_values = []
