@@ -32,7 +32,7 @@ CLEAR = 2.0
 PLACEABLE = 4.0
 """The calibration decides between groups that are further apart than so many of them."""
 LARGE = 2 / 3
-"""A group of more than this share of the candidates is untouched unless the calibration says
+"""A group of at least this share of the candidates is untouched unless the calibration says
 otherwise."""
 OFF = math.log1p(0.05) + 3 * CALIBRATION_NOISE
 """If what candidates share is further than this from the machine's change, a candidate's own change
@@ -134,7 +134,7 @@ def _untouched(change_C: np.ndarray, high_C: np.ndarray, machine: float) -> tupl
         near, far = (abs(middles[side] - machine) for side in by_distance)
         if far - near > CLEAR * CALIBRATION_NOISE:
             return (by_distance[0],)
-    if sizes[larger] > LARGE * sum(sizes.values()) or math.isnan(machine):
+    if sizes[larger] >= LARGE * sum(sizes.values()) or math.isnan(machine):
         return (larger,)
     return (False, True)
 

@@ -44,13 +44,21 @@ class Quantity(NamedTuple):
         found = getattr(line, self.metric.name)
         if self.quantile is None or not found:
             return found or None
-        return float(np.quantile(found, self.quantile))
+        return _quantile(found, self.quantile)
 
     def log(self, line: RoundLine) -> float:
         """Turned so that higher is better; NaN where there is no number."""
         value = self.of(line) if line.wall_sec else None
         sign = 1 if self.metric.higher_is_better else -1
         return sign * math.log(value) if value else math.nan
+
+
+def _quantile(values: Sequence[float], share: float) -> float:
+    """As numpy's, which takes fifty times as long for so few numbers."""
+    ordered = sorted(values)
+    below, rest = divmod(share * (len(ordered) - 1), 1)
+    above = min(int(below) + 1, len(ordered) - 1)
+    return ordered[int(below)] * (1 - rest) + ordered[above] * rest
 
 
 def _quantities(metric: Metric) -> list[Quantity]:
