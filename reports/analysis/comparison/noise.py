@@ -23,15 +23,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from melange.harness.stats import QN_SMALLEST, QUIET, halves_apart, qn, quiet_log_throughput
+from melange.harness.stats import (
+    QN_SMALLEST,
+    QUIET,
+    behind_quiet,
+    halves_apart,
+    qn,
+    quiet_log_throughput,
+)
 from melange.reports.analysis.comparison.groups import (
     CALIBRATION_NOISE,
     nanmedian,
     own_changes,
 )
 
-Level = Callable[[np.ndarray], np.ndarray]
-"""What stands for the rounds of each cell: [C, W, R] to [C, W]."""
 CELL_TOLERANCE = 0.10
 """A slow-down of up to this share of the time does not matter on a single workload."""
 ENGINE_SLACK = 0.02
@@ -72,6 +77,20 @@ class LogRounds:
     better."""
     calibration_CWR: np.ndarray
     """Log of the seconds that the machine calibration took next to the round."""
+
+
+class Level(NamedTuple):
+    """What stands for the rounds of a cell."""
+
+    of: Callable[[np.ndarray], np.ndarray]
+    """[C, W, R] to [C, W]."""
+    halves_tell: bool
+    """Whether even rounds that differ from odd ones mean that the cell was disturbed."""
+
+
+QUIET_LEVEL = Level(quiet_log_throughput, halves_tell=True)
+BEHIND_QUIET = Level(behind_quiet, halves_tell=False)
+"""What is slow now and then is so by chance more often in one half."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +144,7 @@ def estimate(
     reference: int | None,
     *,
     tolerance: float,
-    level: Level = quiet_log_throughput,
+    level: Level = QUIET_LEVEL,
 ) -> Estimates:
     """`reference` is the row of the reference candidate. Cells of a single round have none.
 
@@ -133,8 +152,8 @@ def estimate(
     """
     then_CWR, now_CWR = (steadied(run.throughput_CWR) for run in (old, new))
     machine = _quiet_calibration(old) - _quiet_calibration(new)
-    found = own_changes(level(now_CWR) - level(then_CWR), machine, reference)
-    gap_CW = np.hypot(halves_apart(then_CWR, level), halves_apart(now_CWR, level))
+    found = own_changes(level.of(now_CWR) - level.of(then_CWR), machine, reference)
+    gap_CW = np.hypot(halves_apart(then_CWR, level.of), halves_apart(now_CWR, level.of))
     # A cell of a single round: its noise is unknown.
     own_CW, spread_CW = (
         np.where(np.isnan(gap_CW), np.nan, part) for part in (found.own_CW, found.spread_CW)
@@ -142,7 +161,7 @@ def estimate(
     noise_CW = np.array([_noise(*parts) for parts in zip(spread_CW.T, gap_CW.T, strict=True)]).T
     return Estimates(
         cells=_cells(own_CW, np.hypot(noise_CW, _excess(gap_CW))),
-        candidates=_candidates(_Changes(own_CW, spread_CW, gap_CW), noise_CW, tolerance),
+        candidates=_candidates(_Changes(own_CW, spread_CW, gap_CW), noise_CW, tolerance, level),
         engine=_engine(old, new, reference, tolerance),
     )
 
@@ -217,7 +236,9 @@ def _cells(own_CW: np.ndarray, noise_CW: np.ndarray) -> dict[tuple[int, int], Es
     }
 
 
-def _candidates(changes: _Changes, noise_CW: np.ndarray, tolerance: float) -> dict[int, Estimate]:
+def _candidates(
+    changes: _Changes, noise_CW: np.ndarray, tolerance: float, level: Level
+) -> dict[int, Estimate]:
     """Means over workloads, with less weight for noisy ones.
 
     A bad minute may slow all of a candidate's workloads, so their gaps do not average out; where
@@ -230,7 +251,9 @@ def _candidates(changes: _Changes, noise_CW: np.ndarray, tolerance: float) -> di
     mean_C, spread_C, gap_C = (
         np.nansum(values_CW[rows] * weights_CW, axis=1) / total_C for values_CW in changes
     )
-    noise_C = np.hypot(np.maximum(total_C**-0.5, _noise(spread_C, gap_C)), _excess(gap_C))
+    noise_C = np.maximum(total_C**-0.5, _noise(spread_C, gap_C))
+    if level.halves_tell:
+        noise_C = np.hypot(noise_C, _excess(gap_C))
     return {
         int(c): Estimate(
             value=float(value),

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from melange.harness.stats import behind_quiet
 from melange.reports.analysis.comparison.changes import Change, Kind, Verdict, as_lost, unjudged
 from melange.reports.analysis.comparison.match import gap, is_lost, speed_refusal
 from melange.reports.analysis.comparison.noise import (
+    BEHIND_QUIET,
     DISTURBED,
     MIN_ROUNDS,
     RESTLESS,
@@ -159,7 +159,7 @@ def _speeds(old: LogRounds, new: LogRounds, axes: Axes) -> Iterator[Change]:
     found = estimate(old, new, axes.reference, tolerance=tolerance)
     then, now = (replace(run, calibration_CWR=run.calibration_CWR * np.nan) for run in (old, new))
     steadiness = estimate(
-        then, now, axes.reference, tolerance=STEADINESS_TOLERANCE, level=behind_quiet
+        then, now, axes.reference, tolerance=STEADINESS_TOLERANCE, level=BEHIND_QUIET
     )
     for c, one in found.candidates.items():
         yield _change(Kind.SPEED, axes.units[c], "", one)
