@@ -16,7 +16,8 @@ from melange.harness.measure.holes import LEFT_OUT, hole, scored_records
 from melange.harness.records import Candidate, Measurement, Outcome, Task
 from melange.harness.runs.current import CellKey
 from melange.harness.runs.identity import withdrawn
-from melange.harness.runs.manifest import Inputs, Manifest, rescored_manifest
+from melange.harness.runs.manifest import Manifest
+from melange.harness.runs.manifest_content import Inputs, rescored_manifest
 from melange.harness.runs.reader import StoredRun
 from melange.harness.runs.samples import read_rows, samples_hash
 from melange.harness.runs.writer import RunFolder

@@ -13,7 +13,8 @@ from typing import Any
 from melange.harness.errors import HarnessError
 from melange.harness.records import Measurement, Outcome, Plan
 from melange.harness.runs.current import CellKey, current
-from melange.harness.runs.manifest import Inputs, Manifest
+from melange.harness.runs.manifest import Manifest
+from melange.harness.runs.manifest_content import Inputs
 from melange.harness.workloads import asked_name
 
 RECIPE = "its recipe has changed since; to be measured again"

@@ -33,7 +33,8 @@ from melange.harness.outline import describe
 from melange.harness.progress import Progress
 from melange.harness.records import Plan
 from melange.harness.runner import Runner
-from melange.harness.runs.manifest import Manifest, RunState, make_manifest
+from melange.harness.runs.manifest import Manifest
+from melange.harness.runs.manifest_content import RunState, make_manifest
 from melange.harness.runs.writer import RunFolder
 
 NAME = "run"

@@ -21,7 +21,8 @@ from melange.harness.records import Candidate, EngineOptions, Plan, Suite, Task
 from melange.harness.roles import LARGEST, Roles
 from melange.harness.runs.current import CellKey
 from melange.harness.runs.identity import changed_cells, check_resumable, to_do_again
-from melange.harness.runs.manifest import Inputs, Manifest
+from melange.harness.runs.manifest import Manifest
+from melange.harness.runs.manifest_content import Inputs
 from melange.harness.runs.writer import RunFolder
 from melange.harness.suite import find_suite, read_suite
 from melange.harness.yaml_file import read_entry

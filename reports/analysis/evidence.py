@@ -28,7 +28,6 @@ from melange.harness.records import Task
 from melange.harness.stats import (
     Means,
     adjusted_pairs,
-    combine,
     paired_difference,
     rank_ranges,
     smallest_effect,
@@ -46,7 +45,7 @@ from melange.reports.analysis.contrasts import (
 from melange.reports.analysis.goals import Goal, gap_reading, goal, retained_reading
 from melange.reports.analysis.racing import stop_sentence, stopped_among
 from melange.reports.analysis.run import Reading, Run
-from melange.reports.analysis.score_tables import ReadScores, ScoreTable, score_table
+from melange.reports.analysis.score_tables import ReadScores, ScoreTable, ScoreTables
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Evidence:
         done = [name for name in asked if candidate in self._table(name).readings]
         if not done:
             return None
-        found = self._over(done).interval(self._places[candidate])
+        found = self._scores.over(done).interval(self._places[candidate])
         return Mean(
             value=found.mean,
             low=found.low,
@@ -78,7 +77,7 @@ class Evidence:
         """Candidates with all tasks, best mean first."""
         if not self.tasks:
             return []
-        values_K = self._over(self._names()).values_K
+        values_K = self._scores.over(self._names()).values_K
         full = [
             name
             for name, k in self._places.items()
@@ -177,7 +176,7 @@ class Evidence:
         both = [n for n in self._names() if {candidate, other} <= set(self._table(n).readings)]
         if not both:
             return Contrast(reason=f"it has no task in common with {other}")
-        found = self._over(both).difference(self._places[candidate], self._places[other])
+        found = self._scores.over(both).difference(self._places[candidate], self._places[other])
         note = self._note(both, (candidate, other))
         return paired_contrast(found, tasks=len(both), of_tasks=len(self.tasks), note=note)
 
@@ -254,7 +253,7 @@ class Evidence:
             if any(map(self.run.is_pending, sorted(needed))):
                 return self.run.not_reached
             return Reading(reason=f"it has no task in common with {ends.base} and {ends.tuned}")
-        return self._over(done)
+        return self._scores.over(done)
 
     @cached_property
     def notes(self) -> list[str]:
@@ -280,7 +279,7 @@ class Evidence:
     @cached_property
     def _field(self) -> Means:
         """Means of all ranked candidates over all tasks, best first."""
-        return self._over(self._names()).select([self._places[name] for name in self.ranked])
+        return self._scores.over(self._names()).select([self._places[name] for name in self.ranked])
 
     @cached_property
     def _adjusted_KK(self) -> np.ndarray:
@@ -294,23 +293,8 @@ class Evidence:
         return [task.name for task in (self.tasks if tasks is None else tasks)]
 
     def _table(self, name: str) -> ScoreTable:
-        if name not in self._tables:
-            task = self.run.tasks[name]
-            assert task is not None, "the manifest describes it"
-            self._tables[name] = score_table(self.run, task, self.read or self.run.scores)
-        return self._tables[name]
+        return self._scores.table(name)
 
     @cached_property
-    def _tables(self) -> dict[str, ScoreTable]:
-        return {}
-
-    def _over(self, tasks: Sequence[str]) -> Means:
-        """The mean over these tasks, of all candidates; NaN for those that lack one."""
-        key = tuple(tasks)
-        if key not in self._combined:
-            self._combined[key] = combine([self._table(name).means for name in key])
-        return self._combined[key]
-
-    @cached_property
-    def _combined(self) -> dict[tuple[str, ...], Means]:
-        return {}
+    def _scores(self) -> ScoreTables:
+        return ScoreTables(self.run, self.read or self.run.scores)

@@ -29,13 +29,13 @@ from melange.harness.runs.layout import ROUNDS
 from melange.harness.runs.manifest import Described, described
 from melange.harness.runs.reader import StoredRun, read_rounds, read_run
 from melange.harness.runs.trust import borne_out
-from melange.harness.task_metrics import FRACTION
 from melange.harness.verdicts import Check, by_candidate
 from melange.harness.workloads import asked_name
 from melange.reports.analysis.example_scores import Scores, read_scores
 from melange.reports.analysis.reading import Reading as Reading
 from melange.reports.analysis.reading import reading as reading
 from melange.reports.analysis.reading import shown
+from melange.reports.analysis.task_units import units
 
 PENDING = "still to come: the run is going on"
 STOPPED = "the run stopped before it came to it"
@@ -123,14 +123,7 @@ class Run(StoredRun):
     def units(self) -> dict[tuple[str, str | None], str]:
         """(metric, task) -> its unit, if some candidate has completed it; (metric, None): of any
         task. The same in every order of candidates."""
-        found: dict[tuple[str, str | None], str] = {}
-        for line in self.measurements:
-            if line.value is not None:
-                task = self.tasks.get(line.task or "")
-                unit = task.unit if task and line.metric == task.primary_metric else ""
-                for key in ((line.metric, line.task), (line.metric, None)):
-                    found[key] = unit or _common_unit(found.get(key, line.unit), line.unit)
-        return found
+        return units(self.measurements, self.tasks)
 
     @cached_property
     def timed(self) -> dict[str, list[str]]:
@@ -291,12 +284,6 @@ class Run(StoredRun):
         """
         path = self.samples_path(candidate, task)
         return read_scores(path) if path is not None else None
-
-
-def _common_unit(one: str, other: str) -> str:
-    """Of two candidates' values. Earlier versions called a value a fraction if it looked like
-    one: if any does not, none is."""
-    return other if one == FRACTION else one
 
 
 def load_run(folder: Path) -> Run:

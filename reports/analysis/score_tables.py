@@ -8,13 +8,20 @@ Shape letters: K candidates of the run, N examples.
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from melange.harness.errors import HarnessError
 from melange.harness.records import Task
-from melange.harness.stats import Interval, Means, TaskScores, task_means, wilson_interval
+from melange.harness.stats import (
+    Interval,
+    Means,
+    TaskScores,
+    combine,
+    task_means,
+    wilson_interval,
+)
 from melange.reports.analysis.aggregate import best_possible, oriented
 from melange.reports.analysis.example_scores import Scores
 from melange.reports.analysis.run import Reading, Run
@@ -39,6 +46,30 @@ class ScoreTable:
     """Candidates with a result that cannot be paired, with the reason."""
     readings: Mapping[str, Reading]
     """Recorded results, higher is better; only those with a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreTables:
+    """Of all tasks of a run, each read once."""
+
+    run: Run
+    read: ReadScores
+    _tables: dict[str, ScoreTable] = field(default_factory=dict)
+    _combined: dict[tuple[str, ...], Means] = field(default_factory=dict)
+
+    def table(self, name: str) -> ScoreTable:
+        if name not in self._tables:
+            task = self.run.tasks[name]
+            assert task is not None, "the manifest describes it"
+            self._tables[name] = score_table(self.run, task, self.read)
+        return self._tables[name]
+
+    def over(self, tasks: Sequence[str]) -> Means:
+        """The mean over these tasks, of all candidates; NaN for those that lack one."""
+        key = tuple(tasks)
+        if key not in self._combined:
+            self._combined[key] = combine([self.table(name).means for name in key])
+        return self._combined[key]
 
 
 def score_table(run: Run, task: Task, read: ReadScores) -> ScoreTable:

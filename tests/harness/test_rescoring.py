@@ -13,7 +13,7 @@ from melange.harness.recipes.weights import Weights
 from melange.harness.records import SCHEMA_VERSION, Candidate, Measurement, Outcome, Task
 from melange.harness.requests import Completion, Generation, Request, Score
 from melange.harness.rescoring import CHANGED, Rescored, Rescoring
-from melange.harness.runs.manifest import Inputs
+from melange.harness.runs.manifest_content import Inputs
 from melange.harness.runs.reader import read_run
 from melange.harness.runs.writer import RunFolder
 from melange.harness.samples import TaskResult

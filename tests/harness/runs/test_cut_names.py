@@ -9,11 +9,12 @@ import pytest
 from report_run import Shape, write_run
 from timed_rounds import prepared, timed
 
-from melange.harness.costs import cost_records, round_lines
+from melange.harness.costs import cost_records, round_line
 from melange.harness.executors.jobs import Timed
 from melange.harness.records import EngineShape, Plan, Suite, Workload
 from melange.harness.runs.identity import GONE, withdrawn
-from melange.harness.runs.manifest import Inputs, Manifest, RunState, make_manifest
+from melange.harness.runs.manifest import Manifest
+from melange.harness.runs.manifest_content import Inputs, RunState, make_manifest
 from melange.harness.runs.reader import read_rounds, read_run
 from melange.reports.analysis.run import load_run
 
@@ -71,8 +72,9 @@ def test_the_manifest_names_every_length_that_ran() -> None:
 
 def test_a_run_that_did_not_name_its_cuts_is_read_as_if_it_had(run: Path) -> None:
     change_manifest(run, workloads=workloads_of(run, 248))
-    lines = round_lines(prepared("base"), [Timed({"8/512": timed(1.0).rounds["8/8"]}, {})], [])
-    (run / "rounds.jsonl").write_text(lines[0].model_dump_json() + "\n")
+    once = Timed({"8/512": timed(1.0).rounds["8/8"]}, {})
+    line = round_line(once, "8/512", None, candidate="base", round=0)
+    (run / "rounds.jsonl").write_text(line.model_dump_json() + "\n")
     stored = read_run(run)
     named = {one.workload for one in stored.measurements if one.workload}
     assert CUT in named

@@ -12,7 +12,7 @@ from command_line import run_here
 from melange.harness.records import Measurement, Outcome, Plan
 from melange.harness.runs.current import current
 from melange.harness.runs.identity import GONE, RECIPE, WORKLOADS, changed_cells
-from melange.harness.runs.manifest import RunState, make_manifest
+from melange.harness.runs.manifest_content import RunState, make_manifest
 from melange.harness.runs.writer import RunFolder
 from melange.tasks.registry import load_tasks
 from melange.tasks.sources import rows_hash

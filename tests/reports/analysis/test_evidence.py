@@ -191,7 +191,7 @@ def test_a_candidate_whose_samples_tell_another_story_is_not_ranked(tmp_path):
     wrong = samples(np.zeros(NUM_EXAMPLES), [""] * NUM_EXAMPLES)
     write_samples(tmp_path, "proxy-mix", "facts", wrong)
     evidence = evidence_of(tmp_path)
-    assert "proxy-mix" not in evidence.ranks
+    assert "proxy-mix" not in evidence.ranges
     assert evidence.contrast("proxy-mix", "large_base").value is None
     assert evidence.leader == "large_mix"
 

@@ -11,7 +11,8 @@ from report_run import Shape, write_run
 
 from melange.baselines.zoo.public import PublicZoo
 from melange.harness.records import Plan, Suite
-from melange.harness.runs.manifest import Inputs, Manifest, RunState, make_manifest
+from melange.harness.runs.manifest import Manifest
+from melange.harness.runs.manifest_content import Inputs, RunState, make_manifest
 from melange.reports.analysis.references import compared
 from melange.reports.analysis.run import load_run
 from melange.reports.render import render
