@@ -9,7 +9,9 @@ import pytest
 from compared_runs import compared, speed
 from comparison_run import REFERENCE, edit_manifest, slow_down, timed
 
-from melange.reports.analysis.comparison import Kind, Verdict
+from melange.reports.analysis.comparison import Kind, Verdict, compare
+from melange.reports.analysis.comparison.waivers import read_waiver
+from melange.reports.analysis.run import load_run
 
 
 def edit_rounds(
@@ -114,6 +116,8 @@ def test_what_a_unit_lacks_each_of_its_candidates_lacks(pair, unit):
                if one.subject == "tpot_sec" and one.verdict is Verdict.UNJUDGED}  # fmt: skip
     assert lacking == set(timed(pair[1]))
     assert comparison.lacks_evidence
+    waiver = [read_waiver("*:latency")]
+    assert not compare(load_run(pair[0]), load_run(pair[1]), waiver).lacks_evidence
 
 
 def test_of_several_visits_in_a_round_the_first_counts(pair):
