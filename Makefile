@@ -113,10 +113,17 @@ DRAWS ?= 1000
 stats-study: env
 	@$(VENV)/bin/python tests/studies/claims.py --runs $(DRAWS)
 
-# make gate-study [RUNS="runs/a runs/b"]   false alarms and power of the gate, from runs that should
-#                                          be alike; docs/gate.md keeps the figures
-RUNS ?= runs/jan2024-pocket runs/jan2024-pocket-again
-.PHONY: gate-study
+# make aa-runs [PAIRS=10] [ALIKE=runs/aa]   pairs of small runs of the pocket zoo, one after the other
+#                                           and all alike; goes on where it stopped
+# make gate-study [RUNS="a b c d"]          false alarms and power of the gate, from such pairs (a with
+#                                           b, c with d) or a folder of them; docs/gate.md keeps them
+PAIRS ?= 10
+ALIKE ?= runs/aa
+RUNS ?= $(ALIKE)
+.PHONY: aa-runs gate-study
+aa-runs: env
+	@$(VENV)/bin/python tests/studies/aa_runs.py "$(ALIKE)" --pairs $(PAIRS)
+
 gate-study: env
 	@$(VENV)/bin/python tests/studies/gate.py $(RUNS)
 

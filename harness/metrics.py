@@ -31,6 +31,11 @@ FORMER = {"memory": "peak_memory_bytes", "build": "build_sec"}
 """The metric that boards of earlier versions showed for a group: their runs have no other."""
 
 
+def metric_of(name: str) -> Metric:
+    """Of a record's name, which may have the suffix of a percentile."""
+    return BY_NAME.get(name) or BY_NAME[name.rpartition("_")[0]]
+
+
 def of_group(group: Group) -> Iterator[Metric]:
     return (one for one in METRICS if one.group == group)
 

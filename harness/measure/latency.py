@@ -5,17 +5,22 @@ from contextlib import contextmanager
 
 from melange.harness.measure.metric import Collector, Metric, Watched
 
+TOLERANCE = 1.1
+"""Latencies of a round are fewer numbers than its tokens, and vary more than the throughput."""
 TTFT = Metric(
     name="ttft_sec", unit="s", label="TTFT", group="latency", scope="workload",
-    summary="percentiles", tracked=True, meaning="time to the first token, median",
+    summary="percentiles", tracked=True, tolerance=TOLERANCE, judged_by="rounds",
+    meaning="time to the first token, median",
 )  # fmt: skip
 TPOT = Metric(
     name="tpot_sec", unit="s", label="TPOT", group="latency", scope="workload",
-    summary="percentiles", meaning="time per token after the first",
+    summary="percentiles", tolerance=TOLERANCE, judged_by="rounds",
+    meaning="time per token after the first",
 )  # fmt: skip
 LATENCY = Metric(
     name="latency_sec", unit="s", label="Latency", group="latency", scope="workload",
-    summary="percentiles", headline=True, bound="Latency",
+    summary="percentiles", headline=True, bound="Latency", tolerance=TOLERANCE,
+    judged_by="rounds",
     meaning="a request from end to end, median",
 )  # fmt: skip
 

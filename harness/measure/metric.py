@@ -11,6 +11,7 @@ from melange.harness.measure.speed import Reading, Round
 Group = Literal["speed", "latency", "energy", "memory", "size", "build", "machine"]
 """In the order in which pages show them."""
 Scope = Literal["workload", "serving", "checkpoints"]
+JudgedBy = Literal["record", "rounds"]
 Summary = Literal[
     "mean", "typical", "percentiles", "ratio", "share", "median", "max", "min", "once"
 ]
@@ -34,8 +35,12 @@ class Metric:
     headline: bool = False
     """Whether boards, fronts and summaries show it for its group."""
     tolerance: float | None = None
-    """A comparison calls it worse if it has grown by more than this factor; None: judged by its
-    rounds, or not at all."""
+    """The factor by which it may get worse before a comparison says so; None: it is not judged, and
+    `ungated` says why."""
+    judged_by: JudgedBy = "record"
+    """The recorded number alone, which then needs a tolerance as wide as its noise, or a test over
+    rounds.jsonl."""
+    ungated: str = ""
     known_within: float | None = None
     """Pages show it only if its 95 % interval lies within this factor of it; None: always."""
     tracked: bool = False
@@ -46,6 +51,9 @@ class Metric:
     """Title of its plot against accuracy; empty if there is none."""
     absent: str = ""
     """Why it may be missing although nothing is wrong."""
+
+    def __post_init__(self) -> None:
+        assert (self.tolerance is None) == bool(self.ungated), f"{self.name}: judged, or why not"
 
 
 @dataclass(slots=True)

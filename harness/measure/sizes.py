@@ -20,16 +20,20 @@ KV_PER_TOKEN = Metric(
 )  # fmt: skip
 PARAMETERS = Metric(
     name="total_params", unit="parameters", label="Total params", group="size",
-    scope="checkpoints", summary="once", meaning="all parameters that are held",
+    scope="checkpoints", summary="once", tolerance=1.0, meaning="all parameters that are held",
 )  # fmt: skip
 ACTIVE = Metric(
     name="active_params", unit="parameters", label="Active params", group="size",
-    scope="checkpoints", summary="once", headline=True, axis="Accuracy against active parameters",
+    scope="checkpoints", summary="once", headline=True, tolerance=1.0,
+    axis="Accuracy against active parameters",
     meaning="parameters that one token passes",
 )  # fmt: skip
+BUILD_TOLERANCE = 5.0
+"""A build is timed once, and reads files: builds of two runs of `jan2024` differed by up to 3.5."""
 BUILD = Metric(
     name="build_sec", unit="s", label="Build", group="build", scope="checkpoints", summary="once",
-    tracked=True, bound="Build time", axis="Accuracy against build cost",
+    tracked=True, tolerance=BUILD_TOLERANCE, bound="Build time",
+    axis="Accuracy against build cost",
     absent="nothing was built: it is served from checkpoints as they are",
     meaning="making the candidate from its inputs",
 )  # fmt: skip
@@ -37,6 +41,7 @@ BEYOND = Metric(
     name="beyond_base_sec", unit="s", label="Cost beyond base", group="build", scope="checkpoints",
     summary="once", headline=True, bound="Cost beyond base",
     axis="Accuracy against the cost beyond the base",
+    ungated="training times are facts of the zoo, and the build’s own time is judged",
     meaning="training its inputs beyond its base, as the zoo recorded it, and building it",
 )  # fmt: skip
 SIZES = (WEIGHTS, KV_PER_TOKEN, PARAMETERS, ACTIVE, BUILD, BEYOND)

@@ -6,31 +6,38 @@ from contextlib import contextmanager
 from melange.harness.measure.metric import Collector, Metric, Watched
 from melange.harness.measure.speed import Reading, Round
 
+TOLERANCE = 1.03
+"""A slow-down of up to this share of the time does not matter."""
+PART_TOLERANCE = 1.1
+"""The same for a part of the work, which is timed for a shorter while."""
 PREFILL = Metric(
     name="prefill_tokens_per_sec", unit="tokens/s", label="Prefill", group="speed",
     scope="workload", summary="typical", higher_is_better=True, tracked=True,
-    meaning="prompt tokens read per second",
+    tolerance=PART_TOLERANCE, judged_by="rounds", meaning="prompt tokens read per second",
 )  # fmt: skip
 DECODE = Metric(
     name="decode_tokens_per_sec", unit="tokens/s", label="Decode", group="speed",
     scope="workload", summary="typical", higher_is_better=True, headline=True, tracked=True,
     bound="Decoding speed", axis="Accuracy against decoding speed",
+    tolerance=PART_TOLERANCE, judged_by="rounds",
     meaning="tokens generated per second",
 )  # fmt: skip
 TOTAL = Metric(
     name="total_tokens_per_sec", unit="tokens/s", label="Total", group="speed",
     scope="workload", summary="typical", higher_is_better=True, tracked=True,
-    meaning="prompt and generated tokens per second",
+    tolerance=TOLERANCE, judged_by="rounds", meaning="prompt and generated tokens per second",
 )  # fmt: skip
 REQUESTS = Metric(
     name="request_throughput", unit="requests/s", label="Requests", group="speed",
     scope="workload", summary="typical", higher_is_better=True,
     meaning="requests finished per second",
+    ungated="a round has a fixed number of requests and tokens: total tokens per second say it",
 )  # fmt: skip
 RELATIVE = Metric(
     name="relative_throughput", unit="ratio", label="Relative throughput", group="speed",
     scope="workload", summary="ratio", higher_is_better=True, tracked=True, known_within=1.1,
     meaning="ratio to the reference candidate, timed just before and after",
+    ungated="it moves if the reference does: each candidate's own speed is judged",
 )  # fmt: skip
 
 KNOWN_AT_ONCE = "no token is known before the last of its parts has answered: see Total"

@@ -7,14 +7,19 @@ Shape letters: C candidates, W workloads, R rounds. NaN: not timed.
 
 import math
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 
 QUIET = 0.15
 """The share of a cell's rounds that are faster than the log throughput that stands for them."""
+FURTHEST = math.log(2)
+"""Of a round that took twice as long as a quiet one."""
 BATCHES = 8
-QN_SMALLEST = 10
-"""`qn` needs at least so many numbers: its small-sample factor is known from there on."""
+QN_SMALLEST = 6
+"""`qn` needs at least so many numbers to say something useful."""
+QN_FACTORS = {6: 0.611, 7: 0.857, 8: 0.669, 9: 0.872}
+"""Small-sample factors of `qn`; from 10 numbers on there is a formula."""
 FEW = 5
 """With fewer candidates, their median says nothing about what all of them share."""
 
@@ -23,14 +28,35 @@ def quiet_log_throughput(log_throughput_CWR: np.ndarray) -> np.ndarray:
     """The log throughput that only `QUIET` of a cell's rounds exceed [C, W]."""
     if not log_throughput_CWR.shape[2]:
         return np.full(log_throughput_CWR.shape[:2], np.nan)
+    # numpy's nanquantile goes through the cells one by one.
+    ordered_CWR = np.sort(log_throughput_CWR, axis=2)  # NaN comes last
+    last_CW = np.maximum(0, np.isfinite(ordered_CWR).sum(axis=2) - 1)
+    place_CW = (1 - QUIET) * last_CW
+    below_CW = place_CW.astype(np.int64)
+    low_CW, high_CW = (
+        np.take_along_axis(ordered_CWR, at_CW[:, :, None], axis=2)[:, :, 0]
+        for at_CW in (below_CW, np.minimum(below_CW + 1, last_CW))
+    )
+    return np.asarray(low_CW + (place_CW - below_CW) * (high_CW - low_CW))
+
+
+def behind_quiet(log_throughput_CWR: np.ndarray) -> np.ndarray:
+    """The mean, over a cell's rounds, of how far each is behind the quiet throughput [C, W]; 0 or
+    less. A round counts as at most `FURTHEST` behind, so that one long stop is not most of it."""
+    quiet_CW1 = quiet_log_throughput(log_throughput_CWR)[:, :, None]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # NaN where nothing is known
-        return np.asarray(np.nanquantile(log_throughput_CWR, 1 - QUIET, axis=2))
+        return np.asarray(
+            np.nanmean(np.clip(log_throughput_CWR - quiet_CW1, -FURTHEST, 0.0), axis=2)
+        )
 
 
-def halves_apart(log_throughput_CWR: np.ndarray) -> np.ndarray:
-    """By how much a cell's even rounds exceed its odd ones, in log throughput [C, W]."""
-    even_CW, odd_CW = (quiet_log_throughput(log_throughput_CWR[:, :, half::2]) for half in (0, 1))
+def halves_apart(
+    log_throughput_CWR: np.ndarray,
+    level: Callable[[np.ndarray], np.ndarray] = quiet_log_throughput,
+) -> np.ndarray:
+    """By how much a cell's even rounds exceed its odd ones, in what stands for them [C, W]."""
+    even_CW, odd_CW = (level(log_throughput_CWR[:, :, half::2]) for half in (0, 1))
     return even_CW - odd_CW
 
 
@@ -67,5 +93,5 @@ def qn(values_N: np.ndarray) -> float:
     half = n // 2 + 1
     nearest = math.comb(half, 2)
     distance = np.partition(pdist(values_N[:, None]), nearest - 1)[nearest - 1]
-    for_few = n / (n + (1.4 if n % 2 else 3.8))
+    for_few = QN_FACTORS.get(n) or n / (n + (1.4 if n % 2 else 3.8))
     return float(for_few * distance / (math.sqrt(2) * ndtri(5 / 8)))

@@ -120,6 +120,11 @@ def sign_flip_p(totals: Sequence[float] | np.ndarray) -> float:
     return _exact_p(np.rint(totals_M / sizes_M.sum() * GRID).astype(np.int64))
 
 
+def least_sign_flip_p(num_totals: int) -> float:
+    """The least `sign_flip_p` of so many totals that are not 0: all have one sign."""
+    return min(1.0, 2.0 ** (1 - num_totals))
+
+
 def _exact_p(totals_M: np.ndarray) -> float:
     """Of whole numbers, by adding up the distribution of what falls to one side."""
     sizes_M = np.abs(totals_M[totals_M != 0])

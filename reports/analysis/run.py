@@ -142,6 +142,11 @@ class Run(StoredRun):
         """The first of the candidates of equal kernels that were timed as one with it."""
         return self.manifest.measured_as.get(candidate, candidate)
 
+    @cached_property
+    def has_units(self) -> bool:
+        """Whether those of equal kernels are timed as one; earlier versions timed each alone."""
+        return any(line.measured_as for lines in self._rounds.values() for line in lines)
+
     def rounds_of(self, candidate: str, workload: str) -> list[RoundLine]:
         """The rounds in which it, or another candidate of its unit, was timed."""
         return self._rounds.get((self.unit_of(candidate), workload), [])

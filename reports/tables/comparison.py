@@ -21,8 +21,8 @@ def comparison_table(comparison: Comparison) -> Table:
             Column("verdict", lambda one: str(one.verdict)),
             Column("note", lambda one: one.note),
             Column("waived_by", lambda one: one.waived_by),
-            Column("examples_lost", lambda one: len(one.lost)),
-            Column("examples_won", lambda one: len(one.won)),
+            Column("examples_lost", lambda one: one.num_lost),
+            Column("examples_won", lambda one: one.num_won),
         ],
         rows=comparison.changes,
     )

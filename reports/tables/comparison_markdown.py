@@ -67,7 +67,7 @@ def _gaps(title: str, gaps: Sequence[Gap]) -> str:
 
 
 def _moved(change: Change) -> str:
-    return f"{len(change.lost)}, {len(change.won)}" if change.lost or change.won else ""
+    return f"{change.num_lost}, {change.num_won}" if change.num_lost or change.num_won else ""
 
 
 def _differences(comparison: Comparison) -> str:

@@ -1,21 +1,20 @@
 """Measures how often the gate raises false alarms, and how often it detects regressions.
 
-    make gate-study                                      makes two equal runs below runs/
-    python tests/studies/gate.py RUN AGAIN [MORE ...]      any runs that differ in noise only
+    make gate-study RUNS="a b c d"     runs that differ in noise only: a with b, c with d
+    make gate-study RUNS=runs/aa       the same, with all runs of a folder (`make aa-runs`)
 
-Comparisons are resampled from real samples and rounds, judged by the gate's own code, and counted.
-docs/gate.md has the figures.
+False alarms are counted over the real pairs as they are. What the gate detects is counted over
+comparisons that are resampled from them, judged by the gate's own code. docs/gate.md has the
+figures.
 
-resampled_runs.py describes the resampling.
-
-Shape letters: C candidates, W workloads, R rounds, N examples.
+resampled_runs.py describes the resampling, planted_changes.py what is planted.
 """
 
 import argparse
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,29 +23,19 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from melange.harness.stats import wilson_interval  # noqa: E402
-from melange.reports.analysis.comparison import Change, Kind, Verdict  # noqa: E402
-from melange.reports.analysis.comparison.noise import RESTLESS, LogRounds, unrest  # noqa: E402
-from melange.reports.analysis.comparison.speed import speed_estimates  # noqa: E402
-from melange.reports.analysis.comparison.verdict import POWER, judge, smallest_slowdown  # noqa: E402
-from melange.reports.analysis.run import Run, load_run  # noqa: E402
-from studies.resampled_runs import (  # noqa: E402
-    Cell,
-    Draw,
-    Generator,
-    Material,
-    Speeds,
-    change_of,
-    draw_pair,
-    load_material,
-    resampled,
-)
+from melange.reports.analysis.comparison import Kind  # noqa: E402
+from melange.reports.analysis.comparison.changes import TIMED, Change  # noqa: E402
+from melange.reports.analysis.comparison.judging import POWER, smallest_slowdown  # noqa: E402
+from melange.reports.analysis.comparison.speed import is_restless  # noqa: E402
+from melange.reports.analysis.comparison.timings import SPEED  # noqa: E402
+from melange.reports.analysis.run import load_run  # noqa: E402
+from studies.planted_changes import cases, judged_all, regressions, slow_down  # noqa: E402
+from studies.real_pairs import RealPair, load_pair, run_folders, size  # noqa: E402
+from studies.resampled_runs import Draw, Generator, draw_pair  # noqa: E402
 
 PAGE = ROOT / "docs" / "gate.md"
 BEGIN, END = "<!-- gate-study -->", "<!-- /gate-study -->"
-EXAMPLES = 500
-"""Number of examples of the cell in which a drop is planted."""
-BAR = "at least 90 %"
-LOSES = f"one candidate loses {{}} points on one task of {EXAMPLES} examples"
+STATED = {Kind.SPEED: "one candidate takes", Kind.ENGINE: "all candidates take"}
 
 
 @dataclass(slots=True)
@@ -67,121 +56,97 @@ class Count:
         return f"| {self.what} | {self.caught} of {self.of} | {share} | {self.bar} |"
 
 
-# --- planted
-
-
-def forget(cell: Cell, points: float, flips: float, rng: Generator) -> Change | None:
-    """Turns right answers wrong, `points` percent of `EXAMPLES`; None if there are too few."""
-    pairs = resampled(cell.pairs, EXAMPLES, flips, rng)
-    right, wrong = (1.0, 0.0) if cell.higher_is_better else (0.0, 1.0)
-    known = np.flatnonzero((pairs.old_N == right) & (pairs.new_N == right))
-    number = round(points / 100 * EXAMPLES)
-    if len(known) < number:
-        return None
-    new_N = pairs.new_N.copy()
-    new_N[rng.choice(known, number, replace=False)] = wrong
-    return change_of(cell, replace(pairs, new_N=new_N))
-
-
-def slowed(new: LogRounds, factor: float, candidate: int | None = None) -> LogRounds:
-    """Rounds take `factor` times as long, for one candidate, or for all if it is None."""
-    throughput_CWR = new.throughput_CWR.copy()
-    throughput_CWR[slice(None) if candidate is None else candidate] -= np.log(factor)
-    return replace(new, throughput_CWR=throughput_CWR)
-
-
-# --- counted
-
-
-def verdicts(
-    quality: Sequence[Change], old: LogRounds, new: LogRounds, speeds: Speeds
-) -> list[Change]:
-    """The regressions that the gate reports."""
-    return [one for one in judged_all(quality, old, new, speeds) if one.verdict is Verdict.WORSE]
-
-
-def judged_all(
-    quality: Sequence[Change], old: LogRounds, new: LogRounds, speeds: Speeds
-) -> list[Change]:
-    """All changes with the gate's verdicts; on a busy machine, those of quality alone."""
-    if is_restless(old, new):
-        return judge(quality)
-    found = speed_estimates(old, new, speeds.reference, speeds.candidates, speeds.workloads)
-    return judge([*quality, *found])
-
-
-def is_restless(*runs: LogRounds) -> bool:
-    return any(unrest(one).lost_candidates > RESTLESS for one in runs)
-
-
-def study(material: Material, comparisons: int, flips: float, seed: int) -> list[Count]:
+def study(pairs: Sequence[RealPair], comparisons: int, flips: float, seed: int) -> list[Count]:
+    """How often each planted change is caught in drawn comparisons."""
     rng = np.random.default_rng(seed)
-    speeds = material.speeds
-    alarms = Count("nothing: a false alarm", "at most 5 %")
     quiet = Count("nothing: quiet enough to judge speeds", "")
-    drops = {p: Count(LOSES.format(p), BAR if p == 5 else "") for p in (3, 5, 10)}
-    slow = {f: Count(f"one candidate takes {f - 1:.0%} longer", BAR if f == 1.15 else "")
-            for f in (1.10, 1.15, 1.25)}  # fmt: skip
-    engine = {f: Count(f"all candidates take {f - 1:.0%} longer", BAR if f == 1.15 else "")
-              for f in (1.10, 1.15, 1.25)}  # fmt: skip
-    stated = {
-        kind: Count(f"{who} as much longer as the gate says it sees", f"about {POWER:.0%}")
-        for kind, who in ((Kind.SPEED, "one candidate takes"), (Kind.ENGINE, "all candidates take"))
-    }
+    alarms = Count("nothing: a false alarm", "at most 5 %")
+    planted = [(case, Count(case.what, case.bar)) for case in cases(pairs)]
+    stated = {kind: Count(f"{who} as much longer as the gate says it sees", f"about {POWER:.0%}")
+              for kind, who in STATED.items()}  # fmt: skip
     for _ in range(comparisons):
-        one = draw_pair(material, flips, rng)
-        quiet.add(not is_restless(one.old, one.new))
-        alarms.add(bool(verdicts(one.quality, one.old, one.new, speeds)))
-        for points, count in drops.items():
-            at, change = _planted(material, points, flips, rng)
-            cells = [*one.quality[:at], change, *one.quality[at + 1 :]]
-            found = verdicts(cells, one.old, one.new, speeds)
-            count.add(any(_same(change, other) for other in found))
-        victim = int(rng.integers(len(speeds.candidates)))
-        for factor, count in slow.items():
-            count.add(_names(one, speeds, factor, victim))
-        for factor, count in engine.items():
-            count.add(_names(one, speeds, factor, None))
-        changes = judged_all(one.quality, one.old, one.new, speeds)
-        for kind, who in ((Kind.SPEED, victim), (Kind.ENGINE, None)):
-            amount = smallest_slowdown(changes, kind)
-            if amount is not None:
-                stated[kind].add(_names(one, speeds, 1 + amount, who))
-    return [quiet, alarms, *drops.values(), *slow.values(), *engine.values(),
-            *(one for one in stated.values() if one.of)]  # fmt: skip
+        draw = draw_pair(pairs, flips, rng)
+        quiet.add(not (is_restless(draw.old) or is_restless(draw.new)))
+        alarms.add(bool(regressions(draw)))
+        for case, count in planted:
+            count.add(case.caught(draw, rng, flips))
+        changes = judged_all(draw)
+        for kind, count in stated.items():
+            if (amount := smallest_slowdown(changes, kind)) is not None:
+                count.add(_sees(draw, kind, 1 + amount, rng))
+    counts = [quiet, alarms, *(count for _, count in planted), *stated.values()]
+    return [one for one in counts if one.of]
 
 
-def _names(draw: Draw, speeds: Speeds, factor: float, victim: int | None) -> bool:
-    """Whether the gate detects that a candidate, or all if it is None, takes `factor` times as
-    long."""
-    found = verdicts(draw.quality, draw.old, slowed(draw.new, factor, victim), speeds)
-    if victim is None:
-        return any(one.kind is Kind.ENGINE for one in found)
-    return any(one.candidate == speeds.candidates[victim] for one in found)
+def _sees(draw: Draw, kind: Kind, factor: float, rng: Generator) -> bool:
+    return slow_down(factor, 0.0 if kind is Kind.SPEED else None)(draw, rng, 0.0)
 
 
-def _planted(material: Material, points: float, flips: float, rng: Generator) -> tuple[int, Change]:
-    while True:
-        at = int(rng.integers(len(material.cells)))
-        change = forget(material.cells[at], points, flips, rng)
-        if change is not None:
-            return at, change
+# --- the real pairs
 
 
-def _same(left: Change, right: Change) -> bool:
-    return (left.kind, left.candidate, left.subject) == (right.kind, right.candidate, right.subject)
+def exact_interval(caught: int, of: int) -> tuple[float, float]:
+    """Clopper and Pearson's 95 % interval of a share: exact for few pairs."""
+    from scipy.stats import binomtest
+
+    low, high = binomtest(caught, of).proportion_ci(method="exact")
+    return float(low), float(high)
 
 
-# --- written
+def real_table(pairs: Sequence[RealPair]) -> str:
+    """False alarms among pairs of runs in which nothing had changed."""
+    compared = [one.comparison for one in pairs]
+    alarms = sum(bool(one.regressions) for one in compared)
+    low, high = exact_interval(alarms, len(pairs))
+    said = (
+        f"{alarms} of {len(pairs)} real pairs raised a false alarm: {alarms / len(pairs):.0%}, "
+        f"95 % interval {low:.1%} to {high:.1%}."
+    )
+    lines = [
+        said,
+        "",
+        "| Baseline | Run | Compared | Speeds | Rounds (disturbed) | Noise | Named as worse |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        *(_real_row(one) for one in pairs),
+    ]
+    return "\n".join(lines)
 
 
-def table(material: Material, runs: Sequence[Run], counts: Sequence[Count], flips: float) -> str:
-    moved = [len(cell.pairs.old_N[cell.pairs.old_N != cell.pairs.new_N]) for cell in material.cells]
-    answers = sum(len(cell.pairs.old_N) for cell in material.cells)
+def _real_row(pair: RealPair) -> str:
+    comparison = pair.comparison
+    rounds = ", ".join(
+        f"{number} ({share:.0%})"
+        for number, share in zip(pair.num_rounds, pair.disturbed, strict=True)
+    )
+    judged = any(one.p_value is not None for one in comparison.of(*TIMED))
+    called = "; ".join(_called(one) for one in comparison.regressions) or "nothing"
+    columns = [
+        comparison.old.folder.name,
+        comparison.new.folder.name,
+        str(comparison.num_judged),
+        "judged" if judged else "restless",
+        rounds,
+        f"{pair.noise[SPEED.name].own:.1%}",
+        called,
+    ]
+    return f"| {' | '.join(columns)} |"
+
+
+def _called(change: Change) -> str:
+    return f"{change.kind}: {change.title} ({change.value:.3f})"
+
+
+def table(pairs: Sequence[RealPair], counts: Sequence[Count], flips: float) -> str:
+    cells = [cell for pair in pairs for cell in pair.cells]
+    moved = sum(int((cell.pairs.old_N != cell.pairs.new_N).sum()) for cell in cells)
+    answers = sum(len(cell.pairs.old_N) for cell in cells)
     noise = f", and {flips:.0%} of all answers right in one run only, by a coin" if flips else ""
+    own = size([pair.noise[SPEED.name].own for pair in pairs])
+    axes = pairs[0].axes
     about = (
-        f"{len(runs)} runs{noise}: {len(material.cells)} cells, {answers:,} pairs of answers, "
-        f"{sum(moved):,} of which differ between the real runs; {_about_speeds(material.speeds)}."
+        f"Drawn from {len(pairs)} pairs{noise}: {len(cells)} cells, {answers:,} pairs of answers, "
+        f"{moved:,} of which differ between the real runs; {len(axes.units)} candidates on "
+        f"{len(axes.workloads)} workloads, with a noise of {own:.1%} between two runs."
     )
     lines = [
         about,
@@ -193,17 +158,6 @@ def table(material: Material, runs: Sequence[Run], counts: Sequence[Count], flip
     return "\n".join(lines)
 
 
-def _about_speeds(speeds: Speeds) -> str:
-    rounds = (
-        f"{run.throughput_CWR.shape[2]} rounds ({share:.0%} disturbed)"
-        for run, share in zip(speeds.runs, speeds.disturbed, strict=True)
-    )
-    return (
-        f"{len(speeds.candidates)} candidates on {len(speeds.workloads)} workloads in "
-        f"{', '.join(rounds)}; a candidate's noise between two runs is {speeds.noise:.1%}"
-    )
-
-
 def write(text: str) -> None:
     page = PAGE.read_text()
     pattern = re.compile(f"{BEGIN}.*{END}", re.DOTALL)
@@ -212,19 +166,21 @@ def write(text: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="How often the gate errs, and how often it sees.")
-    parser.add_argument("runs", nargs="+", type=Path, help="folders of runs that should be alike")
+    parser.add_argument("runs", nargs="+", type=Path, help="folders of runs, or of their folders")
     parser.add_argument("--comparisons", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--dry", action="store_true", help="print, and leave docs/gate.md alone")
     options = parser.parse_args()
-    if len(options.runs) < 2:
-        parser.error("two runs of the same are needed, for what differs between them")
-    runs = [load_run(folder) for folder in options.runs]
-    material = load_material(runs)
-    parts = []
+    folders = run_folders(options.runs)
+    if len(folders) < 2 or len(folders) % 2:
+        parser.error(f"{len(folders)} runs are no pairs; name an even number of them")
+    runs = [load_run(folder) for folder in folders]
+    pairs = [load_pair(*both) for both in zip(runs[::2], runs[1::2], strict=True)]
+    parts = [real_table(pairs)]
+    print(parts[-1], flush=True)
     for flips in (0.0, 0.01):
-        counts = study(material, options.comparisons, flips, options.seed)
-        parts.append(table(material, runs, counts, flips))
+        counts = study(pairs, options.comparisons, flips, options.seed)
+        parts.append(table(pairs, counts, flips))
         print(parts[-1], flush=True)
     if not options.dry:
         write("\n\n".join(parts))

@@ -7,10 +7,10 @@ from melange.reports.analysis.comparison.changes import Change, Kind, Verdict
 from melange.reports.analysis.comparison.conclusion import Comparison
 from melange.reports.analysis.comparison.costs import cost_changes
 from melange.reports.analysis.comparison.environment import differences
+from melange.reports.analysis.comparison.judging import judge
 from melange.reports.analysis.comparison.missing import without_power
 from melange.reports.analysis.comparison.quality import quality_changes
 from melange.reports.analysis.comparison.speed import speed_changes
-from melange.reports.analysis.comparison.verdict import judge, level
 from melange.reports.analysis.comparison.waivers import Waiver, waived
 from melange.reports.analysis.run import Run
 
@@ -28,7 +28,7 @@ def compare(old: Run, new: Run, waivers: Sequence[Waiver] = ()) -> Comparison:
     return Comparison(
         old=old,
         new=new,
-        changes=tuple(waived(without_power(changes, level(changes)), waivers)),
+        changes=tuple(waived(without_power(changes), waivers)),
         differences=tuple(differences(old, new)),
         waivers=tuple(waivers),
     )

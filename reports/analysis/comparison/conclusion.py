@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
 
-from melange.reports.analysis.comparison.changes import Change, Kind, Verdict
+from melange.reports.analysis.comparison.changes import QUALITIES, SPEEDS, Change, Kind, Verdict
 from melange.reports.analysis.comparison.environment import Difference
+from melange.reports.analysis.comparison.judging import POWER, smallest_slowdown
 from melange.reports.analysis.comparison.missing import Gap, gaps
-from melange.reports.analysis.comparison.verdict import POWER, smallest_slowdown
 from melange.reports.analysis.comparison.waivers import Waiver
 from melange.reports.analysis.run import Run
 from melange.reports.units import PERCENT, POINTS, plural, significant
 
-SPEEDS = (Kind.SPEED, Kind.WORKLOAD, Kind.ENGINE)
 NAMED = 3
 """Number of cells, or of reasons, that a sentence names; the others are counted."""
 
@@ -133,7 +132,8 @@ class Comparison:
 
 
 def _clearest(change: Change) -> tuple[float, float]:
-    size = abs(change.value or 0.0) if change.kind is Kind.QUALITY else abs((change.value or 1) - 1)
+    in_points = change.kind in QUALITIES
+    size = abs(change.value or 0.0) if in_points else abs((change.value or 1) - 1)
     return (change.adjusted_p or 0.0, -size)
 
 
@@ -157,10 +157,17 @@ def amount(change: Change) -> str:
     """`−5.2 points`, `14.9 % slower`, `3 % more`; empty if nothing was compared."""
     if change.value is None:
         return ""
-    if change.kind is Kind.QUALITY:
+    if change.kind in QUALITIES:
         if change.unit == "fraction":
             return f"{POINTS.write_signed(change.value)} points"
         return f"{'+' if change.value > 0 else ''}{significant(change.value)}"
-    words = ("faster", "slower") if change.kind in SPEEDS else ("more", "less")
+    words = _words(change.kind)
     word = words[0] if change.value > 1 else words[1]
     return f"{PERCENT.write(abs(change.value - 1))} % {word}"
+
+
+def _words(kind: Kind) -> tuple[str, str]:
+    """For more, and for less than before."""
+    if kind in SPEEDS:
+        return "faster", "slower"
+    return ("higher", "lower") if kind is Kind.TIMING else ("more", "less")

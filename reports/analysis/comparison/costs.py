@@ -1,4 +1,5 @@
-"""Compares memory and build cost: exact sizes may not grow at all, peaks have a tolerance."""
+"""Compares memory and build cost by their recorded numbers: each metric declares by which factor it
+may get worse, and exact sizes may not grow at all."""
 
 import math
 from collections.abc import Iterator
@@ -15,31 +16,33 @@ from melange.reports.analysis.comparison.match import (
 )
 from melange.reports.analysis.run import Run
 
-JUDGED = tuple(one for one in METRICS if one.tolerance is not None)
-BUILD = BY_NAME["build_sec"]
+JUDGED = tuple(one for one in METRICS if one.tolerance is not None and one.judged_by == "record")
 
 
 def cost_changes(old: Run, new: Run) -> Iterator[Change]:
     for candidate in {**new.families, **old.families}:
-        for metric in (*JUDGED, BUILD):
-            kind = Kind.BUILD if metric is BUILD else Kind.MEMORY
+        for metric in JUDGED:
+            kind = Kind.BUILD if metric.group == "build" else Kind.MEMORY
             numbers = old.read(candidate, metric.name), new.read(candidate, metric.name)
             if all(one.value is None for one in numbers):
                 continue
             reason = gap(*numbers) or memory_refusal(old, new, candidate)
-            if metric.scope != "checkpoints" or metric is BUILD:
+            if metric.scope != "checkpoints" or kind is Kind.BUILD:
                 reason = reason or machine_refusal(old, new)
             if metric in NEEDS:
                 reason = reason or load_refusal(old, new)
             change = unjudged(kind, candidate, metric.name, numbers, reason)
+            change = replace(change, higher_is_better=metric.higher_is_better)
             yield change if reason else _judged(change)
 
 
 def _judged(change: Change) -> Change:
     before, now = change.old.known, change.new.known
     ratio = now / before if before else math.inf if now else 1.0
-    if change.kind is Kind.BUILD:
-        return replace(change, value=ratio, reason="a build is timed once: for information")
-    limit = BY_NAME[change.subject].tolerance or 1.0
-    verdict = Verdict.WORSE if ratio > limit else Verdict.BETTER if ratio < 1 / limit else None
-    return replace(change, value=ratio, verdict=verdict or Verdict.ALIKE)
+    limit = BY_NAME[change.subject].tolerance
+    assert limit is not None, "what is judged has a tolerance"
+    verdict = Verdict.ALIKE
+    if not 1 / limit <= ratio <= limit:
+        change = replace(change, value=ratio)
+        verdict = Verdict.WORSE if change.is_worse else Verdict.BETTER
+    return replace(change, value=ratio, verdict=verdict)

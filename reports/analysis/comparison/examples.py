@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 QUESTION = ("prompt", "target")
 UNREADABLE = " cannot be read: "
 PROMPTS_DIFFER = "prompts differ, though the task and its documents are the same"
+ALONE = "\0"
+"""Begins the cluster name of an example that has no cluster."""
 PAIRED = ("example", "score", *QUESTION, "cluster")
 
 
@@ -87,9 +89,11 @@ def _clusters(table: "pa.Table") -> np.ndarray | None:
     if "cluster" not in table.column_names:
         return None
     shared_N = np.array(table["cluster"].to_pylist(), dtype=object)
-    alone_N = np.array([f"\0{number}" for number in table["example"].to_pylist()], dtype=object)
-    clusters_N = np.where(shared_N.astype(bool), shared_N, alone_N)
-    return clusters_N if len(set(clusters_N)) < len(clusters_N) else None
+    if not shared_N.astype(bool).any():
+        return None
+    numbers = table["example"].to_pylist()
+    alone_N = np.array([f"{ALONE}{number}" for number in numbers], dtype=object)
+    return np.where(shared_N.astype(bool), shared_N, alone_N)
 
 
 def _stale(run: Run, table: "pa.Table", candidate: str, task: str, where: str) -> str:

@@ -1,10 +1,12 @@
 """Missing evidence: cells that the baseline has and that were not judged, by reason."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
+from melange.harness.stats import least_sign_flip_p
 from melange.reports.analysis.comparison.changes import Change, Verdict
+from melange.reports.analysis.comparison.judging import level
 from melange.reports.units import plural, significant
 
 
@@ -51,26 +53,28 @@ def gaps(
     ]
 
 
-def without_power(changes: Sequence[Change], level: float) -> list[Change]:
+def without_power(changes: Iterable[Change]) -> list[Change]:
     """The changes, of which those that could not have been significant are not judged.
 
     If all n examples of a cell flip in one direction, its sign-flip test has p = 2 / 2^n. A cell
-    whose p is above `level` even then says nothing about a regression, whatever it shows.
+    whose p is above its kind's level even then says nothing about a regression, whatever it shows.
     """
-    return [_powerless(one, level) if _smallest_p(one) > level else one for one in changes]
+    return [_powerless(one) if _has_no_power(one) else one for one in changes]
 
 
-def _smallest_p(change: Change) -> float:
-    judged = change.verdict is Verdict.ALIKE and change.units is not None
-    return min(1.0, 2.0 ** (1 - change.units)) if judged and change.units is not None else 0.0
+def _has_no_power(change: Change) -> bool:
+    if change.verdict is not Verdict.ALIKE or change.units is None:
+        return False
+    return least_sign_flip_p(change.units) > level(change.kind)
 
 
-def _powerless(change: Change, level: float) -> Change:
+def _powerless(change: Change) -> Change:
     clustered = change.new.n is not None and change.units != change.new.n
     nouns = ("cluster", "clusters") if clustered else ("example", "examples")
     units = plural(change.units or 0, *nouns)
     reason = (
         f"{units} can never be significant: if all were lost, p would be "
-        f"{significant(_smallest_p(change))}, above {significant(level)}"
+        f"{significant(least_sign_flip_p(change.units or 0))}, "
+        f"above {significant(level(change.kind))}"
     )
     return replace(change, verdict=Verdict.UNJUDGED, reason=reason)

@@ -1,7 +1,8 @@
 """Waivers: cells whose missing evidence somebody has accepted.
 
 A waiver is `CANDIDATE:SUBJECT` or `CANDIDATE:SUBJECT:REASON`, each a glob. SUBJECT is a task, a
-workload, a metric, or `accuracy`, `speed`, `memory` for all of a kind. REASON is what the
+workload, a metric, or a word for all of a kind: `accuracy`, `speed`, `latency`, `energy`, `memory`,
+`size`, `build`. REASON is what the
 comparison says of the cell: `*:speed:the machine*` accepts a restless machine, and no timing that
 failed.
 """
@@ -11,17 +12,11 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from melange.harness.errors import HarnessError
-from melange.reports.analysis.comparison.changes import Change, Kind
+from melange.harness.metrics import metric_of
+from melange.reports.analysis.comparison.changes import QUALITIES, SPEEDS, Change
 
-WORDS = {
-    Kind.QUALITY: "accuracy",
-    Kind.SPEED: "speed",
-    Kind.WORKLOAD: "speed",
-    Kind.ENGINE: "speed",
-    Kind.MEMORY: "memory",
-    Kind.BUILD: "build",
-}
-"""What a waiver calls all cells of a kind."""
+WORDS = {**dict.fromkeys(QUALITIES, "accuracy"), **dict.fromkeys(SPEEDS, "speed")}
+"""What a waiver calls all cells of a kind; those of a metric have the name of its group."""
 FORM = "CANDIDATE:SUBJECT[:REASON], three globs, such as '*:speed' or 'ties:knowledge'"
 
 
@@ -35,13 +30,17 @@ class Waiver:
 
     def covers(self, change: Change) -> bool:
         """It covers no verdict: a regression cannot be waived."""
-        names = {change.subject, WORDS.get(change.kind, str(change.kind))}
+        names = {change.subject, word_of(change)}
         return (
             change.is_missing
             and fnmatchcase(change.candidate, self.candidate)
             and any(fnmatchcase(name, self.subject) for name in names)
             and fnmatchcase(change.reason or change.new.reason, self.reason)
         )
+
+
+def word_of(change: Change) -> str:
+    return WORDS.get(change.kind) or str(metric_of(change.subject).group)
 
 
 def read_waiver(text: str) -> Waiver:

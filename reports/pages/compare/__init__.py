@@ -6,6 +6,7 @@ from melange.reports.pages.compare import (
     environment,
     examples,
     gaps,
+    metrics,
     quality,
     speed,
     verdict,
@@ -22,6 +23,7 @@ PAGE = Page(
         speed.SECTION,
         costs.SECTION,
         gaps.SECTION,
+        metrics.SECTION,
         environment.SECTION,
     ),
 )

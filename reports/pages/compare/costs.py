@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from melange.harness.metrics import BY_NAME, FORMER, headline
 from melange.reports.analysis.comparison import Change, Kind, Verdict
 from melange.reports.metrics import describe
 from melange.reports.page import Block, Section
@@ -23,8 +22,6 @@ def block(view: RunView, subject: str) -> Block | None:
             "ratio": RATIO,
             "worse": Verdict.WORSE,
             "better": Verdict.BETTER,
-            "need_tolerance": (BY_NAME[headline("memory")].tolerance or 1.0) - 1,
-            "peak_tolerance": (BY_NAME[FORMER["memory"]].tolerance or 1.0) - 1,
         }
     )
 

@@ -2,8 +2,8 @@
 
 from melange.reports.analysis.comparison import Change, Kind
 from melange.reports.analysis.comparison.conclusion import Comparison, amount
+from melange.reports.analysis.comparison.judging import ALPHA
 from melange.reports.analysis.comparison.missing import Gap
-from melange.reports.analysis.comparison.verdict import ALPHA
 from melange.reports.page import Block, Section
 from melange.reports.tables.comparison import comparison_table
 from melange.reports.view import RunView
@@ -13,10 +13,16 @@ NAMED = 12
 ROWS = 50
 KINDS = {
     Kind.QUALITY: "accuracy of a candidate on a task",
+    Kind.CANDIDATE: "accuracy of a candidate over its tasks",
+    Kind.TASK: "accuracy of all candidates on a task",
+    Kind.BOARD: "accuracy of all candidates on all tasks",
     Kind.SPEED: "speed of a candidate over its workloads",
     Kind.WORKLOAD: "speed of a candidate on a workload",
     Kind.ENGINE: "speed of all candidates",
-    Kind.MEMORY: "memory of a candidate",
+    Kind.TIMING: "latency, decoding rate and such, of a candidate or of all",
+    Kind.STEADINESS: "disturbed rounds of a candidate",
+    Kind.MEMORY: "memory or size of a candidate",
+    Kind.BUILD: "build time of a candidate",
 }
 
 
