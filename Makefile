@@ -21,8 +21,8 @@ unexport PYTHONDONTWRITEBYTECODE
 run: env
 	@$(VENV)/bin/python run_all.py --suite $(SUITE) $(ARGS)
 
-# A process a core: engines of the tests' sizes use one thread.
-PYTEST := $(VENV)/bin/python -m pytest -n logical --dist loadfile --no-loadscope-reorder --durations=15
+# One more process than cores: engines of the tests' sizes use one thread, and wait a third of the time.
+PYTEST := $(VENV)/bin/python -m pytest -n $$(($$(nproc) + 1)) --dist loadfile --no-loadscope-reorder --durations=15
 
 test: env
 	@$(PYTEST)
@@ -107,11 +107,14 @@ has-gpu:
 	@[ $(ACCELERATOR) = gpu ] || { echo "gpu-check: nvidia-smi finds no NVIDIA GPU; run it where there is one"; exit 2; }
 
 # make stats-study [DRAWS=1000]   coverage of intervals, false separations and false steps, simulated;
-#                                 docs/statistics.md keeps the figures
+#                                 docs/statistics.md keeps the figures. Then metrics that are no means,
+#                                 and open loops, whose figures stand with their decisions
 DRAWS ?= 1000
 .PHONY: stats-study
 stats-study: env
 	@$(VENV)/bin/python tests/studies/claims.py --runs $(DRAWS)
+	@$(VENV)/bin/python -m tests.studies.pooled_coverage
+	@$(VENV)/bin/python -m tests.studies.open_loops
 
 # make aa-runs [PAIRS=10] [ALIKE=runs/aa]   pairs of small runs of the pocket zoo, one after the other
 #                                           and all alike; goes on where it stopped

@@ -88,7 +88,7 @@ def test_speeds_refer_to_the_largest_base(zoo: Path) -> None:
     roles = Roles(open_zoo(str(zoo)).related())
     suite = read_suite(JAN2024)
     found = expand(suite.candidates, roles, where=str(JAN2024))
-    assert with_reference(suite, found.candidates, roles).reference == "sheep"
+    assert with_reference(suite, found.candidates, roles, found.lacks).reference == "sheep"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 from timed_rounds import prepared, with_readings
 
-from melange.harness.executors.jobs import Failed, Ready, Reply, Time, Timed
+from melange.harness.executors.jobs import Failed, Ready, Reply, Time, Timed, Weigh, Weighed
 from melange.harness.loads import Load
 from melange.harness.lost_causes import LostCauses
 from melange.harness.measure.speed import Round
@@ -52,7 +52,9 @@ class SimulatedMachine:
     def together(self, members: Sequence[Prepared]) -> list[list[Prepared]]:
         return [list(members)]
 
-    def alone(self, job: Time) -> Reply:
+    def alone(self, job: Time | Weigh) -> Reply:
+        if isinstance(job, Weigh):
+            return Weighed(0)
         name = self._names[job.load.checkpoint]
         took = {one.name: self._seconds(name, one.name, len(self.visits)) for one in job.workloads}
         self.visits.append((name, list(took)))
