@@ -42,7 +42,11 @@ class OpenLoops:
         if not self.plan.suite.open_loops:
             return
         # Of those that are given up, the rounds record why.
-        due = [one for one in prepared if self._is_due(one) and not self.lost.why(one)]
+        due = [
+            one
+            for one in prepared
+            if self.plan.speed_is_due(one.candidate.name) and not self.lost.why(one)
+        ]
         for part in self.executor.together(due):
             before_first()
             for group in group_by_shape(part, None).values():
@@ -96,9 +100,6 @@ class OpenLoops:
 
     def _workloads(self, member: Prepared) -> list[Workload]:
         return [one.cut_to(member.shape.max_model_len) for one in self.plan.suite.open_loops]
-
-    def _is_due(self, member: Prepared) -> bool:
-        return any(cell.task is None for cell in self.plan.pending(member.candidate.name))
 
 
 def loop_records(told: Told, workload: Workload, loops: Sequence[OpenLoop]) -> list[Measurement]:

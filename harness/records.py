@@ -212,6 +212,9 @@ class Plan(Record):
     def pending(self, candidate: str) -> tuple[Cell, ...]:
         return tuple(c for c in self.cells if c.candidate == candidate and c.pending)
 
+    def speed_is_due(self, candidate: str) -> bool:
+        return any(cell.task is None for cell in self.pending(candidate))
+
     @property
     def speed_waits(self) -> bool:
         """Whether some candidate is still to be timed."""

@@ -39,10 +39,15 @@ class SpeedRounds:
             (one for one in prepared if one.candidate.name == self.plan.suite.reference), None
         )
         groups = group_by_shape(prepared, reference).values()
-        wanted = [one for group in groups for one in group if one is reference or self._is_due(one)]
+        wanted = [
+            one
+            for group in groups
+            for one in group
+            if one is reference or self.plan.speed_is_due(one.candidate.name)
+        ]
         parts = self.executor.together(wanted)
         for part in parts:
-            due = [one for one in part if self._is_due(one)]
+            due = [one for one in part if self.plan.speed_is_due(one.candidate.name)]
             if due:
                 self._start_engines(part)
                 before_first()
@@ -149,9 +154,6 @@ class SpeedRounds:
             member, timed, sitting.beside(unit),
             number if number > 1 else None,
         )  # fmt: skip
-
-    def _is_due(self, member: Prepared) -> bool:
-        return any(cell.task is None for cell in self.plan.pending(member.candidate.name))
 
 
 def _lines(unit: Unit, sitting: Sitting) -> list[RoundLine]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from melange.harness.errors import HarnessError
+from melange.harness.racing.batches import cluster_names
 from melange.harness.records import Task
 from melange.harness.stats import (
     Interval,
@@ -141,8 +142,8 @@ def _clusters(scores: Scores, task: Task) -> tuple[np.ndarray, np.ndarray]:
     in a cluster of their own have no name.
     """
     own_G, clusters_N = np.unique(scores.clusters_N, return_inverse=True)
-    names = ("" if name.startswith("\0") else f"{task.cluster_by}: {name}" for name in own_G)
-    return np.array(list(names), dtype=object), clusters_N
+    names = cluster_names(task, ["" if name.startswith("\0") else name for name in own_G])
+    return np.array(names, dtype=object), clusters_N
 
 
 def _same_examples(scores: Scores, common: Scores | None) -> bool:

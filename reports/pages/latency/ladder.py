@@ -7,7 +7,7 @@ from melange.harness.records import Workload
 from melange.reports.analysis.run import Reading, Run
 from melange.reports.figures.curves import Curve, Multiples, Panel, draw_multiples
 from melange.reports.metrics import describe
-from melange.reports.page import Column, Table
+from melange.reports.page import Block, Column, Table
 from melange.reports.units import Scale, scale_for, unit_kind
 from melange.reports.view import RunView
 
@@ -29,6 +29,26 @@ class Step(NamedTuple):
     candidate: str
     load: Workload
     reading: Reading
+
+
+def figures(
+    view: RunView,
+    ladders: Sequence[Sequence[Workload]],
+    metrics: Sequence[str],
+    axis: Axis,
+    words: str,
+) -> Block | None:
+    """A figure for each ladder and metric that was measured on it; None without any."""
+    found = [
+        figure(view, ladder, metric, axis)
+        for ladder in ladders
+        for metric in metrics
+        if any(load.name in view.run.timed.get(metric, []) for load in ladder)
+    ]
+    if not found:
+        return None
+    tables = {one["stem"]: one["table"] for one in found}
+    return Block(data={"figures": found, "words": words}, tables=tables)
 
 
 def figure(view: RunView, ladder: Sequence[Workload], metric: str, axis: Axis) -> dict[str, Any]:

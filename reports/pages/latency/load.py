@@ -6,7 +6,7 @@ Workloads that differ only in that number form one curve.
 from melange.harness.records import Workload
 from melange.reports.analysis.run import Run
 from melange.reports.page import Block, Section
-from melange.reports.pages.latency.ladder import Axis, figure
+from melange.reports.pages.latency.ladder import Axis, figures
 from melange.reports.view import RunView
 
 METRICS = ("total_tokens_per_sec", "latency_sec")
@@ -18,18 +18,7 @@ WORDS = (
 
 
 def block(view: RunView, subject: str) -> Block | None:
-    figures = [
-        figure(view, ladder, metric, AXIS)
-        for ladder in load_ladders(view.run)
-        for metric in METRICS
-        if any(load.name in view.run.timed.get(metric, []) for load in ladder)
-    ]
-    if not figures:
-        return None
-    return Block(
-        data={"figures": figures, "words": WORDS},
-        tables={one["stem"]: one["table"] for one in figures},
-    )
+    return figures(view, load_ladders(view.run), METRICS, AXIS, WORDS)
 
 
 def load_ladders(run: Run) -> list[list[Workload]]:

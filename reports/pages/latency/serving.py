@@ -11,7 +11,7 @@ from melange.reports.analysis.run import Reading, Run
 from melange.reports.analysis.serving import highest_rate, keeps_up, rate_ladders
 from melange.reports.metrics import describe
 from melange.reports.page import Block, Column, Section, Table
-from melange.reports.pages.latency.ladder import Axis, figure
+from melange.reports.pages.latency.ladder import Axis, figures
 from melange.reports.tables.cost_columns import workload_words
 from melange.reports.units import Scale, scale_for, unit_kind
 from melange.reports.view import RunView
@@ -38,18 +38,7 @@ class AtRate(NamedTuple):
 
 
 def curves(view: RunView, subject: str) -> Block | None:
-    figures = [
-        figure(view, ladder, metric, AXIS)
-        for ladder in rate_ladders(view.run)
-        for metric in FIGURES
-        if any(load.name in view.run.timed.get(metric, []) for load in ladder)
-    ]
-    if not figures:
-        return None
-    return Block(
-        data={"figures": figures, "words": WORDS},
-        tables={one["stem"]: one["table"] for one in figures},
-    )
+    return figures(view, rate_ladders(view.run), FIGURES, AXIS, WORDS)
 
 
 def tables(view: RunView, subject: str) -> Block | None:
